@@ -1,0 +1,124 @@
+"""One tree of errors. Each carries the facts; one table at the HTTP edge turns them into statuses.
+
+    MoongateError
+    ├─ BadRequest            the caller's mistake
+    │   └─ BadName           a repo id, revision, path, etag or hash that cannot be one
+    ├─ NotAllowed            who asks may not have it
+    │   ├─ BadToken          a token that is unknown, revoked or expired
+    │   ├─ AuthRequired      nobody said who they are, and this gateway wants to know
+    │   ├─ GatedRepo         the repo is gated, and access was not confirmed
+    │   └─ ScopeMissing      the token is good, and not for this
+    ├─ Absent                it is not there, and we are sure
+    │   ├─ RepoAbsent · RevisionAbsent · EntryAbsent
+    ├─ UpstreamError         the Hub we do not own
+    │   ├─ UpstreamUnreachable   silent, refused, or 5xx; nothing kept can answer instead
+    │   ├─ UpstreamTimeout       it took too long
+    │   ├─ UpstreamBusy          429; carries how long to wait
+    │   ├─ UpstreamRefused       a redirect or an address that policy forbids
+    │   └─ UpstreamBroken        an answer that makes no sense (bad JSON, lying sizes)
+    ├─ VerificationFailed    the bytes are not what their etag says; nothing was kept
+    └─ StoreError
+        └─ StoreFull         no room, and nothing may be evicted
+"""
+
+from __future__ import annotations
+
+
+class MoongateError(Exception):
+    """Anything Moongate raises on purpose. `str(error)` is fit for a user; it holds no secret."""
+
+    def __init__(self, message: str) -> None:
+        super().__init__(message)
+        self.message = message
+
+
+class BadRequest(MoongateError):
+    """The caller asked for something that cannot be."""
+
+
+class BadName(BadRequest):
+    """A repo id, revision, path, etag or hash that cannot be one."""
+
+
+class NotAllowed(MoongateError):
+    """Who asks may not have it."""
+
+
+class BadToken(NotAllowed):
+    """The token is unknown, revoked or expired."""
+
+
+class AuthRequired(NotAllowed):
+    """Nobody said who they are, and this gateway wants to know."""
+
+
+class GatedRepo(NotAllowed):
+    """The repo is gated and access was not confirmed; `authenticated` tells 403 from 401."""
+
+    def __init__(self, message: str, *, authenticated: bool) -> None:
+        super().__init__(message)
+        self.authenticated = authenticated
+
+
+class ScopeMissing(NotAllowed):
+    """The token is good, and not for this."""
+
+
+class Absent(MoongateError):
+    """It is not there, and we are sure."""
+
+
+class RepoAbsent(Absent):
+    """No such repository for this caller."""
+
+
+class RevisionAbsent(Absent):
+    """The repository is there; the revision is not."""
+
+
+class EntryAbsent(Absent):
+    """The revision is there; the path is not. Carries the commit so that clients can remember the absence."""
+
+    def __init__(self, message: str, commit_hash: str | None = None) -> None:
+        super().__init__(message)
+        self.commit_hash = commit_hash
+
+
+class UpstreamError(MoongateError):
+    """The Hub we do not own did not do its part."""
+
+
+class UpstreamUnreachable(UpstreamError):
+    """Silent, refused or 5xx, and nothing kept can answer instead."""
+
+
+class UpstreamTimeout(UpstreamError):
+    """It took too long."""
+
+
+class UpstreamBusy(UpstreamError):
+    """It said 429."""
+
+    def __init__(self, message: str, retry_after_seconds: float) -> None:
+        super().__init__(message)
+        self.retry_after_seconds = retry_after_seconds
+
+
+class UpstreamRefused(UpstreamError):
+    """A redirect or an address that policy forbids."""
+
+
+class UpstreamBroken(UpstreamError):
+    """An answer that makes no sense: malformed JSON, lying sizes, a wrong range."""
+
+
+class VerificationFailed(MoongateError):
+    """The bytes are not what their etag says; nothing was kept."""
+
+
+class StoreError(MoongateError):
+    """Bytes or facts could not be kept."""
+
+
+class StoreFull(StoreError):
+    """No room, and nothing may be evicted."""
