@@ -6,8 +6,8 @@ Rules:
 - The origin (scheme, host and port) is allowed. So are the hosts that the operator named: `host` (any port),
   `host:port`, or `*.suffix` (names below it). When the origin is the public Hub, so are its own CDN and Xet
   hosts, over https on port 443.
-- A private, loopback, link-local or otherwise special address is reached only when the origin, or a host named
-  exactly (no wildcard), leads there.
+- A private, loopback, link-local or otherwise special address is reached only when the origin, or a host
+  named exactly (no wildcard), leads there.
 - A name is looked up once; the connection goes to an address that was checked, so an answer that changes
   between check and connection changes nothing.
 - When the environment names an HTTP proxy (see `proxies`), the proxy looks names up and connects. Then only
@@ -37,6 +37,7 @@ _PORTS = {"http": 80, "https": 443}
 _PUBLIC_HUB = ("huggingface.co", "hf.co")
 _MAX_URL_CHARS = 16 * 1024
 _MAX_PROXY_ANSWER_BYTES = 8 * 1024
+_KEPT = "!\"#$%&'()*+,/:;<=>?@[\\]^`{|}~"
 _UNSAFE = re.compile(r"[\x00-\x20\x7f\\]")
 
 _IPv4Name = tuple[str, int]
@@ -138,16 +139,14 @@ class AddressGuard:
             found = socket.getaddrinfo(name, port, type=socket.SOCK_STREAM)
         except (OSError, UnicodeError):
             raise UpstreamUnreachable(f"the name {shown(name)} cannot be looked up") from None
-        addresses = [
-            Address(family, _sockaddr(name)) for family, _, _, _, name in found if family in _FAMILIES
-        ]
+        addresses = [Address(family, _sockaddr(where)) for family, *_, where in found if family in _FAMILIES]
         if self._may_be_private(name, port):
             return addresses
         public = [address for address in addresses if _is_public_literal(address.ip)]
         if not public:
             raise UpstreamRefused(
-                f"{_host_port(name, port)} leads to a private address; if it is right, name this host exactly "
-                "in upstream_allowed_hosts"
+                f"{_host_port(name, port)} leads to a private address; if it is right, name this host "
+                "exactly in upstream_allowed_hosts"
             )
         return public
 
@@ -188,22 +187,22 @@ class AddressGuard:
         return _GuardedResolver(self)
 
     def _connect(self, host: str, port: int, deadline: float) -> socket.socket:
+        addresses = self.resolve(host, port)
         why = "no address"
-        for address in self.resolve(host, port):
+        for position, address in enumerate(addresses):
+            # Each address gets its share of the time, so that one black hole does not eat it all.
+            share = (deadline - time.monotonic()) / (len(addresses) - position)
             connection = socket.socket(address.family, socket.SOCK_STREAM)
             try:
-                connection.settimeout(max(0.001, deadline - time.monotonic()))
+                connection.settimeout(max(0.001, share))
                 connection.connect(address.sockaddr)
-            except TimeoutError:
-                connection.close()
-                raise UpstreamTimeout(
-                    f"{_host_port(host, port)} did not accept a connection in time"
-                ) from None
             except OSError as error:
                 connection.close()
-                why = error.strerror or "no connection"
+                why = "no answer" if isinstance(error, TimeoutError) else error.strerror or "no connection"
             else:
                 return connection
+        if time.monotonic() >= deadline:
+            raise UpstreamTimeout(f"{_host_port(host, port)} did not accept a connection in time")
         raise UpstreamUnreachable(f"cannot connect to {_host_port(host, port)}: {why}")
 
     def _allows(self, scheme: str, host: str, port: int) -> bool:
@@ -253,7 +252,10 @@ def _parse(url: str) -> URL:
     if len(url) > _MAX_URL_CHARS:
         raise UpstreamBroken("upstream led to a URL of absurd length")
     # The signature of a CDN's URL covers its exact bytes, so it is never re-quoted, only made ASCII.
-    ascii_url = quote(url, safe="!\"#$%&'()*+,/:;<=>?@[\\]^`{|}~", errors="surrogateescape")
+    try:
+        ascii_url = quote(url, safe=_KEPT, errors="surrogateescape")
+    except UnicodeError:
+        raise UpstreamBroken("upstream led to something that is no URL") from None
     authority = re.match(r"[^/?#]*://([^/?#]*)", ascii_url)
     if _UNSAFE.search(url) or authority is None or "%" in authority[1]:
         raise UpstreamBroken("upstream led to something that is no URL")
@@ -267,9 +269,7 @@ def _parse(url: str) -> URL:
 
 def _target(url: URL) -> tuple[str, str, int]:
     if url.scheme not in _PORTS:
-        raise UpstreamRefused(
-            f"refusing a URL of scheme {shown(url.scheme)}: only http and https are fetched"
-        )
+        raise UpstreamRefused(f"refusing a URL of scheme {shown(url.scheme)}: not http or https")
     try:
         host, port = url.raw_host, url.port
     except ValueError:

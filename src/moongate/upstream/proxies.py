@@ -1,6 +1,6 @@
 """The HTTP proxies that the environment names, and which hosts go around them.
 
-`HTTPS_PROXY`, `HTTP_PROXY`, `ALL_PROXY` and `NO_PROXY` (either case) as other tools read them. Read by hand
+`HTTPS_PROXY`, `HTTP_PROXY` and `NO_PROXY` (either case) as other tools read them. Read by hand
 rather than with aiohttp's `trust_env`, which would also take passwords from `~/.netrc` and so act with the
 operator's own Hub account on behalf of strangers.
 
@@ -39,14 +39,12 @@ class Proxies:
     """The proxies of one environment; empty when it names none."""
 
     def __init__(self, environment: Mapping[str, str]) -> None:
-        everything = _named(environment, "all_proxy")
         self._by_scheme = {
-            "http": _parse_proxy(_named(environment, "http_proxy") or everything),
-            "https": _parse_proxy(_named(environment, "https_proxy") or everything),
+            "http": _parse_proxy(_named(environment, "http_proxy")),
+            "https": _parse_proxy(_named(environment, "https_proxy")),
         }
-        self._around = [
-            rule.strip().lower() for rule in _named(environment, "no_proxy").split(",") if rule.strip()
-        ]
+        rules = _named(environment, "no_proxy").lower().split(",")
+        self._around = [rule.strip() for rule in rules if rule.strip()]
 
     def choose(self, scheme: str, host: str, port: int) -> Proxy | None:
         """The proxy for a target whose host is in `normal_host` spelling; None to connect directly."""
@@ -69,13 +67,11 @@ def _parse_proxy(text: str) -> Proxy | None:
         return None
     parts = urlsplit(text if "://" in text else f"http://{text}")
     try:
-        host, port = normal_host(parts.hostname or ""), parts.port or 3128
+        host, port = normal_host(parts.hostname or ""), parts.port or 80
     except (ValueError, UpstreamRefused):
         raise UpstreamRefused("the proxy named in the environment has no usable host and port") from None
     if parts.scheme != "http":
-        raise UpstreamRefused(
-            f"the proxy named in the environment speaks {parts.scheme}; only http is supported"
-        )
+        raise UpstreamRefused(f"the proxy named in the environment speaks {parts.scheme}, not http")
     if parts.username is None:
         return Proxy(host, port)
     pair = f"{unquote(parts.username)}:{unquote(parts.password or '')}"
