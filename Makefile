@@ -17,7 +17,7 @@ ARGS ?=
 .PHONY: help
 help: ## This list
 	@sed -n 's/^\([a-z-]*\):[^#]*## \(.*\)/  make \1|\2/p' $(MAKEFILE_LIST) | \
-	while IFS='|' read -r target words; do printf '%-16s %s\n' "$$target" "$$words"; done
+	while IFS='|' read -r target words; do printf '%-12s %s\n' "$$target" "$$words"; done
 
 .PHONY: install
 install: $(INSTALLED) ## Make .venv with the command .venv/bin/moongate (PYTHON=… chooses the interpreter)
@@ -53,6 +53,10 @@ format: $(INSTALLED) $(TOOLS) ## Let ruff lay out the code and sort the imports
 .PHONY: bench
 bench: setup ## Ratios beside nginx and Olah in the same run
 	$(BIN)/python -m bench $(ARGS)
+
+.PHONY: reference
+reference: $(INSTALLED) $(TOOLS) ## Renew the reference parts of docs/ from the settings and the commands
+	$(BIN)/python scripts/reference.py
 
 .PHONY: lock
 lock: ## Renew constraints.txt and the client environments' lists
