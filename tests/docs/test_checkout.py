@@ -6,6 +6,7 @@ import ast
 import configparser
 import json
 import re
+import socket
 import subprocess
 import tomllib
 from functools import cache
@@ -104,3 +105,16 @@ def test_a_room_says_what_it_gives_and_stands_on_a_floor(room: Path) -> None:
 def test_the_changelog_knows_this_version() -> None:
     changelog = (ROOT / "CHANGELOG.md").read_text(encoding="utf-8")
     assert re.search(rf"^## \[(Unreleased|{re.escape(__version__)})\]", changelog, re.MULTILINE)
+
+
+def test_a_test_that_reaches_beyond_this_machine_fails() -> None:
+    with pytest.raises(BaseException, match="a test asked for the address of"):
+        socket.getaddrinfo("huggingface.co", 443)
+    with pytest.raises(BaseException, match="a test connected to"):
+        socket.create_connection(("192.0.2.1", 443), timeout=1)
+    with pytest.raises(socket.gaierror):
+        socket.getaddrinfo("hub.example", 443)
+    with socket.socket() as unheard:
+        unheard.bind(("127.0.0.1", 0))
+        with pytest.raises(ConnectionRefusedError):
+            socket.create_connection(unheard.getsockname(), timeout=1)
