@@ -29,9 +29,9 @@ _HEX64 = re.compile(r"[0-9a-f]{64}")
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
 _NOT_PLAIN = re.compile(r"[^A-Za-z0-9 !#$&+.^_`{}~()\[\]@=,'-]")
 _TEXT_SUFFIXES = (
-    ".cfg .csv .html .ini .jinja .js .json .jsonl .md .py .sh .toml .tsv .txt .xml .yaml .yml "
-    ".gitattributes .gitignore"
-).split()
+    *(".cfg", ".csv", ".html", ".ini", ".jinja", ".js", ".json", ".jsonl", ".md", ".py", ".sh", ".toml"),
+    *(".tsv", ".txt", ".xml", ".yaml", ".yml", ".gitattributes", ".gitignore"),
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,18 +101,18 @@ def file_headers(file: FileAt) -> list[tuple[str, str]]:
 def content_type_of(path: str) -> str:
     """Plain text or plain bytes; never a type that a browser would run."""
     name = path.rpartition("/")[2].lower()
-    return "text/plain; charset=utf-8" if name.endswith(tuple(_TEXT_SUFFIXES)) else "application/octet-stream"
+    return "text/plain; charset=utf-8" if name.endswith(_TEXT_SUFFIXES) else "application/octet-stream"
 
 
 def content_disposition(path: str) -> str:
     """Both forms of RFC 6266 of a path's last name, fit for a header whatever the name holds."""
     name = path.rpartition("/")[2]
     plain = _NOT_PLAIN.sub("_", name) or "file"
-    return f"inline; filename*=UTF-8''{quote(name, safe='', errors='replace')}; filename=\"{plain}\";"
+    return f"inline; filename*=UTF-8''{quote(name, safe='', errors='replace')}; filename=\"{plain}\""
 
 
 def etag_matches(header: str | None, etag: Etag) -> bool:
-    """Whether an `If-None-Match` header names this etag (weakly compared) or is `*`: then 304 is the answer."""
+    """Whether an `If-None-Match` header names this etag (weakly) or is `*`: then 304 is the answer."""
     if header is None:
         return False
     if header.strip() == "*":

@@ -60,7 +60,7 @@ def parse_range(header: str | None, size_bytes: int) -> list[ByteSpan] | Unsatis
 
 
 def if_range(header: str | None, etag: Etag) -> bool:
-    """Whether `Range` counts under this `If-Range`: it does when the header is absent or names our etag strongly.
+    """Whether `Range` counts under this `If-Range`: when the header is absent, or names our etag strongly.
 
     A date never matches, since we send none.
     """
@@ -71,7 +71,7 @@ def if_range(header: str | None, etag: Etag) -> bool:
 
 @dataclass(frozen=True, slots=True)
 class MultipartFrame:
-    """The framing of a `multipart/byteranges` answer: `heads[i]`, then the bytes of `spans[i]`, …, then `tail`."""
+    """The framing of a `multipart/byteranges` answer: each head, then its span's bytes; after all, `tail`."""
 
     spans: tuple[ByteSpan, ...]
     heads: tuple[bytes, ...]
