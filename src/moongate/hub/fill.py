@@ -1,0 +1,395 @@
+"""Opening content to read: from the blobs when it is here, else while it is being filled.
+
+A `Fill` stands for one content (an etag), whatever repository, revision or range it was reached through. In one
+process of the node it has a `Flight`, which leads; in the others it follows the map that both share. A
+reader that leaves stops nothing; when a leader dies, the next reader that waits takes over.
+
+A reader of a small range of a large file has only that range fetched. The rest follows when a longer
+range, or the file, is asked for, or when `whole_after` of the file was given out.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import time
+from collections.abc import AsyncIterator, Callable
+from dataclasses import dataclass, field
+from typing import Literal, Protocol
+
+from moongate.core.digests import Etag
+from moongate.core.errors import (
+    MoongateError,
+    UpstreamBroken,
+    UpstreamBusy,
+    UpstreamError,
+    UpstreamUnreachable,
+)
+from moongate.core.spans import ByteSpan
+from moongate.hub.flight import Flight, FlightLimits
+from moongate.hub.passing import pass_through
+from moongate.hub.troubles import error_of
+from moongate.store.blobs import Blobs
+from moongate.store.layout import Layout
+from moongate.store.partial import BLOCK_BYTES, Partial, State
+from moongate.upstream.ranged import FileSource
+
+_WINDOW_BYTES = 16 << 20
+_WANT_BYTES = 4 << 20
+_TICK_SECONDS = 0.03
+_FIRST_WAIT_SECONDS = 0.005
+_LONGEST_WAIT_SECONDS = 0.25
+_STOP_SECONDS = 5.0
+
+SourceMaker = Callable[[], FileSource]
+"""Makes the way to the bytes, when they must be fetched; called at most once per flight."""
+
+
+@dataclass(frozen=True, slots=True)
+class FillRules:
+    """connections: most at once for one file.
+    sparse_span_bytes: a range up to this long, of a file longer than this, fetches only itself.
+    whole_after: the share of a file's blocks given out after which the rest is fetched; 0 at once, 1 never.
+    offline: never fetch.
+    """
+
+    connections: int = 8
+    sparse_span_bytes: int = 8 << 20
+    whole_after: float = 0.5
+    offline: bool = False
+
+
+class FillWatcher(Protocol):
+    """Who counts and records what fills do. Called from worker threads, so it must be thread-safe."""
+
+    def fetched(self, count: int) -> None:
+        """So many bytes of content came from upstream."""
+
+    def retried(self, error: UpstreamError) -> None:
+        """Upstream failed, and is asked again."""
+
+    def sealed(self, etag: Etag, size_bytes: int, seconds: float) -> None:
+        """New content is kept; `seconds` since this process began to fetch it."""
+
+    def failed(self, etag: Etag, error: MoongateError) -> None:
+        """A fill ended without the file."""
+
+
+class FileBody:
+    """An open file to send: a descriptor, and how far it may be read now.
+
+    outcome: `hit` when the content was here and verified, `miss` when it is being filled.
+    """
+
+    def __init__(self, etag: Etag, size_bytes: int, fd: int, fill: Fill | None, span: ByteSpan) -> None:
+        self.etag = etag
+        self.size_bytes = size_bytes
+        self.fd = fd
+        self._fill = fill
+        self._span = span
+        self._closed = False
+
+    @property
+    def outcome(self) -> Literal["hit", "miss"]:
+        return "hit" if self._fill is None else "miss"
+
+    async def ready(self, position: int, end: int) -> int:
+        """How many bytes from `position` on may be sent from `fd` now: at least 1, at most up to `end`.
+
+        Waits for the fill when there are none yet. A cancelled wait stops nothing.
+
+        Raises:
+            VerificationFailed: the bytes were not the file's; those sent so far must not become a file.
+            StoreFull: the rest cannot be kept; send it with `stream`.
+            UpstreamError, NotAllowed, Absent: the fill stopped; progress is kept where there was any.
+        """
+        if self._fill is None:
+            return end - position
+        return await self._fill.ready(position, end, self._span)
+
+    def stream(self, position: int, end: int) -> AsyncIterator[bytes]:
+        """The bytes from `position` to `end` straight from upstream, kept nowhere: for a full disk.
+
+        When this body is the whole file, the last piece is held until the hash of all of it is right.
+        """
+        if self._fill is None:
+            raise ValueError("a sealed file needs no stream")
+        verify_from = self.fd if self._span == ByteSpan(0, self.size_bytes) else None
+        return pass_through(self._fill.make_source(), self.etag, position, end, verify_from)
+
+    def close(self) -> None:
+        """Done reading. May be called twice."""
+        if self._closed:
+            return
+        self._closed = True
+        if self._fill is None:
+            os.close(self.fd)
+        else:
+            self._fill.leave()
+
+
+class Fills:
+    """All content that this process reads or fills."""
+
+    def __init__(
+        self,
+        layout: Layout,
+        blobs: Blobs,
+        rules: FillRules,
+        watcher: FillWatcher,
+        make_room: Callable[[int], None],
+    ) -> None:
+        self._layout = layout
+        self._blobs = blobs
+        self.rules = rules
+        self.watcher = watcher
+        self.make_room = make_room
+        self._fills: dict[Etag, Fill] = {}
+        self._read: dict[Etag, float] = {}
+
+    async def open(self, etag: Etag, size_bytes: int, make_source: SourceMaker, span: ByteSpan) -> FileBody:
+        """The content, ready to send `span` of it.
+
+        Raises:
+            UpstreamUnreachable: it is not here, and this gateway is offline.
+            UpstreamBroken: the size that upstream told is not that of the content.
+            StoreFull: not even an empty file can be made.
+        """
+        fd = self._blobs.open(etag)
+        if fd is None:
+            fill = self._fill(etag, size_bytes, make_source)
+            if fill is not None:
+                fill.enter(span)
+                return FileBody(etag, size_bytes, fill.partial.data_fd, fill, span)
+            fd = self._blobs.open(etag)
+        if fd is None:
+            raise UpstreamUnreachable("the file was removed while it was opened; ask again")
+        if (stored := os.fstat(fd).st_size) != size_bytes:
+            os.close(fd)
+            raise UpstreamBroken(f"upstream tells {size_bytes} bytes for a file that has {stored}")
+        self._read[etag] = time.time()
+        return FileBody(etag, size_bytes, fd, None, span)
+
+    def take_reads(self) -> dict[Etag, float]:
+        """When content was last read, since the last call: for the index, in batches."""
+        reads, self._read = self._read, {}
+        return reads
+
+    @property
+    def active(self) -> list[tuple[Etag, int, int]]:
+        """What is being filled here: etag, bytes present, bytes in all."""
+        return [
+            (etag, fill.partial.present_bytes(), fill.partial.size_bytes)
+            for etag, fill in self._fills.items()
+            if fill.flying
+        ]
+
+    async def finished(self, etag: Etag) -> bool:
+        """Wait until the fill of this content ended here; whether it is sealed now."""
+        while (fill := self._fills.get(etag)) is not None and fill.flying:
+            await fill.changed(_LONGEST_WAIT_SECONDS)
+        return self._blobs.size_bytes(etag) is not None
+
+    async def stop(self) -> None:
+        """End all fills, keeping their progress."""
+        fills = list(self._fills.values())
+        await asyncio.gather(*(fill.stop() for fill in fills))
+
+    def _fill(self, etag: Etag, size_bytes: int, make_source: SourceMaker) -> Fill | None:
+        fill = self._fills.get(etag)
+        if fill is not None and not fill.usable(size_bytes):
+            self._fills.pop(etag)
+            fill.retire()
+            fill = None
+        if fill is None:
+            partial = Partial.open(self._layout, etag, size_bytes)
+            if partial is None:
+                return None
+            fill = self._fills[etag] = Fill(self, partial, make_source)
+        return fill
+
+    def drop(self, fill: Fill) -> None:
+        """Forget a fill that nobody reads and nobody flies."""
+        if self._fills.get(fill.partial.etag) is fill:
+            del self._fills[fill.partial.etag]
+
+
+@dataclass(eq=False)
+class Fill:
+    """One content in this process while it is not sealed, or while readers hold on to it."""
+
+    fills: Fills
+    partial: Partial
+    make_source: SourceMaker
+    _readers: int = 0
+    _retired: bool = False
+    _flight: Flight | None = None
+    _waiters: list[asyncio.Future[None]] = field(default_factory=list)
+    _loop: asyncio.AbstractEventLoop = field(default_factory=asyncio.get_running_loop)
+    _began: float = field(default_factory=time.monotonic)
+    _busy_until: float = 0.0
+
+    # -- readers ---------------------------------------------------------------------------------------------
+
+    def usable(self, size_bytes: int) -> bool:
+        """Whether a new reader may join; not when it was discarded, or is sealed by now."""
+        return self.partial.size_bytes == size_bytes and self.partial.state in (State.FILLING, State.VERIFIED)
+
+    def enter(self, span: ByteSpan) -> None:
+        """One more reader, who wants this span."""
+        self._readers += 1
+        rules, partial = self.fills.rules, self.partial
+        if not self._is_small(span):
+            partial.want_whole()
+        elif not partial.whole and rules.whole_after < 1 and (
+            partial.asked_blocks >= rules.whole_after * partial.blocks
+        ):
+            partial.want_whole()
+
+    def leave(self) -> None:
+        """One reader less. The fill goes on."""
+        self._readers -= 1
+        self._close_if_idle()
+
+    def retire(self) -> None:
+        """No new readers come here; those that are here finish."""
+        self._retired = True
+        self._close_if_idle()
+
+    async def ready(self, position: int, end: int, span: ByteSpan) -> int:
+        """See `FileBody.ready`."""
+        partial, small = self.partial, self._is_small(span)
+        serial, wait_seconds = partial.trouble_serial, _FIRST_WAIT_SECONDS
+        limit = min(end, position + _WINDOW_BYTES)
+        while True:
+            if partial.state == State.DISCARDED:
+                raise error_of(partial.trouble)
+            released = partial.release(position, limit, may_move_hold=small)
+            if released > position:
+                return released - position
+            if partial.trouble_serial != serial:
+                raise error_of(partial.trouble)
+            partial.want(position, min(limit, position + _WANT_BYTES))
+            self._held_back(position)
+            self._lead_or_follow()
+            await self.changed(wait_seconds)
+            wait_seconds = min(_LONGEST_WAIT_SECONDS, wait_seconds * 2)
+
+    def _is_small(self, span: ByteSpan) -> bool:
+        most = self.fills.rules.sparse_span_bytes
+        return span.length <= most < self.partial.size_bytes
+
+    def _held_back(self, position: int) -> None:
+        """A reader that waits at the hold waits for the hash, which needs the whole file."""
+        partial = self.partial
+        if position // BLOCK_BYTES == partial.hold and partial.is_full(partial.hold):
+            partial.want_whole()
+
+    # -- leading or following --------------------------------------------------------------------------------
+
+    @property
+    def flying(self) -> bool:
+        return self._flight is not None
+
+    def _lead_or_follow(self) -> None:
+        if self._flight is not None:
+            self._flight.nudge()
+            return
+        if self.fills.rules.offline:
+            raise UpstreamUnreachable("this gateway is offline, and the file is not in its store")
+        left = self._busy_until - time.monotonic()
+        if left > 0:
+            raise UpstreamBusy(self.partial.trouble.text or "upstream asked to wait", left)
+        if not self.partial.try_lead():
+            return
+        limits = FlightLimits(self.fills.rules.connections, self.fills.make_room)
+        self._flight = Flight(self.partial, self.make_source(), limits, _Watch(self, self._loop))
+        self._flight.nudge()
+        self._loop.call_later(_TICK_SECONDS, self._tick)
+
+    def _tick(self) -> None:
+        if self._flight is None:
+            return
+        if self._flight.tick():
+            self._loop.call_later(_TICK_SECONDS, self._tick)
+            return
+        self._flight = None
+        self.partial.stop_leading()
+        self.wake()
+        self._close_if_idle()
+
+    def postpone(self, error: UpstreamBusy) -> None:
+        """Upstream wants to be left alone for longer than a reader can wait."""
+        self._busy_until = time.monotonic() + error.retry_after_seconds
+
+    async def stop(self) -> None:
+        """End the flight, keep the progress."""
+        if self._flight is not None:
+            await asyncio.to_thread(self._flight.stop, _STOP_SECONDS)
+            self._flight = None
+            self.partial.stop_leading()
+        self.wake()
+
+    # -- waiting ---------------------------------------------------------------------------------------------
+
+    async def changed(self, wait_seconds: float) -> None:
+        """Until something changed, or so long."""
+        waiter = self._loop.create_future()
+        self._waiters.append(waiter)
+        timer = self._loop.call_later(wait_seconds, _release, waiter)
+        try:
+            await waiter
+        finally:
+            timer.cancel()
+            with contextlib.suppress(ValueError):
+                self._waiters.remove(waiter)
+
+    @property
+    def awaited(self) -> bool:
+        return bool(self._waiters)
+
+    def wake(self) -> None:
+        waiters, self._waiters = self._waiters, []
+        for waiter in waiters:
+            _release(waiter)
+
+    def _close_if_idle(self) -> None:
+        if self._readers == 0 and self._flight is None and self.partial.data_fd >= 0:
+            self.fills.drop(self)
+            self.partial.close()
+
+
+class _Watch:
+    """Carries a flight's news from its threads to the event loop and to the counters."""
+
+    def __init__(self, fill: Fill, loop: asyncio.AbstractEventLoop) -> None:
+        self._fill = fill
+        self._loop = loop
+
+    def progressed(self) -> None:
+        if self._fill.awaited:
+            with contextlib.suppress(RuntimeError):  # the loop is closed: nobody waits any more
+                self._loop.call_soon_threadsafe(self._fill.wake)
+
+    def fetched(self, count: int) -> None:
+        self._fill.fills.watcher.fetched(count)
+
+    def retried(self, error: UpstreamError) -> None:
+        self._fill.fills.watcher.retried(error)
+
+    def sealed(self) -> None:
+        fill = self._fill
+        fill.fills.watcher.sealed(fill.partial.etag, fill.partial.size_bytes, time.monotonic() - fill._began)
+        self.progressed()
+
+    def failed(self, error: MoongateError) -> None:
+        if isinstance(error, UpstreamBusy):
+            self._fill.postpone(error)
+        self._fill.fills.watcher.failed(self._fill.partial.etag, error)
+        self.progressed()
+
+
+def _release(waiter: asyncio.Future[None]) -> None:
+    if not waiter.done():
+        waiter.set_result(None)

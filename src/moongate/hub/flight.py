@@ -1,0 +1,465 @@
+"""A flight: the leader's side of one fill. Worker threads fetch spans, and one hash grows with the ordered prefix.
+
+What decides the order, most urgent first:
+
+1. Blocks that a reader waits for (`Partial.want`), each span on whichever connection is free.
+2. When the whole file is wanted: the first block that is neither here nor on its way.
+
+How many connections: one at first. While a file is large, every `_PROBE_SECONDS` the number is doubled as long
+as that made the bytes come clearly faster, up to `connections`; a limit per connection is found within a
+second, and an unlimited link keeps its single connection. A reader who waits for a place that no
+connection is near gets a connection of its own at once.
+
+A worker that loses its connection asks again from the very byte where it broke. A flight that ends for any reason
+leaves the partial as it is, except when the whole file is here and its hash is wrong: then nothing is kept.
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Protocol
+
+from moongate.core.digests import content_hasher
+from moongate.core.errors import (
+    MoongateError,
+    UpstreamBusy,
+    UpstreamError,
+    UpstreamTimeout,
+    UpstreamUnreachable,
+    VerificationFailed,
+)
+from moongate.core.spans import ByteSpan
+from moongate.hub.troubles import trouble_kind
+from moongate.store.partial import BLOCK_BYTES, Partial, State
+from moongate.upstream.ranged import Body, FileSource, RangedConnection
+
+_READ_BYTES = 256 << 10
+_HASH_BYTES = 1 << 20
+_NOTIFY_SECONDS = 0.004
+_IDLE_SECONDS = 2.0
+_PROBE_SECONDS = 0.2
+_FASTER = 1.25
+_EXTRA_FOR_READERS = 4
+_MAX_ATTEMPTS = 6
+_MAX_BACKOFF_SECONDS = 8.0
+_LONGEST_WAIT_SECONDS = 30.0
+_WRITE_BACK_BYTES = 32 << 20
+
+
+class FlightWatcher(Protocol):
+    """Who is told, from worker threads, how a flight goes."""
+
+    def progressed(self) -> None:
+        """Readers may find more bytes, a verdict on the hash, or a trouble."""
+
+    def fetched(self, count: int) -> None:
+        """So many bytes came from upstream."""
+
+    def retried(self, error: UpstreamError) -> None:
+        """Upstream failed once more, and is asked again."""
+
+    def sealed(self) -> None:
+        """The file is whole, verified and among the blobs."""
+
+    def failed(self, error: MoongateError) -> None:
+        """The flight ended without the file."""
+
+
+@dataclass(frozen=True, slots=True)
+class FlightLimits:
+    """connections: most at once for one file. make_room: frees so many bytes, or raises StoreFull."""
+
+    connections: int
+    make_room: Callable[[int], None]
+
+
+class PrefixHash:
+    """The content hash of the bytes from 0 to `position`, whoever brings them."""
+
+    def __init__(self, partial: Partial) -> None:
+        self._partial = partial
+        self._lock = threading.Lock()
+        self._hasher = content_hasher(partial.etag, partial.size_bytes)
+        self.position = 0
+
+    def feed(self, position: int, data: memoryview) -> None:
+        """Take bytes while they are in memory, if they are the next ones; else `catch_up` reads them later."""
+        if self._lock.acquire(blocking=False):
+            try:
+                if position == self.position:
+                    self._hasher.update(data)
+                    self.position += len(data)
+            finally:
+                self._lock.release()
+
+    def catch_up(self, halt: threading.Event) -> None:
+        """Hash all that is present in order beyond `position`."""
+        with self._lock:
+            partial, buffer = self._partial, memoryview(bytearray(_HASH_BYTES))
+            while not halt.is_set():
+                end = partial.present_end(self.position, min(self.position + _HASH_BYTES, partial.size_bytes))
+                if end <= self.position:
+                    return
+                count = os.preadv(partial.data_fd, [buffer[: end - self.position]], self.position)
+                self._hasher.update(buffer[:count])
+                self.position += count
+
+    def matches(self) -> bool:
+        return (
+            self.position == self._partial.size_bytes and self._hasher.hexdigest() == self._partial.etag
+        )
+
+
+class Flight:
+    """The leader of one partial. Made by whoever holds the partial's lead; `tick` it every few 10 ms."""
+
+    def __init__(self, partial: Partial, source: FileSource, limits: FlightLimits, watcher: FlightWatcher) -> None:
+        self._partial = partial
+        self._source = source
+        self._limits = limits
+        self._watcher = watcher
+        self._hash = PrefixHash(partial)
+        self._span_blocks = max(8, min(64, partial.blocks // 32))
+        self._changed = threading.Condition()
+        self._busy = bytearray(partial.blocks)
+        self._cursor = 0
+        self._workers: dict[threading.Thread, RangedConnection] = {}
+        self._idle = 0
+        self._hashing: threading.Thread | None = None
+        self._halt = threading.Event()
+        self._finishing = False
+        self._ranges_ignored = False
+        self._ended = False
+        self._not_before = 0.0
+        self._reserved = False
+        self._fetched_bytes = 0
+        self._notified_at = 0.0
+        self._probe = _Probe(limits.connections)
+        self._resumed = partial.have(0) > 0
+
+    # -- steering (event loop) -------------------------------------------------------------------------------
+
+    def nudge(self) -> None:
+        """Something may be wanted that was not before."""
+        with self._changed:
+            if self._idle:
+                self._changed.notify_all()
+            elif not self._workers and not self._ended:
+                self._spawn()
+
+    def tick(self) -> bool:
+        """Adapt the number of connections; False once the flight is over and the lead was given up."""
+        with self._changed:
+            if self._ended and not self._workers:
+                return False
+            if not self._workers and not self._finishing:
+                if self._next_block() < 0 and not self._partial.complete:
+                    self._ended = True
+                    return False
+                self._spawn()
+            elif self._idle:
+                if self._next_block() >= 0:  # wanted by another process, which cannot wake our threads
+                    self._changed.notify_all()
+            elif self._more_connections_help():
+                self._spawn()
+            if (
+                (len(self._workers) > 1 or self._resumed)
+                and self._hashing is None
+                and self._partial.whole
+                and not self._ended
+            ):
+                self._hashing = threading.Thread(target=self._hash_along, name="fill-hash", daemon=True)
+                self._hashing.start()
+            return True
+
+    def stop(self, wait_seconds: float) -> None:
+        """Cut the connections and keep the progress; returns when the threads are gone, or the time is up."""
+        self._halt.set()
+        with self._changed:
+            self._ended = True
+            self._changed.notify_all()
+            workers = dict(self._workers)
+        for connection in workers.values():
+            connection.abort()
+        deadline = time.monotonic() + wait_seconds
+        for thread in (*workers, *([self._hashing] if self._hashing else [])):
+            thread.join(max(0.0, deadline - time.monotonic()))
+
+    @property
+    def running(self) -> bool:
+        with self._changed:
+            return bool(self._workers) or not self._ended
+
+    def _more_connections_help(self) -> bool:
+        if self._ranges_ignored or self._finishing or self._ended:
+            return False
+        count = len(self._workers)
+        if (wanted := self._next_wanted()) >= 0:
+            return count < self._limits.connections + _EXTRA_FOR_READERS and not self._near(wanted)
+        left_blocks = self._partial.blocks - self._cursor
+        if not self._partial.whole or left_blocks <= self._span_blocks or time.monotonic() < self._not_before:
+            return False
+        return count < self._probe.advise(self._fetched_bytes, time.monotonic())
+
+    def _near(self, block: int) -> bool:
+        """Whether a connection is about to get there by itself: it works on the block just before."""
+        return block > 0 and bool(self._busy[block - 1]) and self._partial.whole and len(self._workers) > 1
+
+    def _spawn(self) -> None:
+        connection = self._source.connect()
+        thread = threading.Thread(target=self._work, args=(connection,), name="fill", daemon=True)
+        self._workers[thread] = connection
+        thread.start()
+
+    # -- choosing (under the lock) ---------------------------------------------------------------------------
+
+    def _next_wanted(self) -> int:
+        block = self._partial.next_wanted()
+        while block >= 0 and self._busy[block]:
+            block = self._partial.next_wanted(block + 1)
+        return block
+
+    def _next_block(self) -> int:
+        block = self._next_wanted()
+        if block >= 0 or not self._partial.whole:
+            return block
+        partial, busy = self._partial, self._busy
+        while self._cursor < partial.blocks and partial.is_full(self._cursor):
+            self._cursor += 1
+        for block in range(self._cursor, partial.blocks):
+            if not busy[block] and not partial.is_full(block):
+                return block
+        return -1
+
+    def _take(self) -> ByteSpan | None:
+        """The next run of blocks to fetch, marked busy."""
+        first = self._next_block()
+        if first < 0:
+            return None
+        partial, end = self._partial, first + 1
+        most = partial.blocks if self._ranges_ignored else self._span_blocks
+        while (
+            end < partial.blocks
+            and end - first < most
+            and not self._busy[end]
+            and partial.have(end) == 0
+            and (partial.whole or partial.is_wanted(end))
+        ):
+            end += 1
+        self._busy[first:end] = b"\x01" * (end - first)
+        start = first * BLOCK_BYTES + partial.have(first)
+        return ByteSpan(start, min(end * BLOCK_BYTES, partial.size_bytes))
+
+    # -- fetching (worker threads) ---------------------------------------------------------------------------
+
+    def _work(self, connection: RangedConnection) -> None:
+        buffer = memoryview(bytearray(min(_READ_BYTES, max(1, self._partial.size_bytes))))
+        try:
+            self._reserve()
+            while (span := self._wait_for_span()) is not None:
+                try:
+                    self._fetch(connection, span, buffer)
+                finally:
+                    self._give_back(span)
+            if self._claim_finish():
+                self._finish()
+        except MoongateError as error:
+            self._fail(error)
+        finally:
+            connection.close()
+            with self._changed:
+                self._workers.pop(threading.current_thread(), None)
+                self._changed.notify_all()
+            self._watcher.progressed()
+
+    def _reserve(self) -> None:
+        with self._changed:
+            if self._reserved or not self._partial.whole:
+                return
+            self._reserved = True
+        missing = self._partial.size_bytes - self._partial.present_bytes()
+        if missing > 0:
+            self._limits.make_room(missing)
+            self._partial.reserve()
+
+    def _wait_for_span(self) -> ByteSpan | None:
+        deadline = time.monotonic() + _IDLE_SECONDS
+        with self._changed:
+            while not self._halt.is_set() and not self._ended:
+                if (span := self._take()) is not None:
+                    return span
+                left = deadline - time.monotonic()
+                # A whole file leaves nothing to wait for; between small ranges a connection is worth keeping.
+                if self._partial.whole or self._partial.complete or left <= 0:
+                    return None
+                self._idle += 1
+                self._changed.wait(left)
+                self._idle -= 1
+        return None
+
+    def _give_back(self, span: ByteSpan) -> None:
+        first, end = span.start // BLOCK_BYTES, -(-span.end // BLOCK_BYTES)
+        with self._changed:
+            self._busy[first:end] = bytes(end - first)
+
+    def _fetch(self, connection: RangedConnection, span: ByteSpan, buffer: memoryview) -> None:
+        position, attempts = span.start, 0
+        while position < span.end:
+            self._wait_for_turn()
+            if self._halt.is_set():
+                return
+            begun = position
+            try:
+                body = connection.open(ByteSpan(position, span.end))
+                if body.position + body.remaining > span.end or body.position < position:
+                    self._ranges_ignored = True
+                position = self._drain(body, position, span.end, buffer)
+            except UpstreamBusy as error:
+                attempts += 1
+                self._postpone(error, attempts)
+            except (UpstreamUnreachable, UpstreamTimeout) as error:
+                position = self._reached(span, position)
+                attempts = 1 if position > begun else attempts + 1
+                if self._halt.is_set():
+                    return
+                if attempts >= _MAX_ATTEMPTS:
+                    raise
+                self._watcher.retried(error)
+                if attempts > 1:
+                    self._halt.wait(min(_MAX_BACKOFF_SECONDS, 0.1 * 2.0**attempts))
+
+    def _reached(self, span: ByteSpan, position: int) -> int:
+        return max(position, self._partial.present_end(position, span.end))
+
+    def _drain(self, body: Body, position: int, end: int, buffer: memoryview) -> int:
+        """Write the body's bytes from `position` to `end`; where that came to."""
+        partial, alone = self._partial, self._hashing is None
+        while position < end:
+            at = body.position
+            count = body.readinto(buffer[: min(len(buffer), end - at)])
+            self._fetched_bytes += count  # a lost update between threads only blurs the probe
+            self._watcher.fetched(count)
+            if self._halt.is_set():
+                break
+            if at + count <= position:
+                continue  # a server without ranges starts at 0 again
+            data = buffer[max(0, position - at) : count]
+            fresh_block = position % BLOCK_BYTES == 0
+            partial.write(position, data)
+            position += len(data)
+            self._notify(fresh_block or position % BLOCK_BYTES < len(data))
+            if alone:
+                self._hash.feed(position - len(data), data)
+            if position % _WRITE_BACK_BYTES < len(data):
+                partial.write_back(position - position % _WRITE_BACK_BYTES - _WRITE_BACK_BYTES, _WRITE_BACK_BYTES)
+        body.finish()
+        return position
+
+    def _notify(self, at_once: bool) -> None:
+        now = time.monotonic()
+        if at_once or now - self._notified_at > _NOTIFY_SECONDS:
+            self._notified_at = now
+            self._watcher.progressed()
+
+    def _wait_for_turn(self) -> None:
+        while (left := self._not_before - time.monotonic()) > 0 and not self._halt.is_set():
+            self._halt.wait(left)
+
+    def _postpone(self, error: UpstreamBusy, attempts: int) -> None:
+        self._watcher.retried(error)
+        wait_seconds = error.retry_after_seconds or min(_MAX_BACKOFF_SECONDS, 0.5 * 2.0**attempts)
+        if attempts >= _MAX_ATTEMPTS or wait_seconds > _LONGEST_WAIT_SECONDS:
+            raise error
+        self._probe.settle()
+        self._not_before = time.monotonic() + wait_seconds
+
+    # -- ending (worker threads) -----------------------------------------------------------------------------
+
+    def _hash_along(self) -> None:
+        while not self._halt.is_set() and not self._ended and self._hash.position < self._partial.size_bytes:
+            before = self._hash.position
+            self._hash.catch_up(self._halt)
+            if self._hash.position == before:
+                with self._changed:
+                    self._changed.wait(0.02)
+
+    def _claim_finish(self) -> bool:
+        with self._changed:
+            if self._finishing or self._ended or self._halt.is_set() or not self._partial.complete:
+                return False
+            self._finishing = True
+            return True
+
+    def _finish(self) -> None:
+        partial = self._partial
+        self._hash.catch_up(self._halt)
+        if self._halt.is_set():
+            return
+        if not self._hash.matches():
+            raise VerificationFailed(
+                f"what upstream sent for {partial.etag} is not that content; nothing was kept, and the next "
+                "request fetches it afresh"
+            )
+        partial.set_state(State.VERIFIED)
+        self._watcher.progressed()
+        partial.seal()
+        with self._changed:
+            self._ended = True
+        self._watcher.sealed()
+
+    def _fail(self, error: MoongateError) -> None:
+        if self._halt.is_set():
+            return
+        with self._changed:
+            if self._ended:
+                return
+            self._ended = True
+            self._halt.set()
+            others = [link for thread, link in self._workers.items() if thread is not threading.current_thread()]
+        self._partial.report_trouble(trouble_kind(error), error.message)
+        if isinstance(error, VerificationFailed):
+            self._partial.discard()
+        for connection in others:
+            connection.abort()
+        self._watcher.failed(error)
+
+
+class _Probe:
+    """Finds out whether more connections bring more bytes: doubles while the rate grows by a quarter."""
+
+    def __init__(self, most: int) -> None:
+        self._most = most
+        self._advice = 1
+        self._best_rate = 0.0
+        self._since: float | None = None
+        self._bytes = 0
+        self._settled = most == 1
+
+    def settle(self) -> None:
+        """Ask for no more connections: upstream said that it is too much already."""
+        self._settled = True
+
+    def advise(self, fetched_bytes: int, now: float) -> int:
+        if self._settled:
+            return self._advice
+        if self._since is None:
+            if fetched_bytes:
+                self._since, self._bytes = now, fetched_bytes
+            return self._advice
+        elapsed = now - self._since
+        if elapsed < _PROBE_SECONDS:
+            return self._advice
+        rate = (fetched_bytes - self._bytes) / elapsed
+        self._since, self._bytes = now, fetched_bytes
+        if rate > self._best_rate * _FASTER:
+            self._best_rate = rate
+            if self._advice >= self._most:
+                self._settled = True
+            self._advice = min(self._most, self._advice * 2)
+        else:
+            self._settled = True
+        return self._advice

@@ -1,0 +1,57 @@
+"""Why a fill stopped, as a number that fits in a partial's map, so that every process can raise the same error."""
+
+from __future__ import annotations
+
+from moongate.core.errors import (
+    EntryAbsent,
+    GatedRepo,
+    MoongateError,
+    NotAllowed,
+    RepoAbsent,
+    RevisionAbsent,
+    StoreFull,
+    UpstreamBroken,
+    UpstreamBusy,
+    UpstreamRefused,
+    UpstreamTimeout,
+    UpstreamUnreachable,
+    VerificationFailed,
+)
+from moongate.store.partial import Trouble
+
+_KINDS: tuple[type[MoongateError], ...] = (
+    MoongateError,
+    UpstreamUnreachable,
+    UpstreamTimeout,
+    UpstreamBusy,
+    UpstreamRefused,
+    UpstreamBroken,
+    VerificationFailed,
+    StoreFull,
+    GatedRepo,
+    NotAllowed,
+    RepoAbsent,
+    RevisionAbsent,
+    EntryAbsent,
+)
+"""Numbered by place: append only, since a partial may outlive an upgrade."""
+
+_BUSY_SECONDS = 5.0
+
+
+def trouble_kind(error: MoongateError) -> int:
+    """The number of the error's class, or of the nearest one above it."""
+    for cls in type(error).__mro__:
+        if cls in _KINDS:
+            return _KINDS.index(cls)
+    return 0
+
+
+def error_of(trouble: Trouble) -> MoongateError:
+    """The trouble as an error to raise at a reader."""
+    kind = _KINDS[trouble.kind] if trouble.kind < len(_KINDS) else MoongateError
+    if kind is UpstreamBusy:
+        return UpstreamBusy(trouble.text, _BUSY_SECONDS)
+    if kind is GatedRepo:
+        return GatedRepo(trouble.text, authenticated=True)
+    return kind(trouble.text)
