@@ -19,7 +19,7 @@ from typing import Protocol
 
 from aiohttp import web
 
-from moongate.core.errors import MoongateError, StoreFull
+from moongate.core.errors import MoongateError, StoreError, StoreFull
 from moongate.core.spans import ByteSpan
 from moongate.hub.fill import FileBody
 
@@ -29,6 +29,7 @@ _BURST_BYTES = 16 << 20
 _CALL_BYTES = 4 << 20
 _TLS_BYTES = 256 << 10
 _THREADS = 4
+_STALL_SECONDS = 600.0
 
 
 class ClientGone(Exception):
@@ -201,19 +202,24 @@ class _Socket:
         except OSError as error:  # reset, broken pipe, or closed under us
             raise ClientGone from error
         if sent == 0:
-            raise ClientGone  # the file is shorter than its length: it was damaged on disk
+            raise StoreError("a file in the store is shorter than it should be; run `moongate verify`")
         return sent
 
     async def _writable(self) -> None:
-        ready: asyncio.Future[None] = self._loop.create_future()
-        self._loop.add_writer(self._out, _set, ready)
+        """Until the socket takes more bytes, or has an error to tell."""
+        ready: asyncio.Future[bool] = self._loop.create_future()
+        self._loop.add_writer(self._out, _set, ready, True)
+        timer = self._loop.call_later(_STALL_SECONDS, _set, ready, False)
         try:
-            await ready
+            if not await ready:
+                self._transport.abort()
+                raise ClientGone
         finally:
+            timer.cancel()
             with contextlib.suppress(OSError, ValueError):
                 self._loop.remove_writer(self._out)
 
 
-def _set(ready: asyncio.Future[None]) -> None:
+def _set(ready: asyncio.Future[bool], value: bool) -> None:
     if not ready.done():
-        ready.set_result(None)
+        ready.set_result(value)

@@ -198,6 +198,8 @@ class Fills:
 
     def _fill(self, etag: Etag, size_bytes: int, make_source: SourceMaker) -> Fill | None:
         fill = self._fills.get(etag)
+        if fill is not None and fill.flying and fill.partial.size_bytes != size_bytes:
+            raise UpstreamBroken(f"{etag} is being filled with another length than {size_bytes} bytes")
         if fill is not None and not fill.usable(size_bytes):
             self._fills.pop(etag)
             fill.retire()

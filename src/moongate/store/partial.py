@@ -32,7 +32,7 @@ from enum import IntEnum
 from pathlib import Path
 
 from moongate.core.digests import Etag
-from moongate.core.errors import StoreFull
+from moongate.core.errors import StoreFull, UpstreamBroken
 from moongate.store.layout import Layout
 
 BLOCK_BYTES = 1 << 20
@@ -112,6 +112,7 @@ class Partial:
 
         Raises:
             StoreFull: the disk has no room even for an empty file.
+            UpstreamBroken: somebody is filling this content with another length; one of the two was lied to.
         """
         with _locked(layout.partial_lock(etag)):
             if layout.blob(etag).exists():
@@ -119,6 +120,8 @@ class Partial:
                 return None
             data_path, map_path = layout.partial_data(etag), layout.partial_map(etag)
             if not _fits(map_path, data_path, size_bytes):
+                if _is_led(map_path):
+                    raise UpstreamBroken(f"{etag} is being filled with another length than {size_bytes} bytes")
                 _create(data_path, map_path, size_bytes)
             data_fd = os.open(data_path, os.O_RDWR | os.O_CLOEXEC)
             map_fd = os.open(map_path, os.O_RDWR | os.O_CLOEXEC)
@@ -377,6 +380,20 @@ def _fits(map_path: Path, data_path: Path, size_bytes: int) -> bool:
     return (magic, size, block_bytes, blocks) == (_MAGIC, size_bytes, BLOCK_BYTES, block_count(size_bytes)) and (
         state in (State.FILLING, State.VERIFIED)
     )
+
+
+def _is_led(map_path: Path) -> bool:
+    try:
+        fd = os.open(map_path, os.O_RDWR | os.O_CLOEXEC)
+    except FileNotFoundError:
+        return False
+    try:
+        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    finally:
+        os.close(fd)
+    return False
 
 
 def _create(data_path: Path, map_path: Path, size_bytes: int) -> None:

@@ -14,13 +14,11 @@ Rules of this file:
 from __future__ import annotations
 
 import http.client
-import io
 import json
 import ssl
 import threading
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import cast
 from urllib.parse import urljoin
 
 from moongate.core.callers import Secret
@@ -114,7 +112,7 @@ class Body:
     def __init__(self, connection: _Connection, response: http.client.HTTPResponse, span: ByteSpan) -> None:
         self._connection = connection
         self._response = response
-        self._raw = None if response.chunked else cast(io.BufferedReader, response.fp)
+        self._raw = None if response.chunked else response.fp
         self.position = span.start
         self.remaining = span.length
 
