@@ -1,8 +1,8 @@
 """Errors as statuses, codes and texts: one table, read for upstream's answers and written on ours.
 
-Real clients choose their exception by `X-Error-Code` first, so every refusal of ours carries one. The four codes
-of the Hub keep the Hub's meaning in both directions; the others are ours, and clients that do not know them go
-by the status. Texts are short, one line, and hold nothing that looks like a token.
+Real clients choose their exception by `X-Error-Code` first, so every refusal of ours carries one. The four
+codes of the Hub keep the Hub's meaning in both directions; the others are ours, and clients that do not know
+them go by the status. Texts are short, one line, and hold nothing that looks like a token.
 """
 
 from __future__ import annotations

@@ -2,12 +2,12 @@
 
 Rules:
 
-- Paths are split raw and decoded segment by segment, because `%2F` inside a segment belongs to a revision or a
-  folder and never to an id. The query is not part of a route.
+- Paths are split raw and decoded segment by segment, because `%2F` inside a segment belongs to a revision
+  or a folder and never to an id. The query is not part of a route.
 - An id has two segments, or one (legacy: `gpt2`). The first place where a keyword makes sense tells which.
 - A revision is one segment (`refs%2Fpr%2F1`), or three for `refs/pr/N` and `refs/convert/NAME` unencoded.
-- A segment `.` or `..`, a control character, an encoded slash in an id, or text that is not UTF-8 is `BadName`
-  wherever it stands. What is merely unknown is `ApiOther`, `RepoOther` or `Unknown`, never an error.
+- A segment `.` or `..`, a control character, an encoded slash in an id, or text that is not UTF-8 is
+  `BadName` wherever it stands. What is merely unknown is `ApiOther`, `RepoOther` or `Unknown`, no error.
 - `rest` and `path` of the catch-all routes stay as raw as they came, fit for passing on.
 
 Source: the Hub's addresses as its clients send them.
@@ -133,7 +133,7 @@ class Resolve:
 
 @dataclass(frozen=True, slots=True)
 class ResolveCache:
-    """A small file of a commit, where the Hub redirects to: `/api/resolve-cache/models/{id}/{commit}/{path}`."""
+    """A small file of a commit, at the address the Hub redirects to: `/api/resolve-cache/…`."""
 
     repo: RepoId
     commit_hash: CommitHash
@@ -235,8 +235,8 @@ _REF_FAMILIES = ("pr", "convert", "heads", "tags")
 _API_KEYWORDS = {"revision": 1, "tree": 1, "paths-info": 1, "commits": 1, "treesize": 1, "refs": 0}
 _API_KEYWORDS |= dict.fromkeys(("preupload", "commit", "tag", "branch", "compare", "super-squash"), 1)
 _API_KEYWORDS |= dict.fromkeys(("xet-read-token", "xet-write-token", "user-access-request"), 1)
-_API_KEYWORDS |= dict.fromkeys(("auth-check", "discussions", "likers", "like", "scan", "settings"), 0)
-_API_KEYWORDS |= dict.fromkeys(("lfs-files", "parquet", "croissant", "jwt", "secrets", "variables"), 0)
+# Few without further segments: each makes a repository of that name look like a part of a bare id.
+_API_KEYWORDS |= dict.fromkeys(("auth-check", "discussions"), 0)
 
 
 def parse_route(raw_path: str) -> Route:
@@ -356,7 +356,11 @@ def _file_route(path: str, repo_type: RepoType, raw: list[str], segments: list[s
     return Unknown(path)
 
 
-_GIT_ROUTES = {"refs": GitInfoRefs, "git-upload-pack": GitUploadPack, "git-receive-pack": GitReceivePack}
+_GIT_ROUTES: dict[str, type[GitInfoRefs | GitUploadPack | GitReceivePack]] = {
+    "refs": GitInfoRefs,
+    "git-upload-pack": GitUploadPack,
+    "git-receive-pack": GitReceivePack,
+}
 
 
 def _lfs_route(repo: RepoId, raw: list[str], segments: list[str]) -> Route:
