@@ -1,0 +1,110 @@
+"""`Index`: what this gateway knows, in SQLite or PostgreSQL.
+
+    Index ── refs · answers · files · blobs · pins · fills · access · leases · removal   (one noun a file)
+       └── Database: SqliteDatabase | PostgresDatabase
+
+Everything here is synchronous and may be called from any thread. Point reads (they say so) take some
+microseconds on SQLite and a round trip on PostgreSQL, and may be called on an event loop; writes and walks
+may wait for another writer and belong in a thread. Open an index after forking, not before.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from types import TracebackType
+
+from sqlalchemy.engine import make_url
+from sqlalchemy.exc import ArgumentError
+
+from moongate.core.errors import StoreError
+from moongate.store.index.access import AccessRow, AccessRows, Allowed, Grant, TokenRow, TokenRows
+from moongate.store.index.answers import AnswerRows, StoredAnswer
+from moongate.store.index.blobs import EVICTIONS, BlobRow, BlobRows, Eviction, RepoUsage
+from moongate.store.index.database import Database
+from moongate.store.index.files import FileRows
+from moongate.store.index.fills import Failure, FillRows
+from moongate.store.index.leases import LeaseRows
+from moongate.store.index.pins import Pin, PinRows
+from moongate.store.index.refs import RefRow, RefRows
+from moongate.store.index.removal import HeldContent, RemovalRows
+from moongate.store.index.sqlite import SqliteDatabase
+
+__all__ = [
+    "EVICTIONS",
+    "AccessRow",
+    "Allowed",
+    "BlobRow",
+    "Eviction",
+    "Failure",
+    "Grant",
+    "HeldContent",
+    "Index",
+    "Pin",
+    "RefRow",
+    "RepoUsage",
+    "StoredAnswer",
+    "TokenRow",
+]
+
+
+class Index(
+    RefRows,
+    AnswerRows,
+    FileRows,
+    BlobRows,
+    PinRows,
+    FillRows,
+    AccessRows,
+    TokenRows,
+    LeaseRows,
+    RemovalRows,
+):
+    """The index at a path or URL, made when there is none, brought up to date when it is old."""
+
+    def __init__(self, where: str | Path) -> None:
+        """Opens `sqlite:///path`, `postgresql://user@host/name` (any libpq URL), or the file of a `Path`.
+
+        Raises:
+            StoreError: the URL is none of those, the database cannot be reached, is damaged, or was written
+                by a newer Moongate.
+        """
+        database = _open(where)
+        for rows in Index.__bases__:
+            rows.__init__(self, database)  # type: ignore[misc]
+
+    @property
+    def was_created(self) -> bool:
+        """Whether this start made it. Sealed files that are there already want `keeping.collect`."""
+        return self._db.was_created
+
+    def close(self) -> None:
+        """Let go of every connection. May be called twice."""
+        self._db.close()
+
+    def __enter__(self) -> Index:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+
+def _open(where: str | Path) -> Database:
+    if isinstance(where, Path):
+        return SqliteDatabase(where)
+    try:
+        url = make_url(where)
+    except ArgumentError as error:
+        raise StoreError("not a database URL: use sqlite:///path or postgresql://user@host/name") from error
+    kind = url.get_backend_name()
+    if kind == "sqlite":
+        if url.database in (None, "", ":memory:"):
+            raise StoreError("an index in memory would be lost at once: use sqlite:///path")
+        return SqliteDatabase(Path(str(url.database)))
+    if kind in ("postgresql", "postgres"):
+        # Its driver is an extra.
+        from moongate.store.index.postgres import PostgresDatabase  # noqa: PLC0415
+
+        return PostgresDatabase(url.set(drivername="postgresql").render_as_string(hide_password=False))
+    raise StoreError(f"no index can be kept in {kind!r}: use sqlite:///path or postgresql://user@host/name")

@@ -1,0 +1,268 @@
+"""Sealed content: how long, since when, last read, last verified. The files themselves are `Blobs`' business.
+
+Pages go by a cursor, so that a walk over a large store holds neither a lock nor the whole list.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from sqlalchemy import (
+    BigInteger,
+    ColumnElement,
+    Select,
+    bindparam,
+    case,
+    cast,
+    delete,
+    exists,
+    func,
+    literal_column,
+    or_,
+    select,
+    tuple_,
+    update,
+)
+
+from moongate.core.digests import Etag
+from moongate.core.names import RepoId
+from moongate.store.index.database import Database, Prepared, by
+from moongate.store.schema import blobs, commits, files, pins, refs, repo_of
+
+Eviction = Literal["lru", "fifo", "largest"]
+EVICTIONS: tuple[Eviction, ...] = ("lru", "fifo", "largest")
+
+
+@dataclass(frozen=True, slots=True)
+class BlobRow:
+    """One sealed file. `verified_at` is when its bytes were last hashed: at sealing, or later."""
+
+    etag: Etag
+    size_bytes: int
+    sealed_at: float
+    read_at: float
+    verified_at: float
+
+
+@dataclass(frozen=True, slots=True)
+class RepoUsage:
+    """What one repository holds of the store.
+
+    files: paths, over all its commits, whose content is here (a path counts once for each content).
+    logical_bytes: the sizes of those files, added up.
+    stored_bytes: the same without repetition: what its contents take on disk.
+    own_bytes: the part of `stored_bytes` that no other repository's listing has.
+    """
+
+    repo: RepoId
+    files: int
+    logical_bytes: int
+    stored_bytes: int
+    own_bytes: int
+    last_read_at: float
+
+
+_ORDERS: dict[Eviction, tuple[ColumnElement[float], Callable[[BlobRow], float]]] = {
+    "lru": (blobs.c.read_at, lambda row: row.read_at),
+    "fifo": (blobs.c.sealed_at, lambda row: row.sealed_at),
+    "largest": (-blobs.c.size_bytes, lambda row: -row.size_bytes),
+}
+_BEFORE_ALL = float("-inf")
+
+
+class BlobRows:
+    """Sealed content and who holds it."""
+
+    def __init__(self, database: Database) -> None:
+        prepare = database.prepare
+        self._db = database
+        put_blob = database.insert(blobs).values({column: bindparam(f"{column.name}_") for column in blobs.c})
+        self._put_blob = prepare(
+            put_blob.on_conflict_do_update(
+                index_elements=["etag"],
+                set_={
+                    "size_bytes": put_blob.excluded.size_bytes,
+                    "sealed_at": put_blob.excluded.sealed_at,
+                    "verified_at": put_blob.excluded.verified_at,
+                },
+            )
+        )
+        self._touch_blob = self._later(database, "read_at")
+        self._note_verified = self._later(database, "verified_at")
+        self._drop_blob = prepare(
+            delete(blobs).where(by(blobs.c.etag), blobs.c.sealed_at <= bindparam("sealed_until")),
+            "etag",
+            "sealed_until",
+        )
+        self._blob = prepare(select(blobs).where(by(blobs.c.etag)))
+        self._total = prepare(select(func.count(), _total(blobs.c.size_bytes)).select_from(blobs))
+        self._candidates = {
+            policy: prepare(
+                select(blobs)
+                .where(
+                    tuple_(order, blobs.c.etag) > tuple_(bindparam("after"), bindparam("after_etag")),
+                    ~_pinned(blobs.c.etag),
+                )
+                .order_by(order, blobs.c.etag)
+                .limit(bindparam("count")),
+                "after",
+                "after_etag",
+                "count",
+            )
+            for policy, (order, _) in _ORDERS.items()
+        }
+        self._page = prepare(
+            select(blobs)
+            .where(blobs.c.etag > bindparam("after"), blobs.c.verified_at < bindparam("verified_before"))
+            .order_by(blobs.c.etag)
+            .limit(bindparam("count")),
+            "after",
+            "verified_before",
+            "count",
+        )
+        self._is_pinned = prepare(
+            select(literal_column("1")).where(_pinned(bindparam("etag", type_=blobs.c.etag.type)))
+        )
+        self._usage = prepare(_usage_statement())
+        self._unlisted = prepare(
+            select(func.count(), _total(blobs.c.size_bytes)).where(
+                ~exists().where(files.c.etag == blobs.c.etag)
+            )
+        )
+
+    @staticmethod
+    def _later(database: Database, name: str) -> Prepared:
+        column = blobs.c[name]
+        return database.prepare(
+            update(blobs)
+            .values({column: bindparam("at")})
+            .where(blobs.c.etag == bindparam("etag_"), column < bindparam("at")),
+            "etag_",
+            "at",
+        )
+
+    def put_blob(self, etag: Etag, size_bytes: int, now: float) -> None:
+        """Say that this content was verified and sealed now. Its last read, if any, stays."""
+        self._db.run(self._put_blob, etag, size_bytes, now, now, now)
+
+    def register_blob(self, etag: Etag, size_bytes: int, sealed_at: float) -> None:
+        """Say that this content was found sealed; that its bytes are right is not known until verified."""
+        self._db.run(self._put_blob, etag, size_bytes, sealed_at, sealed_at, 0.0)
+
+    def touch_blobs(self, read_at: Mapping[Etag, float]) -> None:
+        """Remember when contents were last read; earlier than what is known changes nothing."""
+        self._many(self._touch_blob, read_at)
+
+    def note_verified(self, verified_at: Mapping[Etag, float]) -> None:
+        """Remember when contents were last found right."""
+        self._many(self._note_verified, verified_at)
+
+    def _many(self, statement: Prepared, times: Mapping[Etag, float]) -> None:
+        if times:
+            with self._db.transaction() as transaction:
+                transaction.run_many(statement, sorted(times.items()))
+
+    def drop_blob(self, etag: Etag, sealed_until: float = float("inf")) -> bool:
+        """Forget content that is gone, unless it was sealed after `sealed_until`; whether it was known."""
+        return self._db.run(self._drop_blob, etag, sealed_until) > 0
+
+    def blob(self, etag: Etag) -> BlobRow | None:
+        """What is known of one sealed content. A point read."""
+        row = self._db.one(self._blob, etag)
+        return None if row is None else BlobRow(*row)
+
+    def blobs_after(self, etag: str, limit: int, verified_before: float = float("inf")) -> list[BlobRow]:
+        """The next page by etag; begin with an empty one."""
+        return self._blob_page(self._page, etag, verified_before, limit)
+
+    def blob_count(self) -> int:
+        """How many contents are sealed."""
+        return self._totals(self._total)[0]
+
+    def total_bytes(self) -> int:
+        """What all sealed content takes."""
+        return self._totals(self._total)[1]
+
+    def unlisted_bytes(self) -> int:
+        """What is sealed and in no listing: fetched by its hash, or left by a removal that was cut short."""
+        return self._totals(self._unlisted)[1]
+
+    def _totals(self, statement: Prepared) -> tuple[int, int]:
+        row = self._db.one(statement)
+        return (0, 0) if row is None else (int(row[0]), int(row[1]))
+
+    def eviction_candidates(
+        self, limit: int, policy: Eviction = "lru", after: BlobRow | None = None
+    ) -> list[BlobRow]:
+        """What to evict next, best first, pinned content left out; `after` continues a walk."""
+        key = _ORDERS[policy][1]
+        cursor = (_BEFORE_ALL, "") if after is None else (key(after), after.etag)
+        return self._blob_page(self._candidates[policy], *cursor, limit)
+
+    def _blob_page(self, statement: Prepared, *args: object) -> list[BlobRow]:
+        return [BlobRow(*row) for row in self._db.all(statement, *args)]
+
+    def is_pinned(self, etag: Etag) -> bool:
+        """Whether a pinned commit lists this content."""
+        return self._db.one(self._is_pinned, etag) is not None
+
+    def usage_by_repo(self) -> list[RepoUsage]:
+        """What each repository holds, the largest first. Walks every listing: not for a hot path."""
+        usage = [RepoUsage(repo_of(row[0]), *row[1:]) for row in self._db.all(self._usage)]
+        return sorted(usage, key=lambda one: (-one.stored_bytes, one.repo))
+
+
+def _total(column: ColumnElement[int]) -> ColumnElement[int]:
+    return cast(func.coalesce(func.sum(column), 0), BigInteger)
+
+
+def _pinned(etag: ColumnElement[str]) -> ColumnElement[bool]:
+    """Whether a pinned commit lists the content: all of a repository, a commit, or where a ref points."""
+    points_here = exists().where(
+        refs.c.repo == pins.c.repo,
+        refs.c.revision == pins.c.revision,
+        refs.c.commit_hash == commits.c.commit_hash,
+    )
+    return exists().where(
+        files.c.etag == etag,
+        commits.c.commit_number == files.c.commit_number,
+        pins.c.repo == commits.c.repo,
+        or_(pins.c.revision == "", pins.c.revision == commits.c.commit_hash, points_here),
+    )
+
+
+def _usage_statement() -> Select[Any]:
+    """Per repository: files, logical, stored and own bytes, last read."""
+    held = (
+        select(commits.c.repo, files.c.path, blobs.c.etag, blobs.c.size_bytes, blobs.c.read_at)
+        .select_from(
+            blobs.join(files, files.c.etag == blobs.c.etag).join(
+                commits, commits.c.commit_number == files.c.commit_number
+            )
+        )
+        .distinct()
+        .cte("held")
+    )
+    content = select(held.c.repo, held.c.etag, held.c.size_bytes, held.c.read_at).distinct().cte("content")
+    holders = select(content.c.etag, func.count().label("repos")).group_by(content.c.etag).cte("holders")
+    named = (
+        select(held.c.repo, func.count().label("files"), _total(held.c.size_bytes).label("logical"))
+        .group_by(held.c.repo)
+        .cte("named")
+    )
+    stored = (
+        select(
+            content.c.repo,
+            _total(content.c.size_bytes).label("stored"),
+            _total(case((holders.c.repos == 1, content.c.size_bytes), else_=0)).label("own"),
+            func.max(content.c.read_at).label("read_at"),
+        )
+        .select_from(content.join(holders, holders.c.etag == content.c.etag))
+        .group_by(content.c.repo)
+        .cte("stored")
+    )
+    return select(
+        named.c.repo, named.c.files, named.c.logical, stored.c.stored, stored.c.own, stored.c.read_at
+    ).select_from(named.join(stored, stored.c.repo == named.c.repo))

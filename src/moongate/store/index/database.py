@@ -1,0 +1,117 @@
+"""Statements, compiled once, and what runs them.
+
+A statement is written with SQLAlchemy Core, turned into text for one dialect when the index opens, and from
+then on handed to the driver as it is: a point read costs what the driver costs. Arguments are positional.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterable, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from typing import Any, Protocol, TypeAlias, cast
+
+from sqlalchemy import Column, ColumnElement, Dialect, Table, and_, bindparam
+from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy.sql import ClauseElement
+from sqlalchemy.sql.compiler import SQLCompiler
+
+Row: TypeAlias = tuple[Any, ...]  # what a driver returns; its reader knows the columns
+Upsert: TypeAlias = sqlite.Insert | postgresql.Insert
+
+
+@dataclass(frozen=True, slots=True)
+class Prepared:
+    """A statement as the driver wants it. `arrange` puts arguments in its order; None: they are already."""
+
+    sql: str
+    arrange: Callable[[Sequence[object]], Sequence[object]] | None
+
+    def bind(self, args: Sequence[object]) -> Sequence[object]:
+        return args if self.arrange is None else self.arrange(args)
+
+
+class Transaction(Protocol):
+    """Statements that happen together or not at all."""
+
+    def one(self, statement: Prepared, *args: object) -> Row | None:
+        """The first row; None when there is none."""
+
+    def run(self, statement: Prepared, *args: object) -> int:
+        """Rows touched."""
+
+    def run_many(self, statement: Prepared, rows: Iterable[Sequence[object]]) -> None:
+        """Run it once for each row of arguments."""
+
+
+class Database(ABC):
+    """One index's driver. Every method may be called from any thread, and blocks.
+
+    All of them raise `StoreError` (or `StoreFull`) when the database cannot do its part.
+    """
+
+    dialect: Dialect
+    was_created: bool
+    """Whether opening it made the tables."""
+
+    @abstractmethod
+    def one(self, statement: Prepared, *args: object) -> Row | None:
+        """The first row; None when there is none."""
+
+    @abstractmethod
+    def all(self, statement: Prepared, *args: object) -> list[Row]:
+        """Every row; callers keep that bounded."""
+
+    @abstractmethod
+    def run(self, statement: Prepared, *args: object) -> int:
+        """Run one statement for good; rows touched."""
+
+    @abstractmethod
+    def transaction(self) -> AbstractContextManager[Transaction]:
+        """Run several, for good when the block ends; an exception leaves nothing behind. Never nested."""
+
+    @abstractmethod
+    def close(self) -> None:
+        """Let go of every connection. May be called twice."""
+
+    def prepare(self, statement: ClauseElement, *names: str) -> Prepared:
+        """Compile a statement whose open parameters will come in the order of `names`.
+
+        Without names, in the order in which they first appear in the statement's text.
+        """
+        compiled = cast(SQLCompiler, statement.compile(dialect=self.dialect))
+        order = list(compiled.positiontup or ())
+        is_open = {name: compiled.binds[name].required for name in order}
+        names = names or tuple(name for name in dict.fromkeys(order) if is_open[name])
+        if set(names) != {name for name in order if is_open[name]}:
+            raise AssertionError(f"the parameters are {order}, not {names}, in {compiled}")
+        if tuple(order) == names:
+            return Prepared(str(compiled), None)
+        constants = compiled.params
+        slots = [(names.index(name) if is_open[name] else -1, constants[name]) for name in order]
+
+        def arrange(args: Sequence[object]) -> Sequence[object]:
+            return [constant if place < 0 else args[place] for place, constant in slots]
+
+        return Prepared(str(compiled), arrange)
+
+    def upsert(self, table: Table) -> Prepared:
+        """Insert a row, or replace what the row of its primary key holds; takes every column, in order."""
+        insert = self.insert(table).values({column: bindparam(f"{column.name}_") for column in table.c})
+        keys = [column.name for column in table.primary_key]
+        others = {name: column for name, column in insert.excluded.items() if name not in keys}
+        if not others:
+            return self.prepare(insert.on_conflict_do_nothing())
+        return self.prepare(insert.on_conflict_do_update(index_elements=keys, set_=others))
+
+    def insert(self, table: Table) -> Upsert:
+        """An insert that can say `on_conflict_…`, and that asks for no generated key back."""
+        if self.dialect.name == "sqlite":
+            return sqlite.insert(table).inline()
+        return postgresql.insert(table).inline()
+
+
+def by(*columns: Column[Any]) -> ColumnElement[bool]:
+    """Each column equal to an open parameter of its name."""
+    return and_(*(column == bindparam(column.name) for column in columns))

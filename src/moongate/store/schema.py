@@ -1,0 +1,197 @@
+"""The index's tables, as the newest migration leaves them.
+
+Rules: a repository is one text, `models/ns/name` (see `repo_key`). Times are seconds since the epoch. Truth
+values are 0, 1 or NULL, so that rows read the same from every driver. A commit gets a number, because a
+listing of a hundred thousand files should not repeat forty digits as often; numbers are never used twice.
+There are no foreign keys: rows are dropped by the one method that knows the order.
+
+A change here needs a migration; a test compares the two.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+from sqlalchemy import (
+    BigInteger,
+    Column,
+    Double,
+    Index,
+    Integer,
+    LargeBinary,
+    MetaData,
+    SmallInteger,
+    Table,
+    Text,
+    UniqueConstraint,
+)
+
+from moongate.core.names import RepoId, parse_repo_type
+
+SCHEMA_VERSION: Final = "0001"
+"""The newest migration's revision. An index that is there needs no look at the migrations."""
+
+KNOWN_VERSIONS: Final = frozenset({"0001"})
+"""Every revision this program can bring up to date; another one was written by a newer program."""
+
+metadata = MetaData(
+    naming_convention={
+        "pk": "pk_%(table_name)s",
+        "ix": "ix_%(table_name)s_%(column_0_N_name)s",
+        "uq": "uq_%(table_name)s_%(column_0_N_name)s",
+    }
+)
+
+_Number = BigInteger().with_variant(Integer, "sqlite")
+
+refs = Table(
+    "refs",
+    metadata,
+    Column("repo", Text, primary_key=True),
+    Column("revision", Text, primary_key=True),
+    Column("commit_hash", Text, nullable=False),
+    Column("checked_at", Double, nullable=False),
+    sqlite_with_rowid=False,
+)
+
+facts = Table(
+    "facts",
+    metadata,
+    Column("repo", Text, primary_key=True),
+    Column("private", SmallInteger),
+    Column("gated", SmallInteger),
+    Column("checked_at", Double, nullable=False),
+    sqlite_with_rowid=False,
+)
+
+renames = Table(
+    "renames",
+    metadata,
+    Column("old_repo", Text, primary_key=True),
+    Column("new_repo", Text, nullable=False),
+    Column("noted_at", Double, nullable=False),
+    sqlite_with_rowid=False,
+)
+
+commits = Table(
+    "commits",
+    metadata,
+    Column("commit_number", _Number, primary_key=True, autoincrement=True),
+    Column("repo", Text, nullable=False),
+    Column("commit_hash", Text, nullable=False),
+    Column("complete", SmallInteger, nullable=False),
+    UniqueConstraint("repo", "commit_hash"),
+    sqlite_autoincrement=True,
+)
+
+files = Table(
+    "files",
+    metadata,
+    Column("commit_number", BigInteger, primary_key=True, autoincrement=False),
+    Column("path", Text, primary_key=True),
+    Column("etag", Text, nullable=False),
+    Column("size_bytes", BigInteger, nullable=False),
+    Index(None, "etag"),
+    sqlite_with_rowid=False,
+)
+
+answers = Table(
+    "answers",
+    metadata,
+    Column("key", Text, primary_key=True),
+    Column("repo", Text),
+    Column("status", Integer, nullable=False),
+    Column("headers", Text, nullable=False),
+    Column("body", LargeBinary, nullable=False),
+    Column("packed", SmallInteger, nullable=False),
+    Column("fetched_at", Double, nullable=False),
+    Column("read_at", Double, nullable=False),
+    Index(None, "repo"),
+    Index(None, "read_at"),
+)
+
+blobs = Table(
+    "blobs",
+    metadata,
+    Column("etag", Text, primary_key=True),
+    Column("size_bytes", BigInteger, nullable=False),
+    Column("sealed_at", Double, nullable=False),
+    Column("read_at", Double, nullable=False),
+    Column("verified_at", Double, nullable=False),
+    Index(None, "read_at", "etag", "size_bytes"),
+    sqlite_with_rowid=False,
+)
+
+pins = Table(
+    "pins",
+    metadata,
+    Column("repo", Text, primary_key=True),
+    Column("revision", Text, primary_key=True),  # empty: the whole repository
+    Column("pinned_at", Double, nullable=False),
+    sqlite_with_rowid=False,
+)
+
+failures = Table(
+    "failures",
+    metadata,
+    Column("failure_number", _Number, primary_key=True, autoincrement=True),
+    Column("etag", Text, nullable=False),
+    Column("repo", Text, nullable=False),
+    Column("path", Text, nullable=False),
+    Column("why", Text, nullable=False),
+    Column("failed_at", Double, nullable=False),
+    sqlite_autoincrement=True,
+)
+
+access = Table(
+    "access",
+    metadata,
+    Column("caller_key", Text, primary_key=True),
+    Column("repo", Text, primary_key=True),
+    Column("allowed", Text, nullable=False),
+    Column("checked_at", Double, nullable=False),
+    Index(None, "repo"),
+    sqlite_with_rowid=False,
+)
+
+grants = Table(
+    "grants",
+    metadata,
+    Column("user_name", Text, primary_key=True),
+    Column("repo_pattern", Text, primary_key=True),
+    sqlite_with_rowid=False,
+)
+
+tokens = Table(
+    "tokens",
+    metadata,
+    Column("token_id", Text, primary_key=True),
+    Column("sha256", Text, nullable=False),
+    Column("user_name", Text, nullable=False),
+    Column("scope", Text, nullable=False),
+    Column("created_at", Double, nullable=False),
+    Column("expires_at", Double),
+    Column("revoked_at", Double),
+    Column("note", Text, nullable=False),
+    UniqueConstraint("sha256"),
+)
+
+leases = Table(
+    "leases",
+    metadata,
+    Column("name", Text, primary_key=True),
+    Column("owner", Text, nullable=False),
+    Column("expires_at", Double, nullable=False),
+    sqlite_with_rowid=False,
+)
+
+
+def repo_key(repo: RepoId) -> str:
+    """A repository as the tables write it: `models/ns/name`, `datasets/ns/name`, `spaces/ns/name`."""
+    return f"{repo.repo_type}s/{repo.repo_id}"
+
+
+def repo_of(key: str) -> RepoId:
+    """The repository of a `repo_key`."""
+    plural, _, repo_id = key.partition("/")
+    return RepoId(parse_repo_type(plural), repo_id)
