@@ -1,0 +1,1 @@
+"""The front door: settings, wiring and HTTP. Only `wiring` names concrete classes of the rooms below."""

@@ -1,0 +1,205 @@
+"""From a raw request to an answer: Host, caller, route, handler, and the one place for errors.
+
+Routes are told apart on the raw path, segment by segment (`wire.routes`); our own few addresses (`/`, health,
+metrics, the admin API) come first, by exact path or prefix. Every exchange, however it ends, is counted and
+logged once.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Mapping, Sequence
+from typing import NoReturn
+
+import structlog
+from aiohttp import web
+
+from moongate.app.door import Door
+from moongate.app.exchange import Exchange, PageHandler, RouteHandler, begin
+from moongate.app.metrics import Metrics
+from moongate.app.replies import JSON_TYPE, Reply, error_reply
+from moongate.app.request_log import RequestLog, who
+from moongate.app.sendfile import BrokenOff, ClientGone
+from moongate.core.errors import MoongateError
+from moongate.wire import routes
+from moongate.wire.errors import error_answer
+
+MAX_TARGET_BYTES = 8190
+MAX_FIELD_BYTES = 16 * 1024
+_KNOWN_METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")
+_ROUTES_KEPT = 4096
+
+log = structlog.get_logger("moongate.http")
+
+
+class MethodAbsent(Exception):
+    """This route has no such method; `allowed` says which it has."""
+
+    def __init__(self, allowed: Sequence[str]) -> None:
+        super().__init__(", ".join(allowed))
+        self.allowed = tuple(allowed)
+
+
+class Dispatcher:
+    """The handler aiohttp's low-level server calls for every request."""
+
+    def __init__(
+        self,
+        door: Door,
+        handlers: Mapping[type[object], RouteHandler],
+        *,
+        pages: Mapping[str, tuple[str, PageHandler]],
+        admin: tuple[str, PageHandler],
+        open_paths: frozenset[str],
+        metrics: Metrics,
+        request_log: RequestLog,
+    ) -> None:
+        """`pages`: our own exact paths, each with a name for metrics; `admin`: the admin API's prefix.
+
+        `open_paths`: answered to everybody, whatever the door and the Host header say (health checks).
+        """
+        self._door = door
+        self._handlers = handlers
+        self._pages = pages
+        self._admin_prefix, self._admin = admin
+        self._open_paths = open_paths
+        self._metrics = metrics
+        self._log = request_log
+        self._routes: dict[str, routes.Route] = {}
+
+    async def __call__(self, request: web.BaseRequest) -> web.StreamResponse:
+        exchange = begin(request)
+        self._metrics.running += 1
+        try:
+            response = await self._answer(exchange)
+        except MoongateError as error:
+            response = self._refuse(exchange, error)
+        except MethodAbsent as error:
+            response = _method_absent(exchange, error)
+        except BrokenOff as error:
+            exchange.error = f"{type(error.error).__name__}: {error.error.message}"
+            self._finish(exchange)
+            raise ConnectionResetError(exchange.error) from error
+        except ClientGone:
+            exchange.error = "client left"
+            self._finish(exchange)
+            raise ConnectionResetError(exchange.error) from None
+        except (ConnectionError, asyncio.CancelledError):
+            exchange.error = exchange.error or "client left"
+            self._finish(exchange)
+            raise
+        except Exception as error:  # noqa: BLE001 - the edge: nothing may leave as a stack trace
+            response = self._broken(exchange, error)
+        if isinstance(response, Reply):
+            exchange.status = response.status
+            exchange.sent_bytes = 0 if exchange.method == "HEAD" else len(response.body)
+        else:
+            exchange.status = exchange.status or response.status
+        self._finish(exchange)
+        return response
+
+    async def _answer(self, exchange: Exchange) -> web.StreamResponse:
+        request, path = exchange.request, exchange.path
+        page = self._pages.get(path)
+        if path in self._open_paths and page is not None:
+            exchange.route = page[0]
+            return await page[1](exchange)
+        self._door.check_host(request)
+        if exchange.method == "OPTIONS":
+            exchange.route = "options"
+            return _preflight(exchange)
+        if exchange.method not in _KNOWN_METHODS:
+            raise MethodAbsent(_KNOWN_METHODS)
+        exchange.caller = await self._door.caller_of(request)
+        if page is not None:
+            exchange.route = page[0]
+            return await page[1](exchange)
+        if path.startswith(self._admin_prefix):
+            exchange.route = "admin"
+            return await self._admin(exchange)
+        route = self._routes.get(path)
+        if route is None:
+            route = self._parse(path)
+        kind = type(route)
+        exchange.route = kind.__name__
+        exchange.repo = getattr(route, "repo", None)
+        return await self._handlers[kind](exchange, route)
+
+    def _parse(self, path: str) -> routes.Route:
+        route = routes.parse_route(path)
+        if len(self._routes) >= _ROUTES_KEPT:
+            self._routes.clear()
+        self._routes[path] = route
+        return route
+
+    def _refuse(self, exchange: Exchange, error: MoongateError) -> web.StreamResponse:
+        exchange.error = f"{type(error).__name__}: {error.message}"
+        if exchange.request.writer.output_size:
+            self._break_off(exchange)
+        answer = error_answer(error)
+        self._metrics.refused(error)
+        headers = [JSON_TYPE, *answer.headers]
+        if answer.status == 401 and exchange.route.startswith(("Git", "Lfs")):
+            # git answers no other challenge
+            headers.append(("WWW-Authenticate", 'Basic realm="moongate"'))
+        return Reply(answer.status, headers, answer.body, request_id=exchange.request_id)
+
+    def _broken(self, exchange: Exchange, error: Exception) -> web.StreamResponse:
+        exchange.error = type(error).__name__
+        log.error(
+            "request failed", id=exchange.request_id, path=exchange.path, who=who(exchange), exc_info=error
+        )
+        if exchange.request.writer.output_size:
+            self._break_off(exchange)
+        return error_reply(
+            500,
+            "InternalError",
+            f"Something broke inside the gateway. Its log tells more under the id {exchange.request_id}.",
+            exchange.request_id,
+        )
+
+    def _break_off(self, exchange: Exchange) -> NoReturn:
+        """Cuts an answer that is on its way and cannot become an error, so that nobody takes it for whole."""
+        transport = exchange.request.transport
+        if transport is not None:
+            transport.abort()
+        self._finish(exchange)
+        raise ConnectionResetError(exchange.error)
+
+    def _finish(self, exchange: Exchange) -> None:
+        self._metrics.running -= 1
+        seconds = time.perf_counter() - exchange.started
+        self._metrics.count(exchange, seconds)
+        self._log.write(exchange, seconds)
+
+
+def allow(exchange: Exchange, *methods: str) -> None:
+    """Lets only these methods through.
+
+    Raises:
+        MethodAbsent: it is another one.
+    """
+    if exchange.method not in methods:
+        raise MethodAbsent((*methods, "OPTIONS"))
+
+
+def _preflight(exchange: Exchange) -> Reply:
+    headers = (
+        ("Allow", ", ".join(_KNOWN_METHODS)),
+        ("Access-Control-Allow-Methods", ", ".join(_KNOWN_METHODS)),
+        ("Access-Control-Allow-Headers", "Authorization, Content-Type, Range, If-None-Match, If-Range"),
+        ("Access-Control-Max-Age", "86400"),
+    )
+    return Reply(204, headers, b"", request_id=exchange.request_id)
+
+
+def _method_absent(exchange: Exchange, error: MethodAbsent) -> Reply:
+    exchange.error = "MethodAbsent"
+    return error_reply(
+        405,
+        "MethodNotAllowed",
+        f"{exchange.method[:20]} is not possible here",
+        exchange.request_id,
+        (("Allow", ", ".join(error.allowed)),),
+    )

@@ -1,0 +1,250 @@
+"""Who is at the door, and whether they may come in.
+
+A token is either ours (`hf_` and 48 alphanumerics: known to the index, or refused everywhere) or a Hub token
+passed through, which upstream judges. On loopback the door is open: callers without a token are anonymous.
+On any other address it is closed, unless `allow_anonymous`: only our tokens, and Hub tokens of members of
+`upstream_orgs`, come in.
+
+The Host header is checked while the door is open on loopback, so that a web page whose name was pointed at
+127.0.0.1 cannot read through a visitor's browser.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import ipaddress
+import re
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+from urllib.parse import urlsplit
+
+import orjson
+from aiohttp import hdrs, web
+
+from moongate.core.callers import ANONYMOUS, Caller, Secret
+from moongate.core.errors import (
+    AuthRequired,
+    BadRequest,
+    BadToken,
+    NotAllowed,
+    ScopeMissing,
+    UpstreamBroken,
+    UpstreamError,
+)
+from moongate.store.index.access import TokenRow
+from moongate.wire.bearer import looks_like_ours, token_of
+
+_HOST = re.compile(r"(\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9._-]{1,253})(?::\d{1,5})?")
+_FORWARDED = ("Forwarded", "X-Forwarded-For", "X-Forwarded-Host", "X-Real-IP", "Via")
+_KEPT = 10_000
+
+
+class TokenBook(Protocol):
+    """Our own tokens, by hash."""
+
+    def token_by_sha256(self, sha256: str) -> TokenRow | None: ...
+
+
+class UpstreamIdentity(Protocol):
+    """Asks upstream whose token this is; the body of `/api/whoami-v2`."""
+
+    async def __call__(self, credential: Secret, /) -> bytes: ...
+
+
+@dataclass(frozen=True, slots=True)
+class DoorRules:
+    """Which settings the door obeys; `loopback` says whether only this machine can reach us."""
+
+    loopback: bool = True
+    allow_anonymous: bool = False
+    upstream_orgs: Sequence[str] = ()
+    server_names: Sequence[str] = ()
+    public_url: str | None = None
+    trusted_proxies: Sequence[str] = ()
+    access_ttl_seconds: float = 300.0
+    access_grace_seconds: float = 3600.0
+
+
+class Door:
+    """Tells callers apart. One per process; cheap per request."""
+
+    def __init__(
+        self,
+        tokens: TokenBook,
+        rules: DoorRules,
+        identity: UpstreamIdentity | None = None,
+        now: Callable[[], float] = time.time,
+    ) -> None:
+        self._tokens = tokens
+        self._rules = rules
+        self.is_open = rules.loopback or rules.allow_anonymous
+        self._orgs = frozenset(org.lower() for org in rules.upstream_orgs)
+        self._names = {name.lower() for name in rules.server_names}
+        if rules.public_url is not None:
+            self._names.add((urlsplit(rules.public_url).hostname or "").lower())
+        self._proxies = [ipaddress.ip_network(text, strict=False) for text in rules.trusted_proxies]
+        self._identity = identity
+        self._now = now
+        self._members: dict[str, tuple[bool, float]] = {}
+        self._good_hosts: set[str] = set()
+
+    async def caller_of(self, request: web.BaseRequest) -> Caller:
+        """Who asks, when they may ask anything at all.
+
+        Raises:
+            BadToken: a token of ours that is unknown, revoked or expired; or a malformed header.
+            AuthRequired: nobody said who they are, and the door is closed.
+            NotAllowed: a Hub token, and the door is closed to it.
+        """
+        header = request.headers.get(hdrs.AUTHORIZATION)
+        if header is None:
+            if not self.is_open:
+                raise AuthRequired(
+                    "This gateway needs a token: set HF_TOKEN to one made by `moongate token create`."
+                )
+            return ANONYMOUS
+        token = token_of(header)
+        if token is None:
+            raise BadToken("Invalid credentials in Authorization header")
+        if looks_like_ours(token):
+            return self._own(token)
+        caller = _upstream_caller(token)
+        if not self.is_open:
+            await self._let_member_in(caller)
+        return caller
+
+    def check_host(self, request: web.BaseRequest) -> str:
+        """The Host header, once it is one we answer to.
+
+        Raises:
+            BadRequest: it is missing, malformed, or not ours.
+        """
+        host = request.headers.get(hdrs.HOST, "")
+        if host in self._good_hosts:
+            return host
+        if not host and request.version < (1, 1):
+            return "localhost"
+        match = _HOST.fullmatch(host)
+        if match is None:
+            raise BadRequest("The Host header is missing or malformed.")
+        if self._rules.loopback and not self._is_ours(match[1]):
+            raise BadRequest(
+                f"This gateway does not answer to the name {match[1]}; name it in MOONGATE_SERVER_NAMES."
+            )
+        if len(self._good_hosts) < _KEPT:
+            self._good_hosts.add(host)
+        return host
+
+    def is_local(self, request: web.BaseRequest) -> bool:
+        """Whether somebody on this machine asks us directly, with no proxy between.
+
+        A proxy in front makes every peer look local, so a forwarding header or a foreign Host says no.
+        """
+        remote = request.remote
+        if remote is None or not _is_loopback(remote):
+            return False
+        headers = request.headers
+        if any(name in headers for name in _FORWARDED):
+            return False
+        match = _HOST.fullmatch(headers.get(hdrs.HOST, ""))
+        return match is not None and _is_local_name(match[1])
+
+    def base_url(self, request: web.BaseRequest) -> str:
+        """Our address as this client sees it: the public URL, or what the Host header (checked) says."""
+        if self._rules.public_url is not None:
+            return self._rules.public_url
+        scheme, host = request.scheme, request.headers.get(hdrs.HOST) or "localhost"
+        if self._proxies and self._is_trusted(request.remote):
+            proto = request.headers.get("X-Forwarded-Proto", "").split(",")[0].strip().lower()
+            scheme = proto if proto in ("http", "https") else scheme
+            forwarded = request.headers.get("X-Forwarded-Host", "").split(",")[0].strip()
+            host = forwarded if _HOST.fullmatch(forwarded) else host
+        return f"{scheme}://{host}"
+
+    def require_admin(self, caller: Caller, *, local: bool) -> None:
+        """Lets administrators through: scope `admin`, or anybody on this machine while we listen on loopback.
+
+        Raises:
+            AuthRequired, ScopeMissing: not an administrator.
+        """
+        if caller.kind == "token":
+            if caller.scope != "admin":
+                raise ScopeMissing("This needs a token with scope admin.")
+            return
+        if not (self._rules.loopback and local and caller.kind == "anonymous"):
+            raise AuthRequired("This needs a token with scope admin.")
+
+    def _own(self, token: str) -> Caller:
+        row = self._tokens.token_by_sha256(hashlib.sha256(token.encode()).hexdigest())
+        now = self._now()
+        if (
+            row is None
+            or row.revoked_at is not None
+            or (row.expires_at is not None and row.expires_at <= now)
+        ):
+            raise BadToken("This token is unknown, revoked or expired.")
+        return Caller("token", user=row.user, scope=row.scope)
+
+    async def _let_member_in(self, caller: Caller) -> None:
+        refusal = NotAllowed(
+            "This gateway takes its own tokens only; ask for one made by `moongate token create`."
+        )
+        if not self._orgs or self._identity is None or caller.credential is None:
+            raise refusal
+        now = self._now()
+        key = caller.credential.fingerprint
+        known = self._members.get(key)
+        if known is None or now - known[1] >= self._rules.access_ttl_seconds:
+            try:
+                member = bool(_orgs_in(await self._identity(caller.credential)) & self._orgs)
+            except UpstreamError:
+                if known is None or now - known[1] >= self._rules.access_grace_seconds:
+                    raise
+            else:
+                if len(self._members) >= _KEPT:
+                    self._members.clear()
+                known = self._members[key] = (member, now)
+        if not known[0]:
+            raise refusal
+
+    def _is_ours(self, name: str) -> bool:
+        return _is_local_name(name) or name.lower() in self._names
+
+    def _is_trusted(self, remote: str | None) -> bool:
+        try:
+            address = ipaddress.ip_address(remote or "")
+        except ValueError:
+            return False
+        return any(address in network for network in self._proxies)
+
+
+def _upstream_caller(token: str) -> Caller:
+    try:
+        secret = Secret(token)
+    except UnicodeEncodeError:
+        raise BadToken("Invalid credentials in Authorization header") from None
+    return Caller("upstream", user=secret.fingerprint[:12], credential=secret)
+
+
+def _orgs_in(body: bytes) -> frozenset[str]:
+    try:
+        answer = orjson.loads(body)
+        return frozenset(str(org["name"]).lower() for org in answer.get("orgs", ()))
+    except (orjson.JSONDecodeError, AttributeError, KeyError, TypeError):
+        raise UpstreamBroken("upstream did not say who this token belongs to") from None
+
+
+def _is_local_name(name: str) -> bool:
+    bare = name.strip("[]").lower()
+    return bare == "localhost" or bare.endswith(".localhost") or _is_loopback(bare)
+
+
+def _is_loopback(text: str) -> bool:
+    try:
+        address = ipaddress.ip_address(text)
+    except ValueError:
+        return False
+    mapped = getattr(address, "ipv4_mapped", None)
+    return bool(mapped.is_loopback if mapped else address.is_loopback)

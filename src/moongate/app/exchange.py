@@ -1,0 +1,100 @@
+"""One request on its way through the front door, and what is known of it so far.
+
+The dispatcher makes it, the door adds who asks, the route's handler adds what came of it, and the log line
+and the counters are written from it.
+"""
+
+from __future__ import annotations
+
+import itertools
+import os
+import time
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field
+from typing import Any, Literal, Protocol
+
+from aiohttp import web
+
+from moongate.core.callers import ANONYMOUS, Caller
+from moongate.core.names import RepoId
+
+Outcome = Literal["hit", "miss", "stale", "pass"]
+
+_counter = itertools.count(1)
+
+
+@dataclass(slots=True, eq=False)
+class Exchange:
+    """A request and what became of it. `path` and `query` are raw, as they came over the wire.
+
+    `outcome` stays None for answers of our own (pages, health, errors). `status` 0 means the client left
+    before an answer started.
+    """
+
+    request: web.BaseRequest
+    method: str
+    path: str
+    query: str
+    request_id: str
+    started: float = field(default_factory=time.perf_counter)
+    route: str = "unknown"
+    repo: RepoId | None = None
+    caller: Caller = ANONYMOUS
+    is_local: bool = False
+    outcome: Outcome | None = None
+    status: int = 0
+    sent_bytes: int = 0
+    error: str = ""
+
+    @property
+    def is_read(self) -> bool:
+        return self.method in ("GET", "HEAD")
+
+    @property
+    def path_qs(self) -> str:
+        """Path and query, as they came."""
+        return f"{self.path}?{self.query}" if self.query else self.path
+
+
+class PageHandler(Protocol):
+    """What answers one address of our own. Raises core errors; never a bare status."""
+
+    async def __call__(self, exchange: Exchange, /) -> web.StreamResponse: ...
+
+
+RouteHandler = Callable[[Exchange, Any], Awaitable[web.StreamResponse]]
+"""What answers one kind of route; the second argument is a value of the class it is registered for."""
+
+
+def begin(request: web.BaseRequest) -> Exchange:
+    """The exchange of a request that just arrived, with an id that no other process shares."""
+    target = request.raw_path
+    if target[:1] != "/":
+        # absolute-form (RFC 9112, 3.2.2): only the path tells what is asked
+        target = _path_of_absolute(target)
+    path, _, query = target.partition("?")
+    query = query.partition("#")[0]
+    return Exchange(request, request.method, path, query, _request_id())
+
+
+def _request_id() -> str:
+    return f"{_process_word()}{next(_counter):08x}"
+
+
+def _process_word() -> str:
+    global _word  # noqa: PLW0603 - a forked worker must not repeat its parent's ids
+    pid = os.getpid()
+    if _word[0] != pid:
+        _word = (pid, os.urandom(6).hex())
+    return _word[1]
+
+
+_word: tuple[int, str] = (0, "")
+
+
+def _path_of_absolute(target: str) -> str:
+    _, found, rest = target.partition("://")
+    if not found:
+        return "/"
+    slash = rest.find("/")
+    return rest[slash:] if slash >= 0 else "/"

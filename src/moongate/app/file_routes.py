@@ -1,0 +1,196 @@
+"""Files: resolve, resolve-cache and raw, answered directly (200, 206, 304, 416) with all of a file's headers.
+
+HEAD never touches the bytes. GET opens the body in the store, or joins its fill, and waits for its first byte
+before the headers go out, so that an upstream that fails at once is a coded error. From then on
+`Content-Length` binds us: a fill that fails breaks the connection off.
+"""
+
+from __future__ import annotations
+
+import os
+import secrets
+from collections.abc import Sequence
+from typing import Protocol
+
+from aiohttp import hdrs, web
+
+from moongate.app.dispatch import allow
+from moongate.app.exchange import Exchange, Outcome
+from moongate.app.replies import Headers, Reply, error_reply, freshness, streamed
+from moongate.app.sendfile import FileSender
+from moongate.core.callers import Caller
+from moongate.core.digests import is_sha256
+from moongate.core.names import RepoId, RepoPath, Revision
+from moongate.core.records import FileAt
+from moongate.core.spans import ByteSpan
+from moongate.hub.fill import FileBody
+from moongate.wire import routes
+from moongate.wire.headers import etag_matches, file_headers
+from moongate.wire.lfs import pointer_text
+from moongate.wire.ranges import Unsatisfiable, if_range, multipart_frame, parse_range
+
+_INLINE_BYTES = 64 << 10
+"""Sealed content up to this long is read and written at once: a descriptor of its own would cost more."""
+
+
+class Resolved(Protocol):
+    """How a file's name was resolved."""
+
+    @property
+    def outcome(self) -> Outcome: ...
+    @property
+    def age_seconds(self) -> float: ...
+
+
+class Files(Protocol):
+    """What this room needs of the hub: names to files (access checked), and files to bodies."""
+
+    async def file_at(
+        self, repo: RepoId, revision: Revision, path: RepoPath, caller: Caller
+    ) -> tuple[FileAt, Resolved]: ...
+
+    async def open(self, file: FileAt, caller: Caller, span: ByteSpan) -> FileBody: ...
+
+
+class FileRoutes:
+    """The Hub's file addresses."""
+
+    def __init__(self, files: Files, sender: FileSender) -> None:
+        self._files = files
+        self._sender = sender
+
+    async def resolve(self, exchange: Exchange, route: routes.Resolve) -> web.StreamResponse:
+        allow(exchange, "GET", "HEAD")
+        file, resolved = await self._files.file_at(route.repo, route.revision, route.path, exchange.caller)
+        return await self._give(exchange, file, resolved)
+
+    async def resolve_cache(self, exchange: Exchange, route: routes.ResolveCache) -> web.StreamResponse:
+        allow(exchange, "GET", "HEAD")
+        revision = Revision(route.commit_hash)
+        file, resolved = await self._files.file_at(route.repo, revision, route.path, exchange.caller)
+        return await self._give(exchange, file, resolved)
+
+    async def raw(self, exchange: Exchange, route: routes.Raw) -> web.StreamResponse:
+        """What git holds: a small file's content, an LFS file's pointer."""
+        allow(exchange, "GET", "HEAD")
+        file, resolved = await self._files.file_at(route.repo, route.revision, route.path, exchange.caller)
+        if not is_sha256(file.entry.etag):
+            return await self._give(exchange, file, resolved)
+        exchange.outcome = resolved.outcome
+        text = pointer_text(file.entry.etag, file.entry.size_bytes)
+        body = text if isinstance(text, bytes) else text.encode()
+        headers = [
+            ("Content-Type", "text/plain; charset=utf-8"),
+            ("X-Repo-Commit", file.commit_hash),
+            *freshness(resolved.outcome, resolved.age_seconds),
+        ]
+        return Reply(200, headers, body, request_id=exchange.request_id)
+
+    async def _give(self, exchange: Exchange, file: FileAt, resolved: Resolved) -> web.StreamResponse:
+        exchange.outcome = resolved.outcome
+        # every reply of ours exposes the same headers already
+        headers = [pair for pair in file_headers(file) if pair[0] != "Access-Control-Expose-Headers"]
+        if resolved.outcome == "stale":
+            headers += freshness("stale", resolved.age_seconds)[1:]
+        return await self.give(exchange, file, headers)
+
+    async def give(self, exchange: Exchange, file: FileAt, headers: Headers) -> web.StreamResponse:
+        """The file, or the part asked for, with these headers; access was checked before."""
+        request, entry = exchange.request, file.entry
+        headers = list(headers)
+        if etag_matches(request.headers.get(hdrs.IF_NONE_MATCH), entry.etag):
+            return Reply(304, [*headers, _mark(exchange)], b"", request_id=exchange.request_id)
+        if exchange.method == "HEAD":
+            headers.append(_mark(exchange))
+            return Reply(200, headers, b"", request_id=exchange.request_id, length_bytes=entry.size_bytes)
+        spans = self._asked_spans(request, file)
+        if isinstance(spans, Unsatisfiable):
+            more = (("Content-Range", spans.content_range), ("X-Repo-Commit", file.commit_hash))
+            message = f"the file has {entry.size_bytes} bytes; none of them was asked for"
+            return error_reply(416, "RangeNotSatisfiable", message, exchange.request_id, more)
+        if entry.size_bytes == 0:
+            return Reply(200, [*headers, _mark(exchange)], b"", request_id=exchange.request_id)
+        if spans is not None and len(spans) > 1:
+            return await self._several(exchange, file, headers, spans)
+        span = spans[0] if spans else ByteSpan(0, entry.size_bytes)
+        status = 206 if spans else 200
+        if spans:
+            headers.append(("Content-Range", span.content_range(entry.size_bytes)))
+        return await self._one(exchange, file, headers, span, status)
+
+    @staticmethod
+    def _asked_spans(request: web.BaseRequest, file: FileAt) -> list[ByteSpan] | Unsatisfiable | None:
+        header = request.headers.get(hdrs.RANGE)
+        if header is None or not if_range(request.headers.get(hdrs.IF_RANGE), file.entry.etag):
+            return None
+        return parse_range(header, file.entry.size_bytes)
+
+    async def _one(
+        self, exchange: Exchange, file: FileAt, headers: list[tuple[str, str]], span: ByteSpan, status: int
+    ) -> web.StreamResponse:
+        body = await self._open(exchange, file, span)
+        try:
+            headers.append(_mark(exchange))
+            count = await body.ready(span.start, span.end)
+            if count == span.length <= _INLINE_BYTES:
+                data = os.pread(body.fd, count, span.start)
+                if len(data) == count:
+                    return Reply(status, headers, data, request_id=exchange.request_id)
+            headers.append(("Content-Length", str(span.length)))
+            response = streamed(exchange, status, headers)
+            await response.prepare(exchange.request)
+            exchange.status = status
+            await self._send(exchange, response, body, span)
+            return await _ended(response)
+        finally:
+            body.close()
+
+    async def _several(
+        self, exchange: Exchange, file: FileAt, headers: list[tuple[str, str]], spans: Sequence[ByteSpan]
+    ) -> web.StreamResponse:
+        """Several ranges in one `multipart/byteranges` answer."""
+        hull = ByteSpan(min(span.start for span in spans), max(span.end for span in spans))
+        kind = next(value for name, value in headers if name == "Content-Type")
+        frame = multipart_frame(spans, file.entry.size_bytes, kind, secrets.token_hex(16))
+        body = await self._open(exchange, file, hull)
+        try:
+            await body.ready(spans[0].start, spans[0].end)
+            headers = [pair for pair in headers if pair[0] != "Content-Type"]
+            headers += [
+                ("Content-Type", frame.content_type),
+                ("Content-Length", str(frame.length_bytes)),
+                _mark(exchange),
+            ]
+            response = streamed(exchange, 206, headers)
+            await response.prepare(exchange.request)
+            exchange.status = 206
+            for head, span in zip(frame.heads, frame.spans, strict=True):
+                await response.write(head)
+                await self._send(exchange, response, body, span)
+            await response.write(frame.tail)
+            return await _ended(response)
+        finally:
+            body.close()
+
+    async def _open(self, exchange: Exchange, file: FileAt, span: ByteSpan) -> FileBody:
+        body = await self._files.open(file, exchange.caller, span)
+        if body.outcome == "miss":
+            exchange.outcome = "miss"
+        elif exchange.outcome != "stale":
+            exchange.outcome = "hit"
+        return body
+
+    async def _send(
+        self, exchange: Exchange, response: web.StreamResponse, body: FileBody, span: ByteSpan
+    ) -> None:
+        exchange.sent_bytes += await self._sender.send(exchange.request, response, body, span)
+
+
+async def _ended(response: web.StreamResponse) -> web.StreamResponse:
+    """The response after its last byte; the bytes went around aiohttp's writer, which must not add any."""
+    await response.write_eof()
+    return response
+
+
+def _mark(exchange: Exchange) -> tuple[str, str]:
+    return ("X-Moongate-Cache", exchange.outcome or "pass")

@@ -1,0 +1,68 @@
+"""`/healthz`: this process is alive. `/readyz`: it can serve. `/metrics`: what it counted."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+from aiohttp import web
+
+from moongate import __version__
+from moongate.app.dispatch import allow
+from moongate.app.door import Door
+from moongate.app.exchange import Exchange
+from moongate.app.metrics import Metrics
+from moongate.app.replies import Reply, json_reply
+
+_METRICS_TYPE = ("Content-Type", "text/plain; version=0.0.4; charset=utf-8")
+
+
+class Health:
+    """Answers for machines that watch over us."""
+
+    def __init__(
+        self,
+        metrics: Metrics,
+        door: Door,
+        store: Path,
+        is_ready: Callable[[], str],
+        sample: Callable[[], None],
+    ) -> None:
+        """`is_ready` says why not, or nothing. `sample` brings the gauges up to date before they are read."""
+        self._metrics = metrics
+        self._door = door
+        self._store = store
+        self._is_ready = is_ready
+        self._sample = sample
+
+    async def healthz(self, exchange: Exchange) -> web.StreamResponse:
+        allow(exchange, "GET", "HEAD")
+        return json_reply(
+            200, {"status": "ok", "name": "moongate", "version": __version__}, exchange.request_id
+        )
+
+    async def readyz(self, exchange: Exchange) -> web.StreamResponse:
+        allow(exchange, "GET", "HEAD")
+        why_not = self._is_ready() or _why_not_writable(self._store)
+        if why_not:
+            return json_reply(503, {"status": "not ready", "why": why_not}, exchange.request_id)
+        return json_reply(200, {"status": "ready", "name": "moongate"}, exchange.request_id)
+
+    async def metrics(self, exchange: Exchange) -> web.StreamResponse:
+        """For those on this machine, and for whoever holds a token."""
+        allow(exchange, "GET", "HEAD")
+        if not self._door.is_local(exchange.request):
+            exchange.caller = await self._door.caller_of(exchange.request)
+            if exchange.caller.kind != "token":
+                self._door.require_admin(exchange.caller, local=False)
+        self._metrics.gauge("disk_free_bytes").set(shutil.disk_usage(self._store).free)
+        self._sample()
+        return Reply(
+            200, (_METRICS_TYPE,), self._metrics.page(), request_id=exchange.request_id, shared=False
+        )
+
+
+def _why_not_writable(store: Path) -> str:
+    return "" if os.access(store, os.W_OK | os.X_OK) else "the store cannot be written"

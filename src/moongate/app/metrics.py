@@ -1,0 +1,145 @@
+"""What is counted: one table (name, kind, labels, help), and the page Prometheus reads.
+
+With several workers each process writes to files in one directory, and any of them answers for all; that
+directory must be in the environment before this module is first imported (`prepare_directory`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Literal, cast
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+from prometheus_client.multiprocess import MultiProcessCollector
+
+from moongate.app.exchange import Exchange
+from moongate.core.errors import MoongateError
+from moongate.hub.events import Outcome, Purpose
+
+Kind = Literal["counter", "gauge", "histogram"]
+
+
+@dataclass(frozen=True, slots=True)
+class MetricRow:
+    """One metric, without the `moongate_` every name begins with; counters end in `_total`."""
+
+    name: str
+    kind: Kind
+    labels: tuple[str, ...]
+    help: str
+
+
+METRICS = (
+    MetricRow("requests", "counter", ("route", "outcome", "status"),
+              "Requests answered; outcome is hit, miss, stale or pass, and none for answers of our own."),
+    MetricRow("request_seconds", "histogram", ("route",),
+              "From a request's arrival to the last byte of its answer handed to the system."),
+    MetricRow("requests_running", "gauge", (), "Requests being answered now."),
+    MetricRow("served_bytes", "counter", ("outcome",), "Body bytes handed to clients."),
+    MetricRow("fetched_bytes", "counter", (), "File bytes fetched from upstream."),
+    MetricRow("fill_seconds", "histogram", (), "From a fill's start to its sealed blob."),
+    MetricRow("fills_failed", "counter", ("error",), "Fills that ended without a sealed file."),
+    MetricRow("upstream_seconds", "histogram", ("purpose",), "Questions put to upstream, files aside."),
+    MetricRow("upstream_errors", "counter", ("purpose", "error"), "Questions upstream did not answer well."),
+    MetricRow("refusals", "counter", ("error",), "Requests answered with an error, by kind."),
+    MetricRow("evicted_files", "counter", (), "Blobs evicted to keep the quota."),
+    MetricRow("evicted_bytes", "counter", (), "Bytes freed by eviction."),
+    MetricRow("store_bytes", "gauge", (), "Bytes of sealed blobs."),
+    MetricRow("disk_free_bytes", "gauge", (), "Room left on the store's disk."),
+    MetricRow("memory_cache_bytes", "gauge", (), "Ready-made answers in memory, of one process."),
+)  # fmt: skip
+
+_BUCKETS = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 60.0, 600.0)
+
+
+class Metrics:
+    """The counters of this process, and what the rooms below report to (`hub.events.HubEvents`).
+
+    Labels are bound once, so that counting a request costs microseconds.
+    """
+
+    def __init__(self, *, multiprocess: bool = False) -> None:
+        self._multiprocess = multiprocess
+        self.registry = CollectorRegistry()
+        made: dict[str, Counter | Gauge | Histogram] = {row.name: self._make(row) for row in METRICS}
+        self._made = made
+        self._request_children: dict[tuple[str, str | None, int], Callable[[], None]] = {}
+        self._seconds_children: dict[str, Callable[[float], None]] = {}
+        self._served_children: dict[str | None, Callable[[float], None]] = {}
+        self.running = 0
+
+    def count(self, exchange: Exchange, seconds: float) -> None:
+        """Counts a finished exchange."""
+        key = (exchange.route, exchange.outcome, exchange.status)
+        increment = self._request_children.get(key)
+        if increment is None:
+            increment = self.counter("requests").labels(
+                exchange.route, exchange.outcome or "none", str(exchange.status)
+            ).inc  # fmt: skip
+            self._request_children[key] = increment
+        increment()
+        observe = self._seconds_children.get(exchange.route)
+        if observe is None:
+            observe = self._seconds_children[exchange.route] = (
+                self.histogram("request_seconds").labels(exchange.route).observe
+            )
+        observe(seconds)
+        served = self._served_children.get(exchange.outcome)
+        if served is None:
+            served = self._served_children[exchange.outcome] = (
+                self.counter("served_bytes").labels(exchange.outcome or "none").inc
+            )
+        served(exchange.sent_bytes)
+
+    def refused(self, error: MoongateError) -> None:
+        """Counts a request that ended in an error."""
+        self.counter("refusals").labels(type(error).__name__).inc()
+
+    def answered(self, kind: str, outcome: Outcome) -> None:
+        """Nothing: `count` sees every answer that leaves the house."""
+
+    def asked_upstream(self, purpose: Purpose, seconds: float, error: str | None) -> None:
+        self.histogram("upstream_seconds").labels(purpose).observe(seconds)
+        if error is not None:
+            self.counter("upstream_errors").labels(purpose, error).inc()
+
+    def filled(self, size_bytes: int, seconds: float) -> None:
+        self.histogram("fill_seconds").observe(seconds)
+
+    def fetched(self, size_bytes: int) -> None:
+        self.counter("fetched_bytes").inc(size_bytes)
+
+    def fill_failed(self, error: str) -> None:
+        self.counter("fills_failed").labels(error).inc()
+
+    def evicted(self, files: int, size_bytes: int) -> None:
+        self.counter("evicted_files").inc(files)
+        self.counter("evicted_bytes").inc(size_bytes)
+
+    def counter(self, name: str) -> Counter:
+        return cast(Counter, self._made[name])
+
+    def gauge(self, name: str) -> Gauge:
+        return cast(Gauge, self._made[name])
+
+    def histogram(self, name: str) -> Histogram:
+        return cast(Histogram, self._made[name])
+
+    def page(self) -> bytes:
+        """The exposition text of all workers."""
+        self.gauge("requests_running").set(self.running)
+        if not self._multiprocess:
+            return generate_latest(self.registry)
+        everybody = CollectorRegistry()
+        MultiProcessCollector(everybody)  # type: ignore[no-untyped-call]
+        return generate_latest(everybody)
+
+    def _make(self, row: MetricRow) -> Counter | Gauge | Histogram:
+        name = f"moongate_{row.name}"
+        if row.kind == "counter":
+            return Counter(name, row.help, row.labels, registry=self.registry)
+        if row.kind == "histogram":
+            return Histogram(name, row.help, row.labels, registry=self.registry, buckets=_BUCKETS)
+        mode: Literal["livesum", "mostrecent"] = "livesum" if row.name == "requests_running" else "mostrecent"
+        return Gauge(name, row.help, row.labels, registry=self.registry, multiprocess_mode=mode)

@@ -1,0 +1,168 @@
+"""Requests that upstream answers itself: streamed there and back, nothing kept, nothing held in memory.
+
+Rules: hop-by-hop headers stay on their side; cookies pass neither way; the client's own credential goes to
+the origin and nowhere else; one of our own tokens is never sent upstream. Bodies keep their Content-Encoding.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping
+from contextlib import AbstractAsyncContextManager
+from typing import Protocol
+
+from aiohttp import hdrs, web
+
+from moongate.app.exchange import Exchange
+from moongate.app.replies import streamed
+from moongate.app.sendfile import BrokenOff
+from moongate.core.callers import Caller, Secret
+from moongate.core.errors import MoongateError, NotAllowed, UpstreamUnreachable
+from moongate.core.names import RepoId
+from moongate.wire.links import next_header, next_link, rewrite_next
+
+_PIECE_BYTES = 256 << 10
+
+_FORWARDED_UP = frozenset((
+    "accept", "accept-encoding", "accept-language", "cache-control", "content-encoding", "content-length",
+    "content-type", "git-protocol", "if-match", "if-modified-since", "if-none-match", "if-range", "range",
+    "user-agent", "x-amzn-trace-id",
+))  # fmt: skip
+_NEVER_DOWN = frozenset((
+    "alt-svc", "connection", "content-security-policy", "date", "keep-alive", "nel", "proxy-authenticate",
+    "report-to", "server", "set-cookie", "strict-transport-security", "te", "trailer", "transfer-encoding",
+    "upgrade", "via", "x-powered-by", "x-request-id",
+))  # fmt: skip
+
+
+class UpstreamStream(Protocol):
+    @property
+    def status(self) -> int: ...
+    @property
+    def headers(self) -> Mapping[str, str]: ...
+    def chunks(self) -> AsyncIterator[bytes]: ...
+
+
+class Streams(Protocol):
+    """What this room needs of `upstream.UpstreamClient`."""
+
+    def stream(
+        self,
+        method: str,
+        path_qs: str,
+        headers: Iterable[tuple[str, str]],
+        body: AsyncIterator[bytes] | None,
+        credential: Secret | None,
+        *,
+        basic: bool = False,
+    ) -> AbstractAsyncContextManager[UpstreamStream]: ...
+
+
+class Passing:
+    """Passes exchanges through. One per process."""
+
+    def __init__(
+        self,
+        streams: Streams,
+        *,
+        offline: bool,
+        upstream_origin: str,
+        base_url: Callable[[web.BaseRequest], str],
+        read_credential: Callable[[Caller, RepoId | None], Secret | None],
+    ) -> None:
+        """`read_credential`: what a caller's reads of a repository are asked with: theirs, or by a grant."""
+        self._streams = streams
+        self._offline = offline
+        self._origin = upstream_origin
+        self._base_url = base_url
+        self._read_credential = read_credential
+
+    async def pass_through(
+        self, exchange: Exchange, *, reads: bool = False, git: bool = False, body: bytes | None = None
+    ) -> web.StreamResponse:
+        """Upstream's answer to this request, streamed.
+
+        reads: the method is a POST and yet nothing is written (git fetches by POST).
+        git: upstream's git wants its credential in the Basic form.
+        body: what to send, when the request's body was read already.
+
+        Raises:
+            NotAllowed: one of our own tokens tried to write; only the user's Hub token may.
+            UpstreamError: upstream did not answer. Once its answer is on its way, the connection breaks.
+        """
+        if self._offline:
+            raise UpstreamUnreachable("this gateway is offline, and this is not kept here")
+        request = exchange.request
+        credential = self._credential(exchange, reads or exchange.is_read)
+        headers = [(name, value) for name, value in request.headers.items() if name.lower() in _FORWARDED_UP]
+        exchange.outcome = "pass"
+        async with self._streams.stream(
+            exchange.method,
+            exchange.path_qs,
+            headers,
+            _whole(body) if body is not None else await _body_of(request),
+            credential,
+            basic=git,
+        ) as upstream:
+            response = streamed(exchange, upstream.status, self._headers_down(exchange, upstream.headers))
+            await response.prepare(request)
+            exchange.status = upstream.status
+            if exchange.method != "HEAD":
+                await self._copy(exchange, upstream, response)
+            await response.write_eof()
+            return response
+
+    async def _copy(self, exchange: Exchange, upstream: UpstreamStream, response: web.StreamResponse) -> None:
+        try:
+            async for piece in upstream.chunks():
+                await response.write(piece)
+                exchange.sent_bytes += len(piece)
+        except MoongateError as error:
+            transport = exchange.request.transport
+            if transport is not None:
+                transport.abort()
+            raise BrokenOff(error) from error
+
+    def _credential(self, exchange: Exchange, reads: bool) -> Secret | None:
+        caller = exchange.caller
+        if reads:
+            return self._read_credential(caller, exchange.repo)
+        if caller.kind == "token":
+            raise NotAllowed("Writing to the Hub needs your own Hub token; this gateway's tokens only read.")
+        return caller.credential
+
+    def _headers_down(self, exchange: Exchange, headers: Mapping[str, str]) -> list[tuple[str, str]]:
+        base_url = self._base_url(exchange.request)
+        down = [("X-Moongate-Cache", "pass")]
+        for name, value in headers.items():
+            lower = name.lower()
+            if lower in _NEVER_DOWN or lower.startswith(("x-xet-", "access-control-")):
+                continue
+            if lower == "link":
+                url = next_link({"link": value})
+                target = rewrite_next(url, self._origin, base_url) if url else None
+                if target is None:
+                    continue
+                value = next_header(target)  # noqa: PLW2901 - the same header, in our words
+            elif lower == "location" and value.startswith(self._origin + "/"):
+                value = base_url + value.removeprefix(self._origin)  # noqa: PLW2901
+            down.append((name, value))
+        return down
+
+
+async def accept_body(request: web.BaseRequest) -> None:
+    """Tells a client that waits for permission (`Expect: 100-continue`) to go on."""
+    if request.headers.get(hdrs.EXPECT, "").lower() == "100-continue" and request.version >= (1, 1):
+        await request.writer.write(b"HTTP/1.1 100 Continue\r\n\r\n")
+        # what counts is whether the answer itself has begun
+        request.writer.output_size = 0
+
+
+async def _body_of(request: web.BaseRequest) -> AsyncIterator[bytes] | None:
+    if not request.body_exists:
+        return None
+    await accept_body(request)
+    return request.content.iter_chunked(_PIECE_BYTES)
+
+
+async def _whole(body: bytes) -> AsyncIterator[bytes]:
+    yield body

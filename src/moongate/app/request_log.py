@@ -1,0 +1,167 @@
+"""One line per request, and the shape of every other line.
+
+Lines of requests are gathered and written a few times a second, so that a line costs microseconds. A line
+never holds a query, a header or a token; who asked is a name or a fingerprint.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import re
+import sys
+import time
+from collections.abc import MutableMapping
+from typing import Literal
+
+import orjson
+
+from moongate.app.exchange import Exchange
+
+LogFormat = Literal["json", "text"]
+
+FLUSH_SECONDS = 0.2
+_FLUSH_LINES = 512
+_STDERR = 2
+_TOKEN = re.compile(r"\bhf_[A-Za-z0-9]{8,}|(?i:\b(?:bearer|basic)\s+)[A-Za-z0-9+/=._~-]{6,}")
+
+
+class RequestLog:
+    """Writes a line per finished exchange to a descriptor (standard error by default).
+
+    The last lines are written by `flush`, which `close` calls; a crash loses at most `FLUSH_SECONDS` of them.
+    """
+
+    def __init__(self, shape: LogFormat, *, enabled: bool = True, descriptor: int = _STDERR) -> None:
+        self.enabled = enabled
+        self._render = _json_line if shape == "json" else _text_line
+        self._descriptor = descriptor
+        self._pending: list[bytes] = []
+        self._timer: asyncio.TimerHandle | None = None
+        self._stamp: tuple[int, str] = (0, "")
+
+    def write(self, exchange: Exchange, seconds: float) -> None:
+        """Notes a finished exchange."""
+        if not self.enabled:
+            return
+        now = time.time()
+        second = int(now)
+        if self._stamp[0] != second:
+            self._stamp = (second, time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(second)))
+        stamp = f"{self._stamp[1]}.{int((now - second) * 1000):03d}Z"
+        self._pending.append(self._render(exchange, seconds, stamp))
+        if len(self._pending) >= _FLUSH_LINES:
+            self.flush()
+        elif self._timer is None:
+            self._timer = asyncio.get_running_loop().call_later(FLUSH_SECONDS, self.flush)
+
+    def flush(self) -> None:
+        """Writes what is gathered."""
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        if not self._pending:
+            return
+        data = b"".join(self._pending)
+        self._pending.clear()
+        while data:
+            try:
+                data = data[os.write(self._descriptor, data) :]
+            except BlockingIOError:
+                time.sleep(0.001)
+            except OSError:
+                # nobody reads our standard error any more; serving goes on
+                self.enabled = False
+                return
+
+    def close(self) -> None:
+        self.flush()
+
+
+def who(exchange: Exchange) -> str:
+    """Who asked, fit for a log: a user, a fingerprint's beginning, or `anonymous`."""
+    caller = exchange.caller
+    if caller.credential is not None:
+        return f"upstream:{caller.credential.fingerprint[:12]}"
+    return caller.user
+
+
+def redacted(text: str) -> str:
+    """The text without anything that looks like a token."""
+    return _TOKEN.sub("•••", text)
+
+
+def configure_logging(level: str, shape: LogFormat) -> None:
+    """Sends structlog's and the standard library's lines to stderr in one shape, tokens redacted."""
+    import structlog  # noqa: PLC0415 - only a server needs it
+
+    shared: list[structlog.typing.Processor] = [
+        structlog.contextvars.merge_contextvars,
+        structlog.processors.add_log_level,
+        structlog.processors.TimeStamper(fmt="iso", utc=True, key="time"),
+        structlog.processors.format_exc_info,
+        _redact,
+    ]
+    renderer: structlog.typing.Processor = (
+        structlog.processors.JSONRenderer()
+        if shape == "json"
+        else structlog.dev.ConsoleRenderer(colors=False, timestamp_key="time", sort_keys=False)
+    )
+    structlog.configure(
+        processors=[*shared, renderer],
+        wrapper_class=structlog.make_filtering_bound_logger(level),
+        logger_factory=structlog.PrintLoggerFactory(sys.stderr),
+        cache_logger_on_first_use=True,
+    )
+    formatter = structlog.stdlib.ProcessorFormatter(
+        foreign_pre_chain=shared,
+        processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, renderer],
+    )
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(formatter)
+    root = logging.getLogger()
+    root.handlers[:] = [handler]
+    root.setLevel(max(getattr(logging, level.upper()), logging.WARNING))
+
+
+def _redact(_logger: object, _method: str, event: MutableMapping[str, object]) -> MutableMapping[str, object]:
+    for key, value in event.items():
+        if isinstance(value, str):
+            event[key] = redacted(value)
+    return event
+
+
+def _json_line(exchange: Exchange, seconds: float, stamp: str) -> bytes:
+    line = {
+        "time": stamp,
+        "event": "request",
+        "id": exchange.request_id,
+        "who": who(exchange),
+        "peer": exchange.request.remote,
+        "method": exchange.method,
+        "route": exchange.route,
+        "repo": str(exchange.repo) if exchange.repo is not None else None,
+        "path": exchange.path[:512],
+        "outcome": exchange.outcome,
+        "status": exchange.status,
+        "bytes": exchange.sent_bytes,
+        "seconds": round(seconds, 6),
+    }
+    if exchange.error:
+        line["error"] = redacted(exchange.error)
+    trace = exchange.request.headers.get("X-Amzn-Trace-Id")
+    if trace:
+        line["trace"] = trace[:128]
+    return orjson.dumps(line, option=orjson.OPT_APPEND_NEWLINE)
+
+
+def _text_line(exchange: Exchange, seconds: float, stamp: str) -> bytes:
+    error = f" error={redacted(exchange.error)!r}" if exchange.error else ""
+    path = exchange.path[:512]
+    if not path.isprintable():
+        path = ascii(path)
+    return (
+        f"{stamp} {exchange.status or '---'} {exchange.outcome or '-':5} {exchange.method} {path} "
+        f"{exchange.sent_bytes}B {seconds * 1000:.1f}ms who={who(exchange)} id={exchange.request_id}{error}\n"
+    ).encode("utf-8", "backslashreplace")
