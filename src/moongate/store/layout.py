@@ -4,6 +4,7 @@
     ├─ index.sqlite3              the index, unless a database URL says otherwise
     └─ store/                     or any directory, on any filesystem, given as `store`
        └─ v1/                     a new shape of anything below gets a new number
+          ├─ evict.lock           held by the one process that evicts
           ├─ blobs/
           │  ├─ sha256/ab/<etag>  a sealed LFS file, named by its sha256 (64 hex digits)
           │  └─ git/ab/<etag>     a sealed small file, named by its git object id (40)
@@ -63,6 +64,10 @@ class Layout:
     @property
     def partial_dir(self) -> Path:
         return self.root / "partial"
+
+    @property
+    def evict_lock(self) -> Path:
+        return self.root / "evict.lock"
 
     def blob(self, etag: Etag) -> Path:
         """Where this content lies once sealed. Its parent may not exist yet."""

@@ -1,0 +1,135 @@
+"""Collection: disk and index are brought together again, and what serves nobody goes.
+
+Files are believed before rows: a sealed file without a row is registered (so a lost index costs tokens and
+pins, not bytes), a row without a file is dropped. Every step may be stopped and run again.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from moongate.store.blobs import Blobs
+from moongate.store.index import Index
+from moongate.store.keeping.partials import drop_partial, partial_files, temporary_files
+from moongate.store.layout import Layout
+
+_PAGE = 500
+_HOUR, _DAY = 3600.0, 86400.0
+
+
+@dataclass(frozen=True, slots=True)
+class Ages:
+    """How long what is of no use may stay, in seconds."""
+
+    partial_idle_seconds: float = 7 * _DAY
+    temporary_seconds: float = _HOUR
+    answer_unread_seconds: float = 30 * _DAY
+    access_seconds: float = 7 * _DAY
+    quarantine_seconds: float = 30 * _DAY
+
+
+@dataclass(frozen=True, slots=True)
+class Collected:
+    """What a collection did."""
+
+    registered: int = 0
+    rows_dropped: int = 0
+    partials: int = 0
+    temporaries: int = 0
+    quarantined: int = 0
+    answers: int = 0
+    freed_bytes: int = 0
+
+
+def collect(
+    layout: Layout,
+    blobs: Blobs,
+    index: Index,
+    ages: Ages,
+    *,
+    clock: Callable[[], float],
+    stop: Callable[[], bool] = lambda: False,
+) -> Collected:
+    """Register, drop and remove, in this order; returns early, with what it did, when told to stop."""
+    now = clock()
+    rows_dropped = _drop_rows_without_files(blobs, index, now, stop)
+    registered = register_sealed(blobs, index, stop)
+    partials, partial_bytes = _drop_idle_partials(layout, blobs, now - ages.partial_idle_seconds, stop)
+    temporaries, temporary_bytes = _unlink_temporaries(layout, now - ages.temporary_seconds)
+    quarantined, quarantine_bytes = _unlink_quarantined(layout, now - ages.quarantine_seconds)
+    index.flush_reads(now)
+    answers = index.prune_answers(now - ages.answer_unread_seconds)
+    index.prune_access(now - ages.access_seconds)
+    index.prune_leases(now - _DAY)
+    return Collected(
+        registered=registered,
+        rows_dropped=rows_dropped,
+        partials=partials,
+        temporaries=temporaries,
+        quarantined=quarantined,
+        answers=answers,
+        freed_bytes=partial_bytes + temporary_bytes + quarantine_bytes,
+    )
+
+
+def register_sealed(blobs: Blobs, index: Index, stop: Callable[[], bool] = lambda: False) -> int:
+    """Give every sealed file on disk its row; how many had none, or one with another length."""
+    registered = 0
+    for etag, size_bytes, changed_at in blobs.iterate():
+        if stop():
+            break
+        row = index.blob(etag)
+        if row is None or row.size_bytes != size_bytes:
+            index.register_blob(etag, size_bytes, changed_at)
+            registered += 1
+    return registered
+
+
+def _drop_rows_without_files(blobs: Blobs, index: Index, now: float, stop: Callable[[], bool]) -> int:
+    dropped, after = 0, ""
+    while not stop() and (page := index.blobs_after(after, _PAGE)):
+        for row in page:
+            if blobs.size_bytes(row.etag) is None:
+                dropped += index.drop_blob(row.etag, sealed_until=now)
+        after = page[-1].etag
+    return dropped
+
+
+def _drop_idle_partials(
+    layout: Layout, blobs: Blobs, idle_since: float, stop: Callable[[], bool]
+) -> tuple[int, int]:
+    """Partials that nobody continued, and remains of those whose file is sealed."""
+    count = freed_bytes = 0
+    for partial in partial_files(layout):
+        if stop():
+            break
+        if partial.changed_at > idle_since and blobs.size_bytes(partial.etag) is None:
+            continue
+        freed = drop_partial(layout, partial.etag)
+        count += freed is not None
+        freed_bytes += freed or 0
+    return count, freed_bytes
+
+
+def _unlink_temporaries(layout: Layout, older_than: float) -> tuple[int, int]:
+    count = freed_bytes = 0
+    for path, status in temporary_files(layout):
+        if status.st_mtime < older_than:
+            path.unlink(missing_ok=True)
+            count += 1
+            freed_bytes += status.st_size
+    return count, freed_bytes
+
+
+def _unlink_quarantined(layout: Layout, older_than: float) -> tuple[int, int]:
+    """A quarantined file's age is its note's: the bytes keep the time at which they were written."""
+    count = freed_bytes = 0
+    for note in layout.quarantine_dir.glob("*.json"):
+        if note.stat().st_mtime < older_than:
+            data = note.with_suffix("")
+            freed_bytes += data.stat().st_size if data.exists() else 0
+            data.unlink(missing_ok=True)
+            note.unlink(missing_ok=True)
+            count += 1
+    return count, freed_bytes

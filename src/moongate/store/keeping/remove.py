@@ -1,0 +1,104 @@
+"""Removal by order: a repository, or one revision of it, with the bytes that nobody else lists.
+
+Bytes go first and rows last, so that a removal that was cut short is finished by asking again. Readers do not
+hold it up; they end on what they have open.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from moongate.core.errors import RepoAbsent, RevisionAbsent, StoreError
+from moongate.core.names import CommitHash, RepoId, Revision, shown
+from moongate.store.blobs import Blobs
+from moongate.store.index import Index
+from moongate.store.keeping.evict import drop_blob
+from moongate.store.keeping.partials import drop_partial
+from moongate.store.layout import Layout
+
+_PAGE = 500
+
+
+@dataclass(frozen=True, slots=True)
+class Removed:
+    """What a removal did. `kept_bytes` stay because a listing that stays has them, too.
+
+    `filling` counts partial files that are being filled or read at this moment; they go when idle.
+    """
+
+    freed_bytes: int = 0
+    kept_bytes: int = 0
+    blobs: int = 0
+    kept_blobs: int = 0
+    filling: int = 0
+
+
+def remove(
+    layout: Layout,
+    blobs: Blobs,
+    index: Index,
+    repo: RepoId,
+    revision: Revision | None = None,
+    *,
+    clock: Callable[[], float],
+) -> Removed:
+    """Free what only this repository, or this revision, lists, and forget it.
+
+    Raises:
+        RepoAbsent, RevisionAbsent: nothing of it is known here.
+        StoreError: it is pinned.
+    """
+    commit_hash = _commit(index, repo, revision)
+    _refuse_pinned(index, repo, revision, commit_hash)
+    freed_bytes = kept_bytes = removed = kept = filling = 0
+    after = ""
+    while page := index.contents_of(repo, commit_hash, after, _PAGE):
+        for content in page:
+            size_bytes = blobs.size_bytes(content.etag)
+            if content.shared:
+                kept += size_bytes is not None
+                kept_bytes += size_bytes or 0
+                continue
+            if size_bytes is not None:
+                freed_bytes += drop_blob(blobs, index, content.etag, clock(), force=True) or 0
+                removed += 1
+            elif layout.partial_data(content.etag).exists():
+                dropped = drop_partial(layout, content.etag)
+                filling += dropped is None
+                freed_bytes += dropped or 0
+        after = page[-1].etag
+    if commit_hash is None:
+        index.drop_repo(repo)
+    else:
+        index.drop_commit(repo, commit_hash)
+    return Removed(freed_bytes, kept_bytes, removed, kept, filling)
+
+
+def _commit(index: Index, repo: RepoId, revision: Revision | None) -> CommitHash | None:
+    """The commit to remove; None for the whole repository."""
+    commits = index.commits_of(repo)
+    refs = index.refs_of(repo)
+    if not (commits or refs or index.get_facts(repo)):
+        raise RepoAbsent(f"{repo} is not kept here")
+    if revision is None:
+        return None
+    if revision in refs:
+        return refs[revision].commit_hash
+    commit_hash = CommitHash(revision)
+    if commit_hash in commits:
+        return commit_hash
+    raise RevisionAbsent(f"{repo} is kept here, but not its revision {shown(revision)}")
+
+
+def _refuse_pinned(
+    index: Index, repo: RepoId, revision: Revision | None, commit_hash: CommitHash | None
+) -> None:
+    refs = index.refs_of(repo)
+    for pin in index.pins():
+        if pin.repo != repo:
+            continue
+        pointed = refs[pin.revision].commit_hash if pin.revision in refs else pin.revision
+        if revision is None or pin.revision is None or pointed == commit_hash:
+            name = f"{repo}" if pin.revision is None else f"{repo} at {pin.revision}"
+            raise StoreError(f"{name} is pinned: unpin it first")

@@ -1,0 +1,170 @@
+"""Verification: every sealed file is hashed again, by several threads, in bounded memory.
+
+Results come as they are ready. Whoever stops asking stops the work; asking again with the same
+`verified_before` continues, because what was found right is written down.
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections.abc import Callable, Iterator
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from moongate.core.digests import Etag, content_hasher
+from moongate.core.errors import StoreError
+from moongate.store.blobs import Blobs
+from moongate.store.index import BlobRow, Index
+from moongate.store.keeping.collect import register_sealed
+
+Outcome = Literal["right", "wrong", "gone"]
+
+_PAGE = 500
+_READ_BYTES = 1 << 20
+_MAX_THREADS = 8
+_NOTED_TOGETHER = 200
+
+
+@dataclass(frozen=True, slots=True)
+class Checked:
+    """One file's verdict.
+
+    outcome: `right`; `wrong`: it was quarantined (`quarantined_at` says where, `why` what was found), and
+    the next request fetches it anew; `gone`: it was removed meanwhile, or had been lost.
+    """
+
+    etag: Etag
+    size_bytes: int
+    outcome: Outcome
+    why: str = ""
+    quarantined_at: Path | None = None
+
+
+def verify(
+    blobs: Blobs,
+    index: Index,
+    *,
+    verified_before: float = float("inf"),
+    threads: int | None = None,
+    progress: Callable[[int], None] | None = None,
+    clock: Callable[[], float],
+) -> Iterator[Checked]:
+    """Hash every sealed file that was last found right before `verified_before`.
+
+    `progress` is told of bytes as they are hashed, from any thread. Closing the iterator stops the threads.
+    """
+    register_sealed(blobs, index)
+    worker = _Worker(blobs, index, progress, clock)
+    threads = threads or min(_MAX_THREADS, os.cpu_count() or 1)
+    with worker.noting(), ThreadPoolExecutor(threads, thread_name_prefix="verify") as pool:
+        waiting: set[Future[Checked | None]] = set()
+        try:
+            for row in _rows(index, verified_before):
+                waiting.add(pool.submit(worker.check, row))
+                if len(waiting) >= 2 * threads:
+                    done, waiting = wait(waiting, return_when=FIRST_COMPLETED)
+                    yield from _results(done)
+            while waiting:
+                done, waiting = wait(waiting, return_when=FIRST_COMPLETED)
+                yield from _results(done)
+        finally:
+            worker.stopped.set()
+            for future in waiting:
+                future.cancel()
+
+
+def _rows(index: Index, verified_before: float) -> Iterator[BlobRow]:
+    after = ""
+    while page := index.blobs_after(after, _PAGE, verified_before):
+        yield from page
+        after = page[-1].etag
+
+
+def _results(done: set[Future[Checked | None]]) -> Iterator[Checked]:
+    return (checked for future in done if (checked := future.result()) is not None)
+
+
+class _Worker:
+    """What the threads share."""
+
+    def __init__(
+        self,
+        blobs: Blobs,
+        index: Index,
+        progress: Callable[[int], None] | None,
+        clock: Callable[[], float],
+    ) -> None:
+        self._blobs = blobs
+        self._index = index
+        self._progress = progress
+        self._clock = clock
+        self._lock = threading.Lock()
+        self._right: dict[Etag, float] = {}
+        self.stopped = threading.Event()
+
+    @contextmanager
+    def noting(self) -> Iterator[None]:
+        """Write down at the end, too, what was found right."""
+        try:
+            yield
+        finally:
+            self._index.note_verified(self._right)
+
+    def check(self, row: BlobRow) -> Checked | None:
+        """One file's verdict; None when stopped before there was one."""
+        started = self._clock()
+        fd = self._blobs.open(row.etag)  # the lock that comes with it keeps eviction away
+        if fd is None:
+            if self._blobs.size_bytes(row.etag) is None:
+                self._index.drop_blob(row.etag, sealed_until=started)
+            return Checked(row.etag, row.size_bytes, "gone")
+        try:
+            size_bytes = os.fstat(fd).st_size
+            why = self._fault(row.etag, fd, size_bytes)
+        finally:
+            os.close(fd)
+        if why is None:
+            return None
+        if not why:
+            self._note_right(row, size_bytes)
+            return Checked(row.etag, size_bytes, "right")
+        try:
+            quarantined_at = self._blobs.quarantine(row.etag, why)
+        except StoreError:
+            if self._blobs.size_bytes(row.etag) is not None:
+                raise
+            return Checked(row.etag, size_bytes, "gone", why)
+        self._index.drop_blob(row.etag, sealed_until=self._clock())
+        return Checked(row.etag, size_bytes, "wrong", why, quarantined_at)
+
+    def _fault(self, etag: Etag, fd: int, size_bytes: int) -> str | None:
+        """What is wrong with the bytes; empty when nothing is, None when stopped."""
+        hasher = content_hasher(etag, size_bytes)
+        buffer = memoryview(bytearray(_READ_BYTES))
+        position = 0
+        try:
+            while count := os.preadv(fd, [buffer], position):
+                if self.stopped.is_set():
+                    return None
+                hasher.update(buffer[:count])
+                position += count
+                if self._progress is not None:
+                    self._progress(count)
+        except OSError as error:
+            return f"cannot be read at byte {position}: {error.strerror}"
+        found = hasher.hexdigest()
+        return "" if found == etag else f"its {size_bytes} bytes hash to {found}"
+
+    def _note_right(self, row: BlobRow, size_bytes: int) -> None:
+        if size_bytes != row.size_bytes:
+            self._index.put_blob(row.etag, size_bytes, self._clock())
+        with self._lock:
+            self._right[row.etag] = self._clock()
+            if len(self._right) < _NOTED_TOGETHER:
+                return
+            noted, self._right = self._right, {}
+        self._index.note_verified(noted)
