@@ -4,7 +4,8 @@ A `Partial` is two files shared by every process of a node: the data, as long as
 and a small map of it, memory-mapped. Whoever leads the fill writes; everybody reads.
 
     map   0 magic · 8 size u64 · 16 block size u32 · 20 blocks u32 · 24 state u32 · 28 whole u32
-          32 hold u32 · 36 troubles u32 · 40 trouble kind u32 · 64 trouble text, 256 bytes
+          32 hold u32 · 36 troubles u32 · 40 trouble kind u32 · 44 not before u32 (unix time)
+          64 trouble text, 256 bytes
           512 have[blocks] u32 · released[blocks] u8 · wanted[blocks] u8
 
 Rules of this file:
@@ -21,6 +22,7 @@ from __future__ import annotations
 
 import ctypes
 import fcntl
+import math
 import mmap
 import os
 import struct
@@ -41,7 +43,7 @@ _MAGIC = b"MGPART01"
 _HEAD = struct.Struct("<8sQII")
 _MAP_HEADER_BYTES = 512
 _TEXT_AT, _TEXT_BYTES = 64, 256
-_STATE, _WHOLE, _HOLD, _TROUBLES, _TROUBLE_KIND = 6, 7, 8, 9, 10  # u32 words of the header
+_STATE, _WHOLE, _HOLD, _TROUBLES, _TROUBLE_KIND, _NOT_BEFORE = range(6, 12)  # u32 words of the header
 _SYNC_FILE_RANGE_WRITE = 2
 
 
@@ -71,11 +73,15 @@ class State(IntEnum):
 
 @dataclass(frozen=True, slots=True)
 class Trouble:
-    """Why a fill stopped, for every process that waits on it. `kind` is the filler's own numbering."""
+    """Why a fill stopped, for every process that waits on it. `kind` is the filler's own numbering.
+
+    not_before: unix time before which upstream must not be asked again; 0 when it did not say.
+    """
 
     serial: int
     kind: int
     text: str
+    not_before: int
 
 
 class Partial:
@@ -121,11 +127,13 @@ class Partial:
             data_path, map_path = layout.partial_data(etag), layout.partial_map(etag)
             if not _fits(map_path, data_path, size_bytes):
                 if _is_led(map_path):
-                    raise UpstreamBroken(f"{etag} is being filled with another length than {size_bytes} bytes")
+                    raise UpstreamBroken(
+                        f"{etag} is being filled with another length than {size_bytes} bytes"
+                    )
                 _create(data_path, map_path, size_bytes)
             data_fd = os.open(data_path, os.O_RDWR | os.O_CLOEXEC)
             map_fd = os.open(map_path, os.O_RDWR | os.O_CLOEXEC)
-        fcntl.flock(data_fd, fcntl.LOCK_SH)  # tells eviction that somebody reads
+            fcntl.flock(data_fd, fcntl.LOCK_SH)  # tells eviction that somebody reads
         return cls(layout, etag, size_bytes, data_fd, map_fd)
 
     def close(self) -> None:
@@ -304,17 +312,25 @@ class Partial:
     def trouble(self) -> Trouble:
         """The last trouble; `serial` counts them, 0 meaning none so far."""
         raw = bytes(self._map[_TEXT_AT : _TEXT_AT + _TEXT_BYTES]).split(b"\0", 1)[0]
-        return Trouble(self._words[_TROUBLES], self._words[_TROUBLE_KIND], raw.decode("utf-8", "replace"))
+        words = self._words
+        text = raw.decode("utf-8", "replace")
+        return Trouble(words[_TROUBLES], words[_TROUBLE_KIND], text, words[_NOT_BEFORE])
 
     @property
     def trouble_serial(self) -> int:
         return self._words[_TROUBLES]
 
-    def report_trouble(self, kind: int, text: str) -> None:
+    @property
+    def not_before(self) -> int:
+        """Unix time before which nobody may ask upstream for this content again."""
+        return self._words[_NOT_BEFORE]
+
+    def report_trouble(self, kind: int, text: str, not_before: float = 0.0) -> None:
         """Tell every process that waits why this fill stopped."""
         raw = text.encode()[: _TEXT_BYTES - 1]
         self._map[_TEXT_AT : _TEXT_AT + _TEXT_BYTES] = raw.ljust(_TEXT_BYTES, b"\0")
         self._words[_TROUBLE_KIND] = kind
+        self._words[_NOT_BEFORE] = math.ceil(not_before)
         self._words[_TROUBLES] += 1
 
     def seal(self) -> None:
@@ -377,9 +393,12 @@ def _fits(map_path: Path, data_path: Path, size_bytes: int) -> bool:
         return False
     magic, size, block_bytes, blocks = _HEAD.unpack_from(head)
     state = struct.unpack_from("<I", head, 4 * _STATE)[0]
-    return (magic, size, block_bytes, blocks) == (_MAGIC, size_bytes, BLOCK_BYTES, block_count(size_bytes)) and (
-        state in (State.FILLING, State.VERIFIED)
-    )
+    return (magic, size, block_bytes, blocks) == (
+        _MAGIC,
+        size_bytes,
+        BLOCK_BYTES,
+        block_count(size_bytes),
+    ) and (state in (State.FILLING, State.VERIFIED))
 
 
 def _is_led(map_path: Path) -> bool:
