@@ -1,10 +1,10 @@
 """Bytes of a file to a client's socket, by the kernel's sendfile, at the speed of the reader.
 
-An answer up to `_INLINE_BYTES` is sent from the event loop, little by little. A longer one goes out in bursts on
-a small thread pool; a reader that does not keep up is parked in the loop's poller between bursts and
+An answer up to `_INLINE_BYTES` is sent from the event loop, little by little. A longer one goes out in bursts
+on a small thread pool; a reader that does not keep up is parked in the loop's poller between bursts and
 costs neither a thread nor memory. A disk that has to be waited for blocks a pool thread, not the loop.
 
-uvloop has no `sendfile` of its own, and asyncio's holds up every other request while it runs, hence this room.
+uvloop has no `sendfile` of its own, and asyncio's holds up every other request while it runs.
 With TLS the bytes must pass through the library, so there they are read and written.
 """
 
@@ -57,7 +57,9 @@ class FileSender:
     def close(self) -> None:
         self._pool.shutdown(wait=False, cancel_futures=True)
 
-    async def send(self, request: web.BaseRequest, response: web.StreamResponse, body: FileBody, span: ByteSpan) -> int:
+    async def send(
+        self, request: web.BaseRequest, response: web.StreamResponse, body: FileBody, span: ByteSpan
+    ) -> int:
         """Send `span` of the body after the response's headers, which must be prepared already.
 
         Returns the number of bytes sent. The response's end is the caller's.
@@ -77,7 +79,12 @@ class FileSender:
             return await self._send(sender, transport, response, body, span)
 
     async def _send(
-        self, sender: _Sender, transport: _Transport, response: web.StreamResponse, body: FileBody, span: ByteSpan
+        self,
+        sender: _Sender,
+        transport: _Transport,
+        response: web.StreamResponse,
+        body: FileBody,
+        span: ByteSpan,
     ) -> int:
         position = span.start
         try:
@@ -130,7 +137,7 @@ class _Written:
 
 
 class _Socket:
-    """The client's socket under a descriptor of our own, so that polling it does not disturb the transport's."""
+    """The client's socket under a descriptor of our own, so that polling it leaves the transport alone."""
 
     def __init__(self, transport: asyncio.Transport, fd: int, pool: ThreadPoolExecutor) -> None:
         self._transport = transport
@@ -167,7 +174,9 @@ class _Socket:
         """Send some of it, at least a byte; how many."""
         if count <= _INLINE_BYTES:
             return await self._send_inline(position, count)
-        sent, full = await self._loop.run_in_executor(self._pool, self._burst, position, min(count, _BURST_BYTES))
+        sent, full = await self._loop.run_in_executor(
+            self._pool, self._burst, position, min(count, _BURST_BYTES)
+        )
         if full:
             await self._writable()
         return sent

@@ -1,24 +1,24 @@
 """One tree of errors. Each carries the facts; one table at the HTTP edge turns them into statuses.
 
-    MoongateError
-    ├─ BadRequest            the caller's mistake
-    │   └─ BadName           a repo id, revision, path, etag or hash that cannot be one
-    ├─ NotAllowed            who asks may not have it
-    │   ├─ BadToken          a token that is unknown, revoked or expired
-    │   ├─ AuthRequired      nobody said who they are, and this gateway wants to know
-    │   ├─ GatedRepo         the repo is gated, and access was not confirmed
-    │   └─ ScopeMissing      the token is good, and not for this
-    ├─ Absent                it is not there, and we are sure
-    │   ├─ RepoAbsent · RevisionAbsent · EntryAbsent
-    ├─ UpstreamError         the Hub we do not own
-    │   ├─ UpstreamUnreachable   silent, refused, or 5xx; nothing kept can answer instead
-    │   ├─ UpstreamTimeout       it took too long
-    │   ├─ UpstreamBusy          429; carries how long to wait
-    │   ├─ UpstreamRefused       a redirect or an address that policy forbids
-    │   └─ UpstreamBroken        an answer that makes no sense (bad JSON, lying sizes)
-    ├─ VerificationFailed    the bytes are not what their etag says; nothing was kept
-    └─ StoreError
-        └─ StoreFull         no room, and nothing may be evicted
+MoongateError
+├─ BadRequest            the caller's mistake
+│   └─ BadName           a repo id, revision, path, etag or hash that cannot be one
+├─ NotAllowed            who asks may not have it
+│   ├─ BadToken          a token that is unknown, revoked or expired
+│   ├─ AuthRequired      nobody said who they are, and this gateway wants to know
+│   ├─ GatedRepo         the repo is gated, and access was not confirmed
+│   └─ ScopeMissing      the token is good, and not for this
+├─ Absent                it is not there, and we are sure
+│   ├─ RepoAbsent · RevisionAbsent · EntryAbsent
+├─ UpstreamError         the Hub we do not own
+│   ├─ UpstreamUnreachable   silent, refused, or 5xx; nothing kept can answer instead
+│   ├─ UpstreamTimeout       it took too long
+│   ├─ UpstreamBusy          429; carries how long to wait
+│   ├─ UpstreamRefused       a redirect or an address that policy forbids
+│   └─ UpstreamBroken        an answer that makes no sense (bad JSON, lying sizes)
+├─ VerificationFailed    the bytes are not what their etag says; nothing was kept
+└─ StoreError
+    └─ StoreFull         no room, and nothing may be evicted
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """Opening content to read: from the blobs when it is here, else while it is being filled.
 
-A `Fill` stands for one content (an etag), whatever repository, revision or range it was reached through. In one
-process of the node it has a `Flight`, which leads; in the others it follows the map that both share. A
+A `Fill` stands for one content (an etag), whatever repository, revision or range it was reached through. In
+one process of the node it has a `Flight`, which leads; in the others it follows the map that both share. A
 reader that leaves stops nothing; when a leader dies, the next reader that waits takes over.
 
 A reader of a small range of a large file has only that range fetched. The rest follows when a longer
@@ -22,7 +22,6 @@ from moongate.core.digests import Etag
 from moongate.core.errors import (
     MoongateError,
     UpstreamBroken,
-    UpstreamBusy,
     UpstreamError,
     UpstreamUnreachable,
 )
@@ -154,9 +153,14 @@ class Fills:
         Raises:
             UpstreamUnreachable: it is not here, and this gateway is offline.
             UpstreamBroken: the size that upstream told is not that of the content.
+            VerificationFailed: upstream says that it is empty, and its hash is not that of nothing.
             StoreFull: not even an empty file can be made.
         """
         fd = self._blobs.open(etag)
+        if fd is None and size_bytes == 0:
+            self._blobs.add(etag, 0, iter(()))  # nothing to fetch, and its hash is known
+            self.watcher.sealed(etag, 0, 0.0)
+            fd = self._blobs.open(etag)
         if fd is None:
             fill = self._fill(etag, size_bytes, make_source)
             if fill is not None:
@@ -230,7 +234,6 @@ class Fill:
     _waiters: list[asyncio.Future[None]] = field(default_factory=list)
     _loop: asyncio.AbstractEventLoop = field(default_factory=asyncio.get_running_loop)
     _began: float = field(default_factory=time.monotonic)
-    _busy_until: float = 0.0
 
     # -- readers ---------------------------------------------------------------------------------------------
 
@@ -242,10 +245,10 @@ class Fill:
         """One more reader, who wants this span."""
         self._readers += 1
         rules, partial = self.fills.rules, self.partial
-        if not self._is_small(span):
-            partial.want_whole()
-        elif not partial.whole and rules.whole_after < 1 and (
-            partial.asked_blocks >= rules.whole_after * partial.blocks
+        if not self._is_small(span) or (
+            not partial.whole
+            and rules.whole_after < 1
+            and (partial.asked_blocks >= rules.whole_after * partial.blocks)
         ):
             partial.want_whole()
 
@@ -300,9 +303,8 @@ class Fill:
             return
         if self.fills.rules.offline:
             raise UpstreamUnreachable("this gateway is offline, and the file is not in its store")
-        left = self._busy_until - time.monotonic()
-        if left > 0:
-            raise UpstreamBusy(self.partial.trouble.text or "upstream asked to wait", left)
+        if self.partial.not_before > time.time():  # upstream wants to be left alone
+            raise error_of(self.partial.trouble)
         if not self.partial.try_lead():
             return
         limits = FlightLimits(self.fills.rules.connections, self.fills.make_room)
@@ -320,10 +322,6 @@ class Fill:
         self.partial.stop_leading()
         self.wake()
         self._close_if_idle()
-
-    def postpone(self, error: UpstreamBusy) -> None:
-        """Upstream wants to be left alone for longer than a reader can wait."""
-        self._busy_until = time.monotonic() + error.retry_after_seconds
 
     async def stop(self) -> None:
         """End the flight, keep the progress."""
@@ -386,8 +384,6 @@ class _Watch:
         self.progressed()
 
     def failed(self, error: MoongateError) -> None:
-        if isinstance(error, UpstreamBusy):
-            self._fill.postpone(error)
         self._fill.fills.watcher.failed(self._fill.partial.etag, error)
         self.progressed()
 

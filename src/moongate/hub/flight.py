@@ -1,17 +1,17 @@
-"""A flight: the leader's side of one fill. Worker threads fetch spans, and one hash grows with the ordered prefix.
+"""A flight: the leader's side of one fill. Worker threads fetch spans; one hash grows with the prefix.
 
 What decides the order, most urgent first:
 
 1. Blocks that a reader waits for (`Partial.want`), each span on whichever connection is free.
 2. When the whole file is wanted: the first block that is neither here nor on its way.
 
-How many connections: one at first. While a file is large, every `_PROBE_SECONDS` the number is doubled as long
-as that made the bytes come clearly faster, up to `connections`; a limit per connection is found within a
+How many connections: one at first. While a file is large, every `_PROBE_SECONDS` the number is doubled as
+long as that made the bytes come clearly faster, up to `connections`; a limit per connection is found within a
 second, and an unlimited link keeps its single connection. A reader who waits for a place that no
 connection is near gets a connection of its own at once.
 
-A worker that loses its connection asks again from the very byte where it broke. A flight that ends for any reason
-leaves the partial as it is, except when the whole file is here and its hash is wrong: then nothing is kept.
+A worker that loses its connection asks again from the very byte where it broke. A flight that ends for any
+reason leaves the partial as it is, except when the whole file is here and its hash is wrong: then nothing is kept.
 """
 
 from __future__ import annotations
@@ -87,7 +87,7 @@ class PrefixHash:
         self.position = 0
 
     def feed(self, position: int, data: memoryview) -> None:
-        """Take bytes while they are in memory, if they are the next ones; else `catch_up` reads them later."""
+        """Take bytes while they are in memory, if they are the next ones; else `catch_up` reads them."""
         if self._lock.acquire(blocking=False):
             try:
                 if position == self.position:
@@ -109,15 +109,15 @@ class PrefixHash:
                 self.position += count
 
     def matches(self) -> bool:
-        return (
-            self.position == self._partial.size_bytes and self._hasher.hexdigest() == self._partial.etag
-        )
+        return self.position == self._partial.size_bytes and self._hasher.hexdigest() == self._partial.etag
 
 
 class Flight:
     """The leader of one partial. Made by whoever holds the partial's lead; `tick` it every few 10 ms."""
 
-    def __init__(self, partial: Partial, source: FileSource, limits: FlightLimits, watcher: FlightWatcher) -> None:
+    def __init__(
+        self, partial: Partial, source: FileSource, limits: FlightLimits, watcher: FlightWatcher
+    ) -> None:
         self._partial = partial
         self._source = source
         self._limits = limits
@@ -355,7 +355,9 @@ class Flight:
             if alone:
                 self._hash.feed(position - len(data), data)
             if position % _WRITE_BACK_BYTES < len(data):
-                partial.write_back(position - position % _WRITE_BACK_BYTES - _WRITE_BACK_BYTES, _WRITE_BACK_BYTES)
+                partial.write_back(
+                    position - position % _WRITE_BACK_BYTES - _WRITE_BACK_BYTES, _WRITE_BACK_BYTES
+                )
         body.finish()
         return position
 
@@ -419,8 +421,11 @@ class Flight:
                 return
             self._ended = True
             self._halt.set()
-            others = [link for thread, link in self._workers.items() if thread is not threading.current_thread()]
-        self._partial.report_trouble(trouble_kind(error), error.message)
+            others = [
+                link for thread, link in self._workers.items() if thread is not threading.current_thread()
+            ]
+        not_before = time.time() + error.retry_after_seconds if isinstance(error, UpstreamBusy) else 0.0
+        self._partial.report_trouble(trouble_kind(error), error.message, not_before)
         if isinstance(error, VerificationFailed):
             self._partial.discard()
         for connection in others:

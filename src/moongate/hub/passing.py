@@ -26,7 +26,9 @@ async def pass_through(
         VerificationFailed: the bytes are not the file's; the last piece was held back.
         UpstreamError: upstream broke off; nothing is retried, since the reader can ask for the rest.
     """
-    hasher = None if verify_from is None else await asyncio.to_thread(_hashed, verify_from, etag, position, source)
+    hasher = (
+        None if verify_from is None else await asyncio.to_thread(_hashed, verify_from, etag, position, source)
+    )
     connection = source.connect()
     try:
         body = await asyncio.to_thread(connection.open, ByteSpan(position, end))

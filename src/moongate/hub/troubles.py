@@ -1,6 +1,8 @@
-"""Why a fill stopped, as a number that fits in a partial's map, so that every process can raise the same error."""
+"""Why a fill stopped, as a number in a partial's map, so that every process can raise the same error."""
 
 from __future__ import annotations
+
+import time
 
 from moongate.core.errors import (
     EntryAbsent,
@@ -36,8 +38,6 @@ _KINDS: tuple[type[MoongateError], ...] = (
 )
 """Numbered by place: append only, since a partial may outlive an upgrade."""
 
-_BUSY_SECONDS = 5.0
-
 
 def trouble_kind(error: MoongateError) -> int:
     """The number of the error's class, or of the nearest one above it."""
@@ -51,7 +51,7 @@ def error_of(trouble: Trouble) -> MoongateError:
     """The trouble as an error to raise at a reader."""
     kind = _KINDS[trouble.kind] if trouble.kind < len(_KINDS) else MoongateError
     if kind is UpstreamBusy:
-        return UpstreamBusy(trouble.text, _BUSY_SECONDS)
+        return UpstreamBusy(trouble.text, max(1.0, trouble.not_before - time.time()))
     if kind is GatedRepo:
         return GatedRepo(trouble.text, authenticated=True)
     return kind(trouble.text)

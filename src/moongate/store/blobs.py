@@ -43,7 +43,7 @@ class Blobs:
     def size_bytes(self, etag: Etag) -> int | None:
         """Its length on disk; None when it is not here."""
         try:
-            return os.stat(self._layout.blob_name(etag)).st_size
+            return self._layout.blob(etag).stat().st_size
         except FileNotFoundError:
             return None
 
@@ -127,8 +127,10 @@ class Blobs:
 
 
 def hash_file(etag: Etag, fd: int, size_bytes: int) -> str:
-    """The content hash of an open file, by the kind of hash that its etag is; constant memory. Empty when its length is not
-    `size_bytes`."""
+    """The content hash of an open file, by the kind of hash that its etag is; constant memory.
+
+    Empty when its length is not `size_bytes`.
+    """
     hasher: Hasher = content_hasher(etag, size_bytes)
     buffer = memoryview(bytearray(_COPY_BYTES))
     position = 0

@@ -273,7 +273,7 @@ class Partial:
                 self._wanted[block] = 1
 
     def next_wanted(self, start: int = 0) -> int:
-        """The first wanted block from `start` on, or -1. Blocks that are here by now are unmarked on the way."""
+        """The first wanted block from `start` on, or -1. Blocks that came meanwhile are unmarked."""
         while True:
             at = self._map.find(b"\x01", self._wanted_at + start, self._wanted_at + self.blocks)
             if at < 0:

@@ -1,20 +1,19 @@
 """Ranges of one upstream file, over blocking keep-alive connections: what a fill's worker threads read from.
 
 A `FileSource` knows one road to the bytes and remembers where it last ended (a CDN's signed URL). When
-that place stops answering (403, 404, 410: signatures expire), the road is walked again; it names a commit or a
-content hash, never a branch, so what it leads to cannot change under a download.
+that place stops answering (403, 404, 410: signatures expire), the road is walked again; it names a commit
+or a content hash, never a branch, so what it leads to cannot change under a download.
 
 Rules of this file:
 - Bodies are read straight from the socket into the caller's buffer.
-- Lengths are checked before the first byte is believed: a 206 must be the span that was asked for, of a file of
-  the size that we know.
+- Lengths are checked before the first byte is believed: a 206 must be the span that was asked for, of a file
+  of the size that we know.
 - A credential goes to the origin alone.
 """
 
 from __future__ import annotations
 
 import http.client
-import json
 import ssl
 import threading
 from collections.abc import Mapping
@@ -22,6 +21,7 @@ from dataclasses import dataclass, field
 from urllib.parse import urljoin
 
 from moongate.core.callers import Secret
+from moongate.core.digests import Etag
 from moongate.core.errors import (
     UpstreamBroken,
     UpstreamError,
@@ -32,6 +32,7 @@ from moongate.core.errors import (
 from moongate.core.spans import ByteSpan
 from moongate.upstream.guard import AddressGuard
 from moongate.wire.errors import error_from_answer
+from moongate.wire.lfs import LfsPointed, batch_request, read_batch_answer
 
 _MAX_REDIRECTS = 6
 _EXPIRED = (401, 403, 404, 410)
@@ -214,19 +215,17 @@ class RangedConnection:
         return self._lfs_place(url, road.lfs_oid)
 
     def _lfs_place(self, url: str, oid: str) -> _Place:
-        wanted = {"oid": oid, "size": self._source.size_bytes}
-        body = json.dumps({"operation": "download", "transfers": ["basic"], "objects": [wanted]}).encode()
+        body = batch_request([LfsPointed(Etag(oid), self._source.size_bytes)])
         answer = self._send("POST", _Place(url, _LFS_HEADERS, at_origin=True), {}, body)
         text = answer.read_all()
         if answer.status != 200:
             raise error_from_answer(answer.status, answer.headers, text)
-        try:
-            action = json.loads(text)["objects"][0]["actions"]["download"]
-            href, headers = str(action["href"]), {str(k): str(v) for k, v in action.get("header", {}).items()}
-        except (ValueError, LookupError, TypeError, AttributeError) as error:
-            raise UpstreamBroken("upstream's LFS answer names no download") from error
-        href = urljoin(url, href)
-        return _Place(href, headers, at_origin=self._source.guard.is_origin(self._source.guard.check_url(href)))
+        action = read_batch_answer(text).get(Etag(oid))
+        if action is None:
+            raise UpstreamBroken("upstream's LFS answer names no download")
+        href = urljoin(url, action.href)
+        at_origin = self._source.guard.is_origin(self._source.guard.check_url(href))
+        return _Place(href, dict(action.headers), at_origin)
 
     def _get(self, place: _Place, span: ByteSpan) -> _Answer:
         whole = span.start == 0 and span.end == self._source.size_bytes
@@ -257,7 +256,7 @@ class RangedConnection:
     def _again(
         self, connection: _Connection, method: str, target: str, body: bytes | None, headers: dict[str, str]
     ) -> http.client.HTTPResponse:
-        """Once more: an idle keep-alive connection may have been closed under us, which is nobody's failure."""
+        """Once more: an idle keep-alive connection may have been closed under us, and nobody failed."""
         try:
             return connection.ask(method, target, body, headers)
         except ConnectionError as error:
@@ -336,7 +335,9 @@ class _Connection(http.client.HTTPConnection):
             self.host, self.port, source.timeout_seconds, scheme=self._scheme
         )
         try:
-            self.sock = _tls().wrap_socket(sock, server_hostname=self.host) if self._scheme == "https" else sock
+            self.sock = (
+                _tls().wrap_socket(sock, server_hostname=self.host) if self._scheme == "https" else sock
+            )
         except (OSError, ssl.SSLError) as error:
             sock.close()
             raise UpstreamUnreachable(f"no TLS connection to {self.host}: {error}") from error
