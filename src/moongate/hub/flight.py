@@ -10,8 +10,9 @@ long as that made the bytes come clearly faster, up to `connections`; a limit pe
 second, and an unlimited link keeps its single connection. A reader who waits for a place that no
 connection is near gets a connection of its own at once.
 
-A worker that loses its connection asks again from the very byte where it broke. A flight that ends for any
-reason leaves the partial as it is, except when the whole file is here and its hash is wrong: then nothing is kept.
+A worker that loses its connection asks again from the very byte where it broke. A flight that ends for
+any reason leaves the partial as it is, unless the whole file is here and its hash is wrong: then nothing
+is kept.
 """
 
 from __future__ import annotations
