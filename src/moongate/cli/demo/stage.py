@@ -1,0 +1,128 @@
+"""What every step of the demo may use: a folder, the upstream and what it sent, the gateway."""
+
+from __future__ import annotations
+
+import http.client
+import json
+import sys
+import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from urllib.parse import urlsplit
+
+from moongate.cli.demo.model import REPO, Model
+from moongate.cli.demo.programs import Program, plain_environment
+from moongate.cli.exits import CommandFailed
+
+_ANSWER_SECONDS = 10.0
+
+
+@dataclass(slots=True)
+class Stage:
+    """One run of the demo. Addresses are origins, without a slash at the end."""
+
+    folder: Path
+    model: Model
+    upstream: Program
+    upstream_url: str
+    control_url: str
+    gateway: Program
+    gateway_url: str
+    caches: int = field(default=0)
+
+    def empty_cache(self) -> Path:
+        """A folder for a client that never pulled anything."""
+        self.caches += 1
+        return self.folder / f"client-{self.caches}"
+
+    def upstream_bytes(self) -> int:
+        """Body bytes that upstream sent so far, to anybody."""
+        meters = json.loads(ask("GET", f"{self.control_url}/_double/meters")[1])
+        return int(meters["bytes_sent"])
+
+    def stop_upstream(self) -> None:
+        """End the upstream for good.
+
+        Raises:
+            CommandFailed: something still answers there.
+        """
+        self.upstream.stop()
+        try:
+            ask("GET", f"{self.upstream_url}/api/models/{REPO}")
+        except OSError:
+            return
+        raise CommandFailed("the upstream was stopped, and still answers")
+
+
+@contextmanager
+def stage(model: Model, say: Callable[[str], None]) -> Iterator[Stage]:
+    """Upstream and gateway, started one after the other; stopped, and the folder removed, at the end."""
+    with tempfile.TemporaryDirectory(prefix="moongate-demo-", ignore_cleanup_errors=True) as name:
+        folder = Path(name)
+        say("starting a small Hub on this machine, with the real all-MiniLM-L6-v2 in it")
+        upstream = Program(
+            "upstream",
+            [
+                sys.executable,
+                "-m",
+                "moongate.double",
+                "--root",
+                str(_shelf(folder, model)),
+                "--state",
+                str(folder / "hub-state"),
+            ],
+            plain_environment(),
+            folder,
+        )
+        try:
+            place = json.loads(upstream.first_line())
+            say(f"starting a gateway in front of {place['hub']}")
+            gateway = Program(
+                "gateway",
+                [sys.executable, "-m", "moongate.cli", "serve", "--port", "0"],
+                plain_environment(
+                    MOONGATE_HOME=str(folder / "home"),
+                    MOONGATE_UPSTREAM=place["hub"],
+                    MOONGATE_UPSTREAM_ALLOWED_HOSTS=urlsplit(place["cdn"]).netloc,
+                    # Every pull asks for the branch again, so that the last one finds upstream gone.
+                    MOONGATE_REF_TTL_SECONDS="0",
+                    MOONGATE_MIN_FREE_BYTES="0",
+                ),
+                folder,
+            )
+            try:
+                url = gateway.first_line().removeprefix("export HF_ENDPOINT=").strip()
+                yield Stage(folder, model, upstream, place["hub"], place["control"], gateway, url)
+            finally:
+                gateway.stop()
+        finally:
+            upstream.stop()
+
+
+def _shelf(folder: Path, model: Model) -> Path:
+    """The model where the Hub double looks for it: linked, not copied."""
+    shelf = folder / "hub"
+    place = shelf / "models" / REPO
+    place.parent.mkdir(parents=True)
+    place.symlink_to(model.folder, target_is_directory=True)
+    return shelf
+
+
+def ask(method: str, url: str) -> tuple[int, bytes]:
+    """One small question on loopback: status and body.
+
+    Raises:
+        OSError: nobody answers.
+    """
+    parts = urlsplit(url)
+    connection = http.client.HTTPConnection(parts.hostname or "", parts.port, timeout=_ANSWER_SECONDS)
+    try:
+        connection.request(method, parts.path + (f"?{parts.query}" if parts.query else ""))
+        answer = connection.getresponse()
+        return answer.status, answer.read()
+    except http.client.HTTPException as error:
+        raise ConnectionError(str(error)) from error
+    finally:
+        connection.close()

@@ -1,0 +1,130 @@
+"""The admin API of a running gateway, for commands that MOONGATE_URL sends there.
+
+MOONGATE_URL is the gateway's address, MOONGATE_TOKEN one of its tokens (scope `admin` for most of it).
+Plain HTTP of the standard library: one question, one answer, a time limit.
+"""
+
+from __future__ import annotations
+
+import http.client
+import json
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from urllib.parse import urlsplit
+
+from moongate import __version__
+from moongate.cli.exits import UNREACHABLE, CommandFailed, wrong_usage
+from moongate.core.callers import Secret
+from moongate.core.errors import (
+    Absent,
+    AuthRequired,
+    BadRequest,
+    BadToken,
+    MoongateError,
+    ScopeMissing,
+)
+
+URL_VARIABLE = "MOONGATE_URL"
+TOKEN_VARIABLE = "MOONGATE_TOKEN"  # noqa: S105  (a name, not a token)
+BASE = "/api/moongate/v1"
+
+_TIMEOUT_SECONDS = 30.0
+_MAX_ANSWER_BYTES = 64 << 20
+
+
+@dataclass(frozen=True, slots=True)
+class Gateway:
+    """A gateway to talk to. Nothing is connected until something is asked."""
+
+    url: str
+    token: Secret | None = None
+    timeout_seconds: float = _TIMEOUT_SECONDS
+
+    def ask(
+        self, method: str, path: str, document: Mapping[str, object] | None = None
+    ) -> Mapping[str, object]:
+        """The JSON object the admin API answers; `path` starts below `/api/moongate/v1`.
+
+        Raises:
+            CommandFailed: nobody answers at MOONGATE_URL, or not a Moongate.
+            MoongateError: the gateway says no; which one tells why.
+        """
+        status, body = self._exchange(method, BASE + path, document)
+        try:
+            answer = json.loads(body) if body.strip() else {}
+        except ValueError:
+            answer = None
+        if not isinstance(answer, dict):
+            raise CommandFailed(
+                f"{self.url} does not answer like a Moongate gateway (status {status})",
+                hint=f"check {URL_VARIABLE}; it is the address the gateway prints when it starts",
+            )
+        if status >= 400:
+            raise _refusal(status, str(answer.get("error") or f"status {status}"), bool(self.token))
+        return answer
+
+    def _exchange(self, method: str, path: str, document: Mapping[str, object] | None) -> tuple[int, bytes]:
+        parts = urlsplit(self.url)
+        if parts.scheme not in ("http", "https") or not parts.hostname:
+            raise wrong_usage(f"{URL_VARIABLE} is not an http:// or https:// address: {self.url!r}")
+        connect = http.client.HTTPSConnection if parts.scheme == "https" else http.client.HTTPConnection
+        headers = {"User-Agent": f"moongate/{__version__}", "Accept": "application/json"}
+        if self.token is not None:
+            headers["Authorization"] = f"Bearer {self.token.reveal()}"
+        body = None
+        if document is not None:
+            body = json.dumps(document).encode()
+            headers["Content-Type"] = "application/json"
+        connection = connect(parts.hostname, parts.port, timeout=self.timeout_seconds)
+        try:
+            connection.request(method, parts.path.rstrip("/") + path, body, headers)
+            answer = connection.getresponse()
+            return answer.status, answer.read(_MAX_ANSWER_BYTES)
+        except (OSError, http.client.HTTPException) as error:
+            raise CommandFailed(
+                f"the gateway at {self.url} does not answer: {error}",
+                hint=f"start it with `moongate serve`, or unset {URL_VARIABLE} to work on a home here",
+                exit_code=UNREACHABLE,
+            ) from None
+        finally:
+            connection.close()
+
+
+def named_gateway() -> Gateway | None:
+    """The gateway that MOONGATE_URL names; None when commands work on a home of this machine."""
+    url = os.environ.get(URL_VARIABLE, "").strip()
+    if not url:
+        return None
+    token = os.environ.get(TOKEN_VARIABLE, "").strip()
+    return Gateway(url.rstrip("/"), Secret(token) if token else None)
+
+
+def chosen_gateway(home: object | None) -> Gateway | None:
+    """`named_gateway`, unless a `--home` on the command line says to work there."""
+    return None if home is not None else named_gateway()
+
+
+def only_here(command: str, home: object | None) -> None:
+    """Refuse to act on the wrong store: `command` has no remote form, and MOONGATE_URL is set.
+
+    Raises:
+        CommandFailed: MOONGATE_URL is set and no `--home` was given.
+    """
+    if chosen_gateway(home) is not None:
+        raise wrong_usage(
+            f"`moongate {command}` works on a home of this machine, and {URL_VARIABLE} is set",
+            hint="run it on the gateway's machine, or say which home you mean with --home",
+        )
+
+
+def _refusal(status: int, message: str, authenticated: bool) -> MoongateError:
+    if status == 401:
+        return BadToken(message) if authenticated else AuthRequired(message)
+    if status == 403:
+        return ScopeMissing(message)
+    if status == 404:
+        return Absent(message)
+    if status < 500:
+        return BadRequest(message)
+    return MoongateError(message)

@@ -1,0 +1,163 @@
+"""`moongate show`: one repository, its revisions, and which of its files are here."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from moongate.cli import options
+from moongate.cli.exits import CommandFailed
+from moongate.cli.gateway import only_here
+from moongate.cli.repos import parse_repo_at
+from moongate.cli.terminal import Column, count, put, put_json, put_pairs, put_table, say, size
+from moongate.cli.times import ago, moment
+from moongate.core.names import CommitHash, RepoId, Revision
+from moongate.core.records import FileEntry, RepoFacts
+
+if TYPE_CHECKING:
+    from moongate.app.wiring import Stock
+
+
+@dataclass(frozen=True, slots=True)
+class Card:
+    """All that is known here of one repository, and the files of one of its commits."""
+
+    repo: RepoId
+    facts: RepoFacts | None
+    revisions: Mapping[str, tuple[CommitHash, float]]
+    commits: Sequence[CommitHash]
+    pins: Sequence[str]
+    commit_hash: CommitHash | None
+    complete: bool
+    files: Sequence[tuple[FileEntry, bool]]
+
+    @property
+    def kept_bytes(self) -> int:
+        return sum(entry.size_bytes for entry, kept in self.files if kept)
+
+    def as_json(self) -> dict[str, object]:
+        return {
+            "repo": str(self.repo),
+            "repo_type": self.repo.repo_type,
+            "repo_id": self.repo.repo_id,
+            "private": self.facts.private if self.facts else None,
+            "gated": self.facts.gated if self.facts else None,
+            "asked_at": moment(self.facts.checked_at) if self.facts else None,
+            "revisions": [
+                {"revision": revision, "commit_hash": commit_hash, "asked_at": moment(checked_at)}
+                for revision, (commit_hash, checked_at) in sorted(self.revisions.items())
+            ],
+            "commits": list(self.commits),
+            "pins": list(self.pins),
+            "commit_hash": self.commit_hash,
+            "listing_complete": self.complete,
+            "kept_bytes": self.kept_bytes,
+            "files": [
+                {"path": entry.path, "size_bytes": entry.size_bytes, "etag": entry.etag, "kept": kept}
+                for entry, kept in self.files
+            ],
+        }
+
+
+def register(app: typer.Typer) -> None:
+    app.command("show")(show)
+
+
+def show(
+    repo: Annotated[str, typer.Argument(metavar="REPO[@REVISION]", help="acme/tiny or acme/tiny@v1.0.")],
+    home: options.Home = None,
+    as_json: options.Json = False,
+) -> None:
+    """Show one repository, its revisions and files.
+
+    Also what upstream said of it, and which of its files are here. Without a revision, the files of
+    `main` are shown, or of another commit that is known.
+
+    \b
+    Examples:
+      moongate show acme/tiny
+      moongate show datasets/acme/squad@v1.0
+      moongate show acme/tiny --json | jq -r '.files[] | select(.kept | not) | .path'
+    """
+    only_here("show", home)
+    wanted = parse_repo_at(repo)
+    from moongate.cli.house import open_home
+
+    with open_home(home) as house:
+        card = _read_card(house, wanted.repo, wanted.revision)
+    if as_json:
+        put_json(card.as_json())
+    else:
+        _print(card)
+
+
+def _read_card(house: Stock, repo: RepoId, revision: Revision | None) -> Card:
+    index = house.index
+    facts, commits = index.get_facts(repo), index.commits_of(repo)
+    refs = {str(name): (row.commit_hash, row.checked_at) for name, row in index.refs_of(repo).items()}
+    if facts is None and not refs and not commits:
+        raise CommandFailed(f"{repo} is not known here", hint=f"`moongate pull {repo}` fetches it")
+    commit_hash = _commit_to_show(repo, revision, refs, commits)
+    entries = index.files_of(repo, commit_hash) if commit_hash else []
+    return Card(
+        repo=repo,
+        facts=facts,
+        revisions=refs,
+        commits=commits,
+        pins=sorted(str(pin.revision or "all revisions") for pin in index.pins() if pin.repo == repo),
+        commit_hash=commit_hash,
+        complete=commit_hash is not None and index.listing_complete(repo, commit_hash),
+        files=[(entry, house.blobs.size_bytes(entry.etag) is not None) for entry in entries],
+    )
+
+
+def _commit_to_show(
+    repo: RepoId,
+    revision: Revision | None,
+    refs: Mapping[str, tuple[CommitHash, float]],
+    commits: Sequence[CommitHash],
+) -> CommitHash | None:
+    if revision is None:
+        newest = refs.get("main") or next(iter(refs.values()), None)
+        return newest[0] if newest else next(iter(commits), None)
+    if revision in refs:
+        return refs[revision][0]
+    if CommitHash(revision) in commits:
+        return CommitHash(revision)
+    known = ", ".join(sorted(refs)) or "none"
+    raise CommandFailed(
+        f"{repo}@{revision} is not known here",
+        hint=f"`moongate pull {repo}@{revision}` fetches it; known revisions: {known}",
+    )
+
+
+def _print(card: Card) -> None:
+    words = {True: "yes", False: "no", None: "not known"}
+    put_pairs(
+        [
+            ("repository", str(card.repo)),
+            ("private", words[card.facts.private if card.facts else None]),
+            ("gated", words[card.facts.gated if card.facts else None]),
+            *(
+                (f"@{revision}", f"{commit_hash} (asked {ago(checked_at)})")
+                for revision, (commit_hash, checked_at) in sorted(card.revisions.items())
+            ),
+            ("pinned", ", ".join(card.pins) or "no"),
+            ("commit", str(card.commit_hash or "none known")),
+        ]
+    )
+    put("")
+    columns = [Column("path"), Column("size", "right"), Column("here"), Column("etag")]
+    put_table(
+        columns,
+        [
+            [entry.path, size(entry.size_bytes), "here" if kept else "-", entry.etag[:12]]
+            for entry, kept in card.files
+        ],
+    )
+    kept = sum(kept for _, kept in card.files)
+    partly = "" if card.complete else "; upstream may have more files than are known here"
+    say(f"{kept} of {count(len(card.files), 'file')} here, {size(card.kept_bytes)}{partly}")
