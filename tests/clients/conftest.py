@@ -1,0 +1,33 @@
+"""A furnished Hub double for the whole run, and a gateway process in front of it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from support.gateway import Gateway
+from support.hub import FurnishedHub, furnished
+
+
+@pytest.fixture(scope="session")
+def hub(tmp_path_factory: pytest.TempPathFactory, minilm: Path) -> Iterator[FurnishedHub]:
+    """The Hub double every test here reads, and none changes."""
+    with furnished(tmp_path_factory.mktemp("hub"), minilm) as furnished_hub:
+        yield furnished_hub
+
+
+@pytest.fixture(scope="session")
+def gateway(hub: FurnishedHub, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Gateway]:
+    """One gateway for all tests that do not care what it holds already."""
+    home = tmp_path_factory.mktemp("gateway") / "home"
+    with Gateway(home, hub.url, cdn=hub.double.cdn_netloc) as running:
+        yield running
+
+
+@pytest.fixture
+def fresh_gateway(hub: FurnishedHub, tmp_path: Path) -> Iterator[Gateway]:
+    """A gateway that holds nothing yet."""
+    with Gateway(tmp_path / "home", hub.url, cdn=hub.double.cdn_netloc) as running:
+        yield running

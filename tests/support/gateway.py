@@ -1,0 +1,160 @@
+"""A real gateway process in front of an upstream, started and stopped as an operator would.
+
+with Gateway(tmp_path / "home", upstream=hub.url, cdn=hub.double.cdn_netloc) as gateway:
+    gateway.url                          # HF_ENDPOINT
+    gateway.restart()                    # stop (drained) and start again on the same home and port
+    gateway.kill()                       # as a crash would
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import threading
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from types import TracebackType
+from urllib.parse import urlsplit
+
+_START_SECONDS = 30.0
+_STOP_SECONDS = 40.0
+_LINE = "export HF_ENDPOINT="
+_LOG_TAIL_CHARACTERS = 6000
+
+
+class GatewayFailed(AssertionError):
+    """The gateway did not do as told; the message holds the end of what it wrote."""
+
+
+class Gateway:
+    """One `moongate serve` on a free port of loopback; started by entering the block or by `start`.
+
+    `cdn` names the hosts upstream may redirect to. `env` is added to an environment free of settings,
+    `arguments` to the command line. Its words go to `log_path`.
+    """
+
+    def __init__(
+        self,
+        home: Path,
+        upstream: str,
+        *,
+        cdn: str = "",
+        workers: int = 1,
+        env: Mapping[str, str] | None = None,
+        arguments: Sequence[str] = (),
+    ) -> None:
+        self.home = home
+        self.upstream = upstream
+        self.cdn = cdn
+        self.workers = workers
+        self.env = dict(env or {})
+        self.arguments = tuple(arguments)
+        self.url = ""
+        self.log_path = home.parent / f"{home.name}.log"
+        self._process: subprocess.Popen[str] | None = None
+
+    def __enter__(self) -> Gateway:
+        self.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._process is not None:
+            code = self.stop()
+            if code and error is None:
+                raise GatewayFailed(f"it ended with exit code {code}\n{self.log_tail()}")
+
+    @property
+    def port(self) -> int:
+        return urlsplit(self.url).port or 0
+
+    @property
+    def pid(self) -> int:
+        """The process id of the running gateway."""
+        return self._running().pid
+
+    def start(self) -> str:
+        """Start, and wait for the line that names its address; the address.
+
+        Raises:
+            GatewayFailed: it ended, or said nothing in time.
+        """
+        self.home.mkdir(parents=True, exist_ok=True)
+        command = [str(Path(sys.executable).parent / "moongate"), "serve", "--port", str(self.port)]
+        command += ["--home", str(self.home), "--upstream", self.upstream, "--workers", str(self.workers)]
+        with self.log_path.open("a") as log:
+            self._process = subprocess.Popen(
+                [*command, *self.arguments],
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.PIPE,
+                stderr=log,
+                text=True,
+                env=self._environment(),
+                cwd=self.home,
+            )
+        self.url = self._announced(self._process)
+        return self.url
+
+    def _environment(self) -> dict[str, str]:
+        kept = {
+            name: value for name, value in os.environ.items() if not name.startswith(("MOONGATE_", "HF_"))
+        }
+        allowed = {"MOONGATE_UPSTREAM_ALLOWED_HOSTS": self.cdn} if self.cdn else {}
+        return {**kept, **allowed, **self.env}
+
+    def _announced(self, process: subprocess.Popen[str]) -> str:
+        assert process.stdout is not None
+        silence = threading.Timer(_START_SECONDS, process.kill)
+        silence.start()
+        try:
+            for line in process.stdout:
+                if line.startswith(_LINE):
+                    return line.removeprefix(_LINE).strip()
+        finally:
+            silence.cancel()
+        code = process.wait()
+        self._process = None
+        raise GatewayFailed(f"no address within {_START_SECONDS:.0f} s (exit code {code})\n{self.log_tail()}")
+
+    def stop(self) -> int:
+        """Ask it to drain and wait until it has; its exit code."""
+        process = self._running()
+        process.send_signal(signal.SIGTERM)
+        try:
+            return process.wait(_STOP_SECONDS)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
+            raise GatewayFailed(f"it did not stop within {_STOP_SECONDS:.0f} s\n{self.log_tail()}") from None
+        finally:
+            self._forget(process)
+
+    def kill(self) -> None:
+        """End it as a crash would, without a chance to tidy up."""
+        process = self._running()
+        process.kill()
+        process.wait()
+        self._forget(process)
+
+    def restart(self) -> str:
+        """Stop (when it runs) and start again on the same home and port; the address."""
+        if self._process is not None:
+            self.stop()
+        return self.start()
+
+    def log_tail(self) -> str:
+        """The end of what it wrote to stderr."""
+        return self.log_path.read_text(errors="replace")[-_LOG_TAIL_CHARACTERS:]
+
+    def _running(self) -> subprocess.Popen[str]:
+        if self._process is None:
+            raise GatewayFailed("it does not run")
+        return self._process
+
+    def _forget(self, process: subprocess.Popen[str]) -> None:
+        if process.stdout is not None:
+            process.stdout.close()
+        self._process = None
