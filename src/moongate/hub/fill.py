@@ -1,7 +1,7 @@
 """Opening content to read: from the blobs when it is here, else while it is being filled.
 
 A `Fill` stands for one content (an etag), whatever repository, revision or range it was reached through. In
-one process of the node it has a `Flight`, which leads; in the others it follows the map that both share. A
+one process of the node it has a `Leader`; in the others it follows the map that both share. A
 reader that leaves stops nothing; when a leader dies, the next reader that waits takes over.
 
 A reader of a small range of a large file has only that range fetched. The rest follows when a longer
@@ -26,7 +26,7 @@ from moongate.core.errors import (
     UpstreamUnreachable,
 )
 from moongate.core.spans import ByteSpan
-from moongate.hub.flight import Flight, FlightLimits
+from moongate.hub.leader import Leader, LeaderLimits
 from moongate.hub.passing import pass_through
 from moongate.hub.troubles import error_of
 from moongate.store.blobs import Blobs
@@ -42,7 +42,7 @@ _LONGEST_WAIT_SECONDS = 0.25
 _STOP_SECONDS = 5.0
 
 SourceMaker = Callable[[], FileSource]
-"""Makes the way to the bytes, when they must be fetched; called at most once per flight."""
+"""Makes the way to the bytes, when they must be fetched; called at most once per leader."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -186,12 +186,12 @@ class Fills:
         return [
             (etag, fill.partial.present_bytes(), fill.partial.size_bytes)
             for etag, fill in self._fills.items()
-            if fill.flying
+            if fill.filling
         ]
 
     async def finished(self, etag: Etag) -> bool:
         """Wait until the fill of this content ended here; whether it is sealed now."""
-        while (fill := self._fills.get(etag)) is not None and fill.flying:
+        while (fill := self._fills.get(etag)) is not None and fill.filling:
             await fill.changed(_LONGEST_WAIT_SECONDS)
         return self._blobs.size_bytes(etag) is not None
 
@@ -202,7 +202,7 @@ class Fills:
 
     def _fill(self, etag: Etag, size_bytes: int, make_source: SourceMaker) -> Fill | None:
         fill = self._fills.get(etag)
-        if fill is not None and fill.flying and fill.partial.size_bytes != size_bytes:
+        if fill is not None and fill.filling and fill.partial.size_bytes != size_bytes:
             raise UpstreamBroken(f"{etag} is being filled with another length than {size_bytes} bytes")
         if fill is not None and not fill.usable(size_bytes):
             self._fills.pop(etag)
@@ -216,7 +216,7 @@ class Fills:
         return fill
 
     def drop(self, fill: Fill) -> None:
-        """Forget a fill that nobody reads and nobody flies."""
+        """Forget a fill that nobody reads and nobody leads."""
         if self._fills.get(fill.partial.etag) is fill:
             del self._fills[fill.partial.etag]
 
@@ -230,7 +230,7 @@ class Fill:
     make_source: SourceMaker
     _readers: int = 0
     _retired: bool = False
-    _flight: Flight | None = None
+    _leader: Leader | None = None
     _waiters: list[asyncio.Future[None]] = field(default_factory=list)
     _loop: asyncio.AbstractEventLoop = field(default_factory=asyncio.get_running_loop)
     _began: float = field(default_factory=time.monotonic)
@@ -294,12 +294,12 @@ class Fill:
     # -- leading or following --------------------------------------------------------------------------------
 
     @property
-    def flying(self) -> bool:
-        return self._flight is not None
+    def filling(self) -> bool:
+        return self._leader is not None
 
     def _lead_or_follow(self) -> None:
-        if self._flight is not None:
-            self._flight.nudge()
+        if self._leader is not None:
+            self._leader.nudge()
             return
         if self.fills.rules.offline:
             raise UpstreamUnreachable("this gateway is offline, and the file is not in its store")
@@ -307,27 +307,27 @@ class Fill:
             raise error_of(self.partial.trouble)
         if not self.partial.try_lead():
             return
-        limits = FlightLimits(self.fills.rules.connections, self.fills.make_room)
-        self._flight = Flight(self.partial, self.make_source(), limits, _Watch(self, self._loop))
-        self._flight.nudge()
+        limits = LeaderLimits(self.fills.rules.connections, self.fills.make_room)
+        self._leader = Leader(self.partial, self.make_source(), limits, _Watch(self, self._loop))
+        self._leader.nudge()
         self._loop.call_later(_TICK_SECONDS, self._tick)
 
     def _tick(self) -> None:
-        if self._flight is None:
+        if self._leader is None:
             return
-        if self._flight.tick():
+        if self._leader.tick():
             self._loop.call_later(_TICK_SECONDS, self._tick)
             return
-        self._flight = None
+        self._leader = None
         self.partial.stop_leading()
         self.wake()
         self._close_if_idle()
 
     async def stop(self) -> None:
-        """End the flight, keep the progress."""
-        if self._flight is not None:
-            await asyncio.to_thread(self._flight.stop, _STOP_SECONDS)
-            self._flight = None
+        """End the fetching, keep the progress."""
+        if self._leader is not None:
+            await asyncio.to_thread(self._leader.stop, _STOP_SECONDS)
+            self._leader = None
             self.partial.stop_leading()
         self.wake()
 
@@ -355,13 +355,13 @@ class Fill:
             _release(waiter)
 
     def _close_if_idle(self) -> None:
-        if self._readers == 0 and self._flight is None and self.partial.data_fd >= 0:
+        if self._readers == 0 and self._leader is None and self.partial.data_fd >= 0:
             self.fills.drop(self)
             self.partial.close()
 
 
 class _Watch:
-    """Carries a flight's news from its threads to the event loop and to the counters."""
+    """Carries a leader's news from its threads to the event loop and to the counters."""
 
     def __init__(self, fill: Fill, loop: asyncio.AbstractEventLoop) -> None:
         self._fill = fill

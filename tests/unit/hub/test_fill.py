@@ -276,7 +276,7 @@ async def test_upstream_failures_end_the_readers_with_the_right_error(
     error: type[Exception],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr("moongate.hub.flight._MAX_BACKOFF_SECONDS", 0.01)
+    monkeypatch.setattr("moongate.hub.leader._MAX_BACKOFF_SECONDS", 0.01)
     with double.failing(fault), pytest.raises(error):  # type: ignore[arg-type]
         await filling.read()
     assert not await filling.sealed()

@@ -1,4 +1,4 @@
-"""A flight: the leader's side of one fill. Worker threads fetch spans; one hash grows with the prefix.
+"""The leader's side of one fill. Worker threads fetch spans; one hash grows with the prefix.
 
 What decides the order, most urgent first:
 
@@ -10,7 +10,7 @@ long as that made the bytes come clearly faster, up to `connections`; a limit pe
 second, and an unlimited link keeps its single connection. A reader who waits for a place that no
 connection is near gets a connection of its own at once.
 
-A worker that loses its connection asks again from the very byte where it broke. A flight that ends for
+A worker that loses its connection asks again from the very byte where it broke. A leader that ends for
 any reason leaves the partial as it is, unless the whole file is here and its hash is wrong: then nothing
 is kept.
 """
@@ -51,8 +51,8 @@ _LONGEST_WAIT_SECONDS = 30.0
 _WRITE_BACK_BYTES = 32 << 20
 
 
-class FlightWatcher(Protocol):
-    """Who is told, from worker threads, how a flight goes."""
+class LeaderWatcher(Protocol):
+    """Who is told, from worker threads, how a fill goes."""
 
     def progressed(self) -> None:
         """Readers may find more bytes, a verdict on the hash, or a trouble."""
@@ -67,11 +67,11 @@ class FlightWatcher(Protocol):
         """The file is whole, verified and among the blobs."""
 
     def failed(self, error: MoongateError) -> None:
-        """The flight ended without the file."""
+        """The fill ended without the file."""
 
 
 @dataclass(frozen=True, slots=True)
-class FlightLimits:
+class LeaderLimits:
     """connections: most at once for one file. make_room: frees so many bytes, or raises StoreFull."""
 
     connections: int
@@ -113,11 +113,11 @@ class PrefixHash:
         return self.position == self._partial.size_bytes and self._hasher.hexdigest() == self._partial.etag
 
 
-class Flight:
+class Leader:
     """The leader of one partial. Made by whoever holds the partial's lead; `tick` it every few 10 ms."""
 
     def __init__(
-        self, partial: Partial, source: FileSource, limits: FlightLimits, watcher: FlightWatcher
+        self, partial: Partial, source: FileSource, limits: LeaderLimits, watcher: LeaderWatcher
     ) -> None:
         self._partial = partial
         self._source = source
@@ -153,7 +153,7 @@ class Flight:
                 self._spawn()
 
     def tick(self) -> bool:
-        """Adapt the number of connections; False once the flight is over and the lead was given up."""
+        """Adapt the number of connections; False once it is over and the lead was given up."""
         with self._changed:
             if self._ended and not self._workers:
                 return False
