@@ -1,0 +1,22 @@
+"""What a repository is and does here: which commit, which file, who may, and every ready-made answer.
+
+No HTTP in this room: routes come in as values, answers go out as values or as errors of the core's tree.
+
+    rules       the times and switches everything here obeys
+    flights     one question at a time, in this process and across processes
+    answers     an answer and the memory in front of the index
+    events      what is counted
+    asker       upstream, counted
+    keys        how kept answers are named
+    infos       asking upstream for a repository's info, and learning all it says
+    access      who may see a repository and read its files
+    refs        which commit a revision is
+    entries     which file a path is
+    listings    trees and paths answered from a listing that is known whole
+    questions   routes about a commit as questions, and what their answers teach
+    pinned      answers about one commit
+    ageing      answers that age
+    identity    who am I, and may I read this
+    proxied     the front of the room for JSON answers, commits and files
+    fill        bytes
+"""

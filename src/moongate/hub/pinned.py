@@ -1,0 +1,181 @@
+"""Answers about one commit: asked once, kept for good, shared by all who may see the repository.
+
+Also absences of folders, as the coded 404 that they are. An answer with something in it that is only for the
+asker is given and not kept.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Literal
+
+import orjson
+
+from moongate.core.callers import Caller, Secret
+from moongate.core.errors import BadToken, EntryAbsent, UpstreamBroken, UpstreamError
+from moongate.hub.access import Access
+from moongate.hub.answers import PUBLIC, Answer, answer_of, kept_headers
+from moongate.hub.asker import Asker
+from moongate.hub.events import Outcome
+from moongate.hub.flights import Flights
+from moongate.hub.infos import TELLS_ON_THE_ASKER
+from moongate.hub.refs import Resolved
+from moongate.hub.rules import HubRules
+from moongate.store.index import Index, StoredAnswer
+from moongate.upstream.client import UpstreamAnswer
+from moongate.wire.errors import error_answer
+from moongate.wire.links import next_header, next_link, relative_next
+from moongate.wire.listings import without_xet
+
+_MAX_KEPT_BYTES = 64 << 20
+
+Keep = Callable[[StoredAnswer], None]
+"""What else to learn from an answer before it is given; runs in a thread, with JSON known to be good."""
+
+
+@dataclass(frozen=True, slots=True)
+class CommitQuestion:
+    """A question about a commit: its key in the index, and how upstream is asked.
+
+    volatile: the answer may change although the commit does not, and is asked again for a branch.
+    body: what to POST, as JSON; a GET when None.
+    """
+
+    kind: Literal["info", "tree", "paths-info", "commits", "treesize"]
+    key: str
+    path_qs: str
+    volatile: bool = False
+    body: bytes | None = None
+
+
+class PinnedAnswers:
+    """Answers about commits."""
+
+    def __init__(
+        self,
+        index: Index,
+        asker: Asker,
+        access: Access,
+        rules: HubRules,
+        clock: Callable[[], float],
+    ) -> None:
+        self._index = index
+        self._asker = asker
+        self._access = access
+        self._rules = rules
+        self._clock = clock
+        self._flights = Flights()
+
+    def kept(self, question: CommitQuestion, resolved: Resolved, *, pinned: bool) -> Answer | None:
+        """The kept answer, if it still holds; `pinned` says that the caller named the commit itself."""
+        stored = self._index.get_answer(question.key)
+        if stored is None:
+            return None
+        age_seconds = self._clock() - stored.fetched_at
+        if stored.status != 200:
+            holds = age_seconds < self._rules.entry_absent_ttl_seconds
+        else:
+            holds = pinned or not question.volatile or age_seconds < self._rules.volatile_ttl_seconds
+        return self._given(stored, resolved) if holds or self._rules.offline else None
+
+    async def ask(self, question: CommitQuestion, resolved: Resolved, caller: Caller, keep: Keep) -> Answer:
+        """Upstream's answer, kept; the older one, if there is one, while upstream is silent.
+
+        Raises:
+            RepoAbsent, NotAllowed: upstream says so.
+            UpstreamError: it cannot be asked, and nothing is kept.
+        """
+        audience = self._access.audience(caller, resolved.repo)
+        task = self._flights.start(
+            (audience, question.key), lambda: self._fetch(question, resolved, caller, audience, keep)
+        )
+        stored = self._index.get_answer(question.key)
+        if stored is None:
+            stored = await asyncio.shield(task)
+            return answer_of(stored, "miss", self._clock())
+        done, _ = await asyncio.wait({task}, timeout=self._rules.stale_wait_seconds)
+        if not done or isinstance(task.exception(), UpstreamError):
+            return answer_of(stored, "stale", self._clock())
+        return answer_of(task.result(), "miss", self._clock())
+
+    async def close(self) -> None:
+        await self._flights.close()
+
+    def _given(self, stored: StoredAnswer, resolved: Resolved) -> Answer:
+        outcome: Outcome = "stale" if resolved.outcome == "stale" else "hit"
+        answer = answer_of(stored, outcome, self._clock())
+        return Answer(answer.status, answer.headers, answer.body, outcome, resolved.age_seconds)
+
+    async def _fetch(
+        self, question: CommitQuestion, resolved: Resolved, caller: Caller, audience: str, keep: Keep
+    ) -> StoredAnswer:
+        repo, commit_hash = resolved.repo, resolved.commit_hash
+        if audience == PUBLIC and not self._access.lately_known(repo):
+            # What a credential shows is shared only while the repository is surely public.
+            await self._access.reconfirm(caller, repo, commit_hash)
+        try:
+            answer = await self._put(question, caller, resolved, audience)
+        except EntryAbsent as error:
+            stored = _absence(EntryAbsent(error.message, commit_hash), self._clock())
+        else:
+            stored = await asyncio.to_thread(
+                stored_answer, answer, self._rules.upstream_origin, self._clock()
+            )
+        if TELLS_ON_THE_ASKER not in stored.body and len(stored.body) <= _MAX_KEPT_BYTES:
+            await asyncio.to_thread(self._write, question, resolved, stored, keep)
+        return stored
+
+    def _write(self, question: CommitQuestion, resolved: Resolved, stored: StoredAnswer, keep: Keep) -> None:
+        self._index.put_answer(question.key, resolved.repo, stored)
+        if stored.status == 200:
+            keep(stored)
+
+    async def _put(
+        self, question: CommitQuestion, caller: Caller, resolved: Resolved, audience: str
+    ) -> UpstreamAnswer:
+        credential = self._access.fetching_credential(caller, resolved.repo)
+        try:
+            return await self._send(question, credential)
+        except BadToken:
+            if audience != PUBLIC or credential is None:
+                raise
+            return await self._send(question, None)
+
+    async def _send(self, question: CommitQuestion, credential: Secret | None) -> UpstreamAnswer:
+        if question.body is None:
+            return await self._asker.get(question.path_qs, credential, "metadata")
+        return await self._asker.post(
+            question.path_qs, question.body, "application/json", credential, "metadata"
+        )
+
+
+def stored_answer(answer: UpstreamAnswer, upstream_origin: str, now: float) -> StoredAnswer:
+    """An upstream answer of JSON as it is kept: without Xet, its next page below our own base.
+
+    Raises:
+        UpstreamBroken: it is not JSON.
+    """
+    body = answer.body
+    try:
+        said = orjson.loads(body)
+    except orjson.JSONDecodeError:
+        raise UpstreamBroken("upstream's answer is not JSON") from None
+    if b"xet" in body:
+        body = orjson.dumps(without_xet(said))
+    headers = kept_headers(answer.headers) | next_page(answer.headers, upstream_origin)
+    return StoredAnswer(200, headers, body, now)
+
+
+def next_page(headers: Mapping[str, str], upstream_origin: str) -> dict[str, str]:
+    """The `link` header of an answer whose next page is below our own base; empty on the last page."""
+    link = next_link(headers)
+    relative = relative_next(link, upstream_origin) if link is not None else None
+    return {} if relative is None else {"link": next_header(relative)}
+
+
+def _absence(error: EntryAbsent, now: float) -> StoredAnswer:
+    told = error_answer(error)
+    headers = {name.lower(): value for name, value in told.headers} | {"content-type": "application/json"}
+    return StoredAnswer(told.status, headers, told.body, now)
