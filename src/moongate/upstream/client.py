@@ -77,8 +77,8 @@ class UpstreamAnswer:
     """
 
     status: int
-    headers: Mapping[str, str]
-    body: bytes
+    headers: Mapping[str, str] = field(repr=False)
+    body: bytes = field(repr=False)
     final_path: str
 
     def json(self) -> object:
@@ -99,7 +99,7 @@ class UpstreamStream:
     """An answer on its way: status and headers are here, the body comes by `chunks`, still encoded."""
 
     status: int
-    headers: Mapping[str, str]
+    headers: Mapping[str, str] = field(repr=False)
     final_path: str
     _response: aiohttp.ClientResponse = field(repr=False)
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from urllib.parse import quote
 
 from moongate.core.digests import Etag, parse_etag
@@ -39,13 +39,14 @@ class FileHeaders:
     """What upstream's headers say of one file.
 
     `location` is where the bytes are, when the answer was a redirect: absolute, or relative to the request.
+    It is kept out of printed forms, since a CDN's URL carries its own permission.
     `xet_hash` is the Xet file id, if upstream keeps the file in Xet.
     """
 
     commit_hash: CommitHash
     etag: Etag
     size_bytes: int
-    location: str | None = None
+    location: str | None = field(default=None, repr=False)
     xet_hash: str | None = None
 
 
