@@ -41,7 +41,7 @@ def settings(
     loaded = load_settings(home=home)
     values = loaded.printable()
     usual = type(loaded).model_construct().printable()
-    rows = [row for row in setting_rows() if not changed or values[row.name] != usual[row.name]]
+    rows = [row for row in setting_rows() if not changed or _differs(values[row.name], usual[row.name])]
     for line in unknown_variables(os.environ):
         say(f"warning: {line}")
     if as_json:
@@ -78,6 +78,10 @@ def version(as_json: options.Json = False) -> None:
         put_json({**facts, "executable": sys.executable})
     else:
         put(f"moongate {facts['moongate']} (Python {facts['python']}, {facts['system']})")
+
+
+def _differs(value: object, usual: object) -> bool:
+    return value != (os.path.expanduser(usual) if isinstance(usual, str) else usual)  # noqa: PTH111  (a text)
 
 
 def _shown(value: object) -> str:

@@ -51,15 +51,17 @@ def open_house(settings: Settings) -> Iterator[Stock]:
 
 @contextmanager
 def open_home(home: Path | None) -> Iterator[Stock]:
-    """`open_house` for a command that takes `--home` only and never asks upstream.
+    """`open_house` for a command that looks at, or takes from, a home that must be there already.
 
     Raises:
-        CommandFailed: the home was named and is not there.
+        CommandFailed: there is no such home.
         StoreError: it cannot be opened.
     """
-    if home is not None and not home.expanduser().is_dir():
+    settings = load_settings(home=home)
+    if settings.database is None and not settings.home.is_dir():
         raise CommandFailed(
-            f"{home} is not there", hint="`moongate pull --home …` or `moongate serve --home …` makes a home"
+            f"there is no home at {settings.home} yet",
+            hint="`moongate serve` and `moongate pull` make one; --home or MOONGATE_HOME names another",
         )
-    with open_house(load_settings(home=home)) as stock:
+    with open_house(settings) as stock:
         yield stock

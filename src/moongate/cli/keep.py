@@ -80,10 +80,10 @@ def pin(repos: options.Repos, home: options.Home = None, as_json: options.Json =
       moongate pin acme/tiny@v1.0 datasets/acme/squad
     """
     only_here("pin", home)
-    from moongate.cli.house import open_home
+    from moongate.cli.house import load_settings, open_house
 
     targets = [parse_repo_at(text) for text in repos]
-    with open_home(home) as house:
+    with open_house(load_settings(home=home)) as house:
         known = set(house.index.repos())
         for target in targets:
             house.index.pin(target.repo, target.revision, time.time())
