@@ -117,7 +117,7 @@ class Gateway:
             silence.cancel()
         code = process.wait()
         self._process = None
-        raise GatewayFailed(f"no address within {_START_SECONDS:.0f} s (exit code {code})\n{self.log_tail()}")
+        raise GatewayFailed(f"it printed no address (exit code {code})\n{self.log_tail()}")
 
     def stop(self) -> int:
         """Ask it to drain and wait until it has; its exit code."""
