@@ -7,7 +7,7 @@ which may therefore happen twice and must not mind, or of a transaction that did
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from sqlalchemy import create_engine
@@ -90,21 +90,22 @@ class PostgresDatabase(Database):
     @contextmanager
     def _ran(self, statement: Prepared, args: Sequence[object]) -> Iterator[Cursor]:
         """The cursor of a statement that ran; a connection that was dead already is replaced once."""
-        with _explained():
-            connection = self._pool.getconn()
+        with _explained(), ExitStack() as held:
+            connection = self._borrow(held)
             try:
-                try:
-                    cursor = connection.execute(statement.sql, statement.bind(args))
-                except psycopg.OperationalError:
-                    if not connection.closed:
-                        raise
-                    self._pool.putconn(connection)
-                    self._pool.check()
-                    connection = self._pool.getconn()
-                    cursor = connection.execute(statement.sql, statement.bind(args))
-                yield cursor
-            finally:
-                self._pool.putconn(connection)
+                cursor = connection.execute(statement.sql, statement.bind(args))
+            except psycopg.OperationalError:
+                if not connection.closed:
+                    raise
+                held.close()
+                self._pool.check()
+                cursor = self._borrow(held).execute(statement.sql, statement.bind(args))
+            yield cursor
+
+    def _borrow(self, held: ExitStack) -> Connection:
+        connection = self._pool.getconn()
+        held.callback(self._pool.putconn, connection)
+        return connection
 
     # -- opening ---------------------------------------------------------------------------------------------
 

@@ -56,6 +56,8 @@ class SqliteDatabase(Database):
             )
         except sqlite3.DatabaseError as error:
             raise self._explain(error) from error
+        except (OverflowError, UnicodeEncodeError) as error:
+            raise StoreError(f"the index cannot hold this value: {error}") from error
 
     def all(self, statement: Prepared, *args: object) -> list[Row]:
         with self._explained():
