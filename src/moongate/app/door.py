@@ -28,6 +28,7 @@ from moongate.core.errors import (
     AuthRequired,
     BadRequest,
     BadToken,
+    MoongateError,
     NotAllowed,
     ScopeMissing,
     UpstreamBroken,
@@ -51,6 +52,16 @@ class UpstreamIdentity(Protocol):
     """Asks upstream whose token this is; the body of `/api/whoami-v2`."""
 
     async def __call__(self, credential: Secret, /) -> bytes: ...
+
+
+class DoorHasNoKey(MoongateError):
+    """The gateway would listen where others reach it, closed to everybody: no token was ever made."""
+
+    def __init__(self, host: str) -> None:
+        super().__init__(
+            f"listening on {host} needs a token; make one with `moongate token create NAME`, "
+            "or serve everybody with --allow-anonymous"
+        )
 
 
 @dataclass(frozen=True, slots=True)

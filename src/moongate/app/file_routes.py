@@ -77,8 +77,7 @@ class FileRoutes:
         if not is_sha256(file.entry.etag):
             return await self._give(exchange, file, resolved)
         exchange.outcome = resolved.outcome
-        text = pointer_text(file.entry.etag, file.entry.size_bytes)
-        body = text if isinstance(text, bytes) else text.encode()
+        body = pointer_text(file.entry.etag, file.entry.size_bytes)
         headers = [
             ("Content-Type", "text/plain; charset=utf-8"),
             ("X-Repo-Commit", file.commit_hash),

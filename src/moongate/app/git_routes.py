@@ -55,15 +55,15 @@ class GitRoutes:
 
     async def info_refs(self, exchange: Exchange, route: routes.GitInfoRefs) -> web.StreamResponse:
         allow(exchange, "GET", "HEAD")
-        return await self._passing.pass_through(exchange, git=True)
+        return await self._passing.pass_through(exchange)
 
     async def upload_pack(self, exchange: Exchange, route: routes.GitUploadPack) -> web.StreamResponse:
         allow(exchange, "POST")
-        return await self._passing.pass_through(exchange, reads=True, git=True)
+        return await self._passing.pass_through(exchange, reads=True)
 
     async def receive_pack(self, exchange: Exchange, route: routes.GitReceivePack) -> web.StreamResponse:
         allow(exchange, "POST")
-        return await self._passing.pass_through(exchange, git=True)
+        return await self._passing.pass_through(exchange)
 
     async def lfs_batch(self, exchange: Exchange, route: routes.LfsBatch) -> web.StreamResponse:
         """Downloads are answered with our own addresses; uploads go on to upstream as they came."""
@@ -71,7 +71,7 @@ class GitRoutes:
         body = await read_body(exchange, MAX_BATCH_BYTES)
         request = read_batch_request(body)
         if request.operation != "download":
-            return await self._passing.pass_through(exchange, git=True, body=body)
+            return await self._passing.pass_through(exchange, body=body)
         base = f"{self._base_url(exchange.request)}{route.repo.file_path}.git/info/lfs/objects"
         hrefs = {item.oid: f"{base}/{item.oid}" for item in request.objects}
         answer = batch_answer(request.objects, hrefs)
@@ -80,7 +80,7 @@ class GitRoutes:
     async def lfs_object(self, exchange: Exchange, route: routes.LfsObject) -> web.StreamResponse:
         """An LFS object's bytes, from the store."""
         if not exchange.is_read:
-            return await self._passing.pass_through(exchange, git=True)
+            return await self._passing.pass_through(exchange)
         file = await self._objects.lfs_object(route.repo, route.oid, exchange.caller)
         headers = [
             ("ETag", f'"{file.entry.etag}"'),
@@ -90,4 +90,4 @@ class GitRoutes:
         return await self._files.give(exchange, file, headers)
 
     async def lfs_other(self, exchange: Exchange, route: routes.LfsOther) -> web.StreamResponse:
-        return await self._passing.pass_through(exchange, git=True)
+        return await self._passing.pass_through(exchange)

@@ -25,7 +25,12 @@ class Answers(Protocol):
     """What this room needs of `hub.ProxiedRepos`."""
 
     async def answer(
-        self, route: routes.Route, query: str, caller: Caller, post_body: bytes | None = None
+        self,
+        route: routes.Route,
+        query: str,
+        caller: Caller,
+        post_body: bytes | None = None,
+        content_type: str = "",
     ) -> Answer: ...
 
 
@@ -56,7 +61,10 @@ class HubRoutes:
         """A question that is a POST, as a form or as JSON."""
         allow(exchange, "POST")
         body = await read_body(exchange, MAX_QUESTION_BYTES)
-        answer = await self._answers.answer(route, exchange.query, exchange.caller, post_body=body)
+        content_type = exchange.request.headers.get(hdrs.CONTENT_TYPE, "")
+        answer = await self._answers.answer(
+            route, exchange.query, exchange.caller, post_body=body, content_type=content_type
+        )
         return self._reply(exchange, answer)
 
     async def whoami(self, exchange: Exchange, route: routes.Whoami) -> web.StreamResponse:

@@ -6,6 +6,7 @@ directory must be in the environment before this module is first imported (`prep
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal, cast
@@ -50,7 +51,18 @@ METRICS = (
     MetricRow("memory_cache_bytes", "gauge", (), "Ready-made answers in memory, of one process."),
 )  # fmt: skip
 
+_TROUBLE_SECONDS = 300.0
 _BUCKETS = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 60.0, 600.0)
+
+
+@dataclass(frozen=True, slots=True)
+class Totals:
+    """What was counted since the start."""
+
+    requests: float
+    hits: float
+    served_bytes: float
+    fetched_bytes: float
 
 
 class Metrics:
@@ -67,6 +79,7 @@ class Metrics:
         self._request_children: dict[tuple[str, str | None, int], Callable[[], None]] = {}
         self._seconds_children: dict[str, Callable[[float], None]] = {}
         self._served_children: dict[str | None, Callable[[float], None]] = {}
+        self._trouble, self._trouble_until = "", 0.0
         self.running = 0
 
     def count(self, exchange: Exchange, seconds: float) -> None:
@@ -101,8 +114,16 @@ class Metrics:
 
     def asked_upstream(self, purpose: Purpose, seconds: float, error: str | None) -> None:
         self.histogram("upstream_seconds").labels(purpose).observe(seconds)
-        if error is not None:
-            self.counter("upstream_errors").labels(purpose, error).inc()
+        if error is None:
+            self._trouble = ""
+            return
+        self.counter("upstream_errors").labels(purpose, error).inc()
+        if error.startswith("Upstream"):
+            self._trouble, self._trouble_until = error, time.monotonic() + _TROUBLE_SECONDS
+
+    def asked_again(self, error: str) -> None:
+        """A fill's request failed and is repeated."""
+        self.counter("upstream_errors").labels("file", error).inc()
 
     def filled(self, size_bytes: int, seconds: float) -> None:
         self.histogram("fill_seconds").observe(seconds)
@@ -126,14 +147,37 @@ class Metrics:
     def histogram(self, name: str) -> Histogram:
         return cast(Histogram, self._made[name])
 
+    def totals(self) -> Totals:
+        """The counters a status page shows, of all workers."""
+        sums: dict[str, float] = {}
+        hits = 0.0
+        for family in self._gathered().collect():
+            for sample in family.samples:
+                sums[sample.name] = sums.get(sample.name, 0.0) + sample.value
+                if sample.name == "moongate_requests_total" and sample.labels.get("outcome") == "hit":
+                    hits += sample.value
+        return Totals(
+            requests=sums.get("moongate_requests_total", 0.0),
+            hits=hits,
+            served_bytes=sums.get("moongate_served_bytes_total", 0.0),
+            fetched_bytes=sums.get("moongate_fetched_bytes_total", 0.0),
+        )
+
+    def trouble(self) -> str:
+        """The kind of error upstream's last answer to this process was, while it is recent; else empty."""
+        return self._trouble if time.monotonic() < self._trouble_until else ""
+
     def page(self) -> bytes:
         """The exposition text of all workers."""
         self.gauge("requests_running").set(self.running)
+        return generate_latest(self._gathered())
+
+    def _gathered(self) -> CollectorRegistry:
         if not self._multiprocess:
-            return generate_latest(self.registry)
+            return self.registry
         everybody = CollectorRegistry()
         MultiProcessCollector(everybody)  # type: ignore[no-untyped-call]
-        return generate_latest(everybody)
+        return everybody
 
     def _make(self, row: MetricRow) -> Counter | Gauge | Histogram:
         name = f"moongate_{row.name}"

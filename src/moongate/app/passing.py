@@ -52,8 +52,6 @@ class Streams(Protocol):
         headers: Iterable[tuple[str, str]],
         body: AsyncIterator[bytes] | None,
         credential: Secret | None,
-        *,
-        basic: bool = False,
     ) -> AbstractAsyncContextManager[UpstreamStream]: ...
 
 
@@ -77,12 +75,11 @@ class Passing:
         self._read_credential = read_credential
 
     async def pass_through(
-        self, exchange: Exchange, *, reads: bool = False, git: bool = False, body: bytes | None = None
+        self, exchange: Exchange, *, reads: bool = False, body: bytes | None = None
     ) -> web.StreamResponse:
         """Upstream's answer to this request, streamed.
 
         reads: the method is a POST and yet nothing is written (git fetches by POST).
-        git: upstream's git wants its credential in the Basic form.
         body: what to send, when the request's body was read already.
 
         Raises:
@@ -101,7 +98,6 @@ class Passing:
             headers,
             _whole(body) if body is not None else await _body_of(request),
             credential,
-            basic=git,
         ) as upstream:
             response = streamed(exchange, upstream.status, self._headers_down(exchange, upstream.headers))
             await response.prepare(request)
@@ -143,8 +139,11 @@ class Passing:
                 if target is None:
                     continue
                 value = next_header(target)  # noqa: PLW2901 - the same header, in our words
-            elif lower == "location" and value.startswith(self._origin + "/"):
-                value = base_url + value.removeprefix(self._origin)  # noqa: PLW2901
+            elif lower == "location":
+                # a redirect within upstream goes through us, whichever way it is written
+                value = value.removeprefix(self._origin)  # noqa: PLW2901
+                if value.startswith("/") and not value.startswith("//"):
+                    value = base_url + value  # noqa: PLW2901
             down.append((name, value))
         return down
 

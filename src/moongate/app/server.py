@@ -111,15 +111,20 @@ async def _serve(settings: Settings, listener: socket.socket, ready: Callable[[]
     _on_signals(stop, parent)
     gateway = wiring.build(settings)
     try:
-        await gateway.start()
         front = wiring.front_door(gateway)
-        server = await asyncio.get_running_loop().create_server(front.accept, sock=listener, backlog=_BACKLOG)
-        ready()
-        await stop.wait()
-        log.info("stopping: running responses may finish", seconds=settings.drain_seconds)
-        server.close()
-        await front.drain(settings.drain_seconds)
-        return 0
+        try:
+            await gateway.start()
+            server = await asyncio.get_running_loop().create_server(
+                front.server.accept, sock=listener, backlog=_BACKLOG
+            )
+            ready()
+            await stop.wait()
+            log.info("stopping; running responses may finish", seconds=settings.drain_seconds)
+            server.close()
+            await front.server.drain(settings.drain_seconds)
+            return 0
+        finally:
+            front.close()
     finally:
         await gateway.close()
 

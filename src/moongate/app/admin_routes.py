@@ -1,0 +1,405 @@
+"""The admin API under `/api/moongate/v1/`: one table of operations, and the OpenAPI document made from it.
+
+For administrators: a token with scope `admin`, or anybody on this machine while we listen on loopback.
+Other sites' pages are turned away by their Origin, so that a visitor's browser cannot be made to act here.
+Everything that may take a while runs in a thread.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+from urllib.parse import parse_qsl, unquote
+
+from aiohttp import hdrs, web
+from pydantic import ValidationError
+
+from moongate import __version__
+from moongate.app import admin_models as models
+from moongate.app.admin_models import Model
+from moongate.app.dispatch import MethodAbsent
+from moongate.app.door import Door
+from moongate.app.exchange import Exchange
+from moongate.app.hub_routes import read_body
+from moongate.app.jobs import JobBoard, Progress
+from moongate.app.replies import JSON_TYPE, Reply, json_reply
+from moongate.app.tokens import mint
+from moongate.core.callers import ANONYMOUS
+from moongate.core.errors import Absent, BadRequest, NotAllowed
+from moongate.core.names import RepoId, Revision, parse_repo, parse_revision
+
+if TYPE_CHECKING:
+    from moongate.app.wiring import Gateway
+
+BASE = "/api/moongate/v1"
+_MAX_BODY_BYTES = 1 << 20
+_MAX_FAILURES = 1000
+_VERIFY = models.NewVerify
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """A request to one operation: the piece of its path in braces, its query, and its body as the model."""
+
+    part: str
+    query: Mapping[str, str]
+    body: Any  # a value of the operation's `takes`
+
+
+@dataclass(frozen=True, slots=True)
+class Operation:
+    """One operation. `path` is below `/api/moongate/v1` and may hold one piece in braces, at its end."""
+
+    method: str
+    path: str
+    summary: str
+    run: Callable[[Asked], Awaitable[Model]]
+    gives: type[Model]
+    takes: type[Model] | None = None
+    query: tuple[str, ...] = ()
+    status: int = 200
+
+
+class AdminRoutes:
+    """Handles every path under the admin prefix."""
+
+    def __init__(self, gateway: Gateway, door: Door) -> None:
+        self._gateway = gateway
+        self._door = door
+        self._started_at = time.time()
+        self.jobs = JobBoard(gateway.settings.home / "jobs")
+        self._operations = self._table()
+
+    def _table(self) -> tuple[Operation, ...]:
+        repo, grant, limit = ("repo", "revision"), ("user", "pattern"), ("limit",)
+        return (
+            Operation("GET", "/status", "How the gateway is", self._status, models.Status),
+            Operation("GET", "/repos", "What is kept, by repository", self._repos, models.Repos),
+            Operation("DELETE", "/repos", "Remove a repository", self._rm, models.Removed, None, repo),
+            Operation("GET", "/usage", "The store as a whole", self._usage, models.Usage),
+            Operation("GET", "/pins", "What eviction passes over", self._pins, models.Pins),
+            Operation("POST", "/pins", "Pin", self._pin, models.Pin, models.Pin, status=201),
+            Operation("DELETE", "/pins", "Unpin", self._unpin, models.Gone, None, repo),
+            Operation("GET", "/tokens", "The gateway's tokens", self._tokens, models.Tokens),
+            Operation("POST", "/tokens", "Make a token", self._mint, models.Minted, models.NewToken, (), 201),
+            Operation("DELETE", "/tokens/{id}", "Revoke a token", self._revoke, models.Revoked),
+            Operation("GET", "/grants", "Who may use the gateway's Hub token", self._grants, models.Grants),
+            Operation("POST", "/grants", "Grant", self._grant, models.Grant, models.Grant, status=201),
+            Operation("DELETE", "/grants", "Take back a grant", self._ungrant, models.Gone, None, grant),
+            Operation("GET", "/failures", "Files that failed", self._failures, models.Failures, None, limit),
+            Operation("POST", "/gc", "Bring disk and index together", self._gc, models.Collected),
+            Operation("POST", "/evict", "Make room under the quota now", self._evict, models.Evicted),
+            Operation("POST", "/pulls", "Start a pull", self._pull, models.Job, models.NewPull, status=202),
+            Operation("POST", "/verifications", "Hash again", self._rehash, models.Job, _VERIFY, (), 202),
+            Operation("GET", "/jobs", "Pulls and verifications", self._jobs, models.Jobs),
+            Operation("GET", "/jobs/{id}", "One of them", self._job, models.Job),
+            Operation("DELETE", "/jobs/{id}", "Ask it to end", self._cancel, models.Job),
+        )  # fmt: skip
+
+    async def __call__(self, exchange: Exchange) -> web.StreamResponse:
+        """Answers a request under the prefix.
+
+        Raises:
+            AuthRequired, ScopeMissing: not an administrator.
+            NotAllowed: another site's page asks.
+            BadRequest: the body or query is not what the operation takes.
+            Absent, MethodAbsent: there is no such operation.
+        """
+        self._refuse_foreign_pages(exchange)
+        self._door.require_admin(exchange.caller, local=self._door.is_local(exchange.request))
+        path = exchange.path.removeprefix(BASE).rstrip("/")
+        if path == "/openapi.json":
+            return json_reply(200, openapi(self._operations), exchange.request_id)
+        operation, part = self._find(exchange.method, path)
+        asked = Asked(part, _query(exchange.query, operation), await _body(exchange, operation))
+        answer = await operation.run(asked)
+        body = answer.model_dump_json().encode()
+        return Reply(operation.status, (JSON_TYPE,), body, request_id=exchange.request_id, shared=False)
+
+    def _find(self, method: str, path: str) -> tuple[Operation, str]:
+        wanted = "GET" if method == "HEAD" else method
+        allowed = []
+        for operation in self._operations:
+            stem, brace, _ = operation.path.partition("{")
+            part = path.removeprefix(stem) if brace else ""
+            if path != operation.path and not (brace and path.startswith(stem) and part and "/" not in part):
+                continue
+            if operation.method == wanted:
+                return operation, unquote(part)
+            allowed.append(operation.method)
+        if allowed:
+            raise MethodAbsent(allowed)
+        raise Absent(f"the admin API has no such operation; {BASE}/openapi.json lists them")
+
+    def _refuse_foreign_pages(self, exchange: Exchange) -> None:
+        origin = exchange.request.headers.get(hdrs.ORIGIN)
+        if origin is not None and origin != self._door.base_url(exchange.request):
+            raise NotAllowed("Pages of other sites may not use the admin API.")
+
+    # What is kept
+
+    async def _status(self, _: Asked) -> Model:
+        settings, index = self._gateway.settings, self._gateway.index
+        usage = await asyncio.to_thread(self._gateway.keeping.usage)
+        return models.Status(
+            version=__version__,
+            started_at=self._started_at,
+            upstream=settings.upstream,
+            offline=settings.offline,
+            workers=settings.workers,
+            repos=len(await asyncio.to_thread(index.repos)),
+            blobs=usage.blobs,
+            blob_bytes=usage.blob_bytes,
+            quota_bytes=usage.quota_bytes,
+            free_bytes=usage.free_bytes,
+            filling=[
+                models.Filling(etag=etag, present_bytes=present, size_bytes=size)
+                for etag, present, size in self._gateway.fills.active
+            ],
+        )
+
+    async def _repos(self, _: Asked) -> Model:
+        rows = await asyncio.to_thread(self._gateway.index.usage_by_repo)
+        pinned = {pin.repo for pin in await asyncio.to_thread(self._gateway.index.pins)}
+        return models.Repos(
+            repos=[
+                models.Repo(
+                    repo=str(row.repo),
+                    files=row.files,
+                    logical_bytes=row.logical_bytes,
+                    stored_bytes=row.stored_bytes,
+                    own_bytes=row.own_bytes,
+                    last_read_at=row.last_read_at,
+                    pinned=row.repo in pinned,
+                )
+                for row in rows
+            ]
+        )
+
+    async def _rm(self, asked: Asked) -> Model:
+        repo, revision = _repo_in(asked.query)
+        removed = await asyncio.to_thread(self._gateway.keeping.remove, repo, revision)
+        self._gateway.repos.forget(repo)
+        return models.Removed.model_validate(removed)
+
+    async def _usage(self, _: Asked) -> Model:
+        return models.Usage.model_validate(
+            _fields(await asyncio.to_thread(self._gateway.keeping.usage), models.Usage)
+        )
+
+    async def _pins(self, _: Asked) -> Model:
+        rows = await asyncio.to_thread(self._gateway.index.pins)
+        return models.Pins(pins=[models.Pin(repo=str(row.repo), revision=row.revision) for row in rows])
+
+    async def _pin(self, asked: Asked) -> Model:
+        repo, revision = parse_repo(asked.body.repo), _revision(asked.body.revision)
+        await asyncio.to_thread(self._gateway.index.pin, repo, revision, time.time())
+        return models.Pin(repo=str(repo), revision=revision)
+
+    async def _unpin(self, asked: Asked) -> Model:
+        repo, revision = _repo_in(asked.query)
+        return models.Gone(removed=await asyncio.to_thread(self._gateway.index.unpin, repo, revision))
+
+    async def _failures(self, asked: Asked) -> Model:
+        limit = _number(asked.query.get("limit", "100"), _MAX_FAILURES)
+        rows = await asyncio.to_thread(self._gateway.index.failures, limit)
+        return models.Failures(
+            failures=[
+                models.Failure(
+                    etag=row.etag, repo=str(row.repo), path=row.path, why=row.why, failed_at=row.failed_at
+                )
+                for row in rows
+            ]
+        )
+
+    async def _gc(self, _: Asked) -> Model:
+        collected = await asyncio.to_thread(self._gateway.keeping.collect)
+        return models.Collected.model_validate(_fields(collected, models.Collected))
+
+    async def _evict(self, _: Asked) -> Model:
+        evicted = await asyncio.to_thread(self._gateway.keeping.evict)
+        return models.Evicted.model_validate(_fields(evicted, models.Evicted))
+
+    # Who may
+
+    async def _tokens(self, _: Asked) -> Model:
+        rows = await asyncio.to_thread(self._gateway.index.tokens)
+        return models.Tokens(tokens=[models.Token.model_validate(_fields(row, models.Token)) for row in rows])
+
+    async def _mint(self, asked: Asked) -> Model:
+        wanted: models.NewToken = asked.body
+        secret, row = await asyncio.to_thread(
+            mint,
+            self._gateway.index,
+            wanted.user,
+            wanted.scope,
+            wanted.expires_seconds,
+            wanted.note,
+            time.time(),
+        )
+        return models.Minted(
+            token=secret.reveal(),
+            id=row.id,
+            user=row.user,
+            scope=row.scope,
+            created_at=row.created_at,
+            expires_at=row.expires_at,
+        )
+
+    async def _revoke(self, asked: Asked) -> Model:
+        revoked = await asyncio.to_thread(self._gateway.index.revoke_token, asked.part, time.time())
+        return models.Revoked(revoked=revoked)
+
+    async def _grants(self, _: Asked) -> Model:
+        rows = await asyncio.to_thread(self._gateway.index.grants)
+        return models.Grants(grants=[models.Grant(user=row.user, pattern=row.repo_pattern) for row in rows])
+
+    async def _grant(self, asked: Asked) -> Model:
+        await asyncio.to_thread(self._gateway.index.grant, asked.body.user, asked.body.pattern)
+        return models.Grant(user=asked.body.user, pattern=asked.body.pattern)
+
+    async def _ungrant(self, asked: Asked) -> Model:
+        user, pattern = _required(asked.query, "user"), _required(asked.query, "pattern")
+        return models.Gone(removed=await asyncio.to_thread(self._gateway.index.revoke_grant, user, pattern))
+
+    # What takes a while
+
+    async def _pull(self, asked: Asked) -> Model:
+        wanted: models.NewPull = asked.body
+        repo, revision = parse_repo(wanted.repo), parse_revision(wanted.revision)
+
+        async def work(progress: Progress) -> None:
+            await self._gateway.pull(
+                repo, revision, tuple(wanted.include), tuple(wanted.exclude), ANONYMOUS, progress
+            )
+
+        return self.jobs.start("pull", f"{repo}@{revision}", work)
+
+    async def _rehash(self, asked: Asked) -> Model:
+        before = asked.body.verified_before
+
+        async def work(progress: Progress) -> None:
+            await asyncio.to_thread(self._verify_now, progress, float("inf") if before is None else before)
+
+        return self.jobs.start("verify", "all blobs", work)
+
+    def _verify_now(self, progress: Progress, before: float) -> None:
+        job = progress.job
+
+        def hashed(count: int) -> None:
+            job.done_bytes += count
+            progress.tell()
+
+        verdicts = self._gateway.keeping.verify(verified_before=before, progress=hashed)
+        for checked in verdicts:
+            job.done_files += 1
+            if checked.outcome == "wrong":
+                job.wrong.append(checked.etag)
+            if progress.cancelled:
+                return
+        job.why = f"{len(job.wrong)} wrong" if job.wrong else ""
+
+    async def _jobs(self, _: Asked) -> Model:
+        return models.Jobs(jobs=await asyncio.to_thread(self.jobs.jobs))
+
+    async def _job(self, asked: Asked) -> Model:
+        return await asyncio.to_thread(self.jobs.job, asked.part)
+
+    async def _cancel(self, asked: Asked) -> Model:
+        return self.jobs.cancel(asked.part)
+
+
+def openapi(operations: tuple[Operation, ...]) -> dict[str, object]:
+    """The API as an OpenAPI 3.1 document, from the same models that check requests and write answers."""
+    schemas: dict[str, object] = {}
+    paths: dict[str, dict[str, object]] = {}
+    problem = _content(models.Problem, schemas)
+    for operation in operations:
+        told: dict[str, object] = {
+            "summary": operation.summary,
+            "operationId": operation.run.__name__.lstrip("_"),
+            "responses": {
+                str(operation.status): {"description": "done", "content": _content(operation.gives, schemas)},
+                "default": {"description": "refused", "content": problem},
+            },
+        }
+        parameters = [{"name": name, "in": "query", "schema": {"type": "string"}} for name in operation.query]
+        if "{" in operation.path:
+            name = operation.path.partition("{")[2].rstrip("}")
+            parameters.append(
+                {"name": name, "in": "path", "required": True, "schema": {"type": "string"}}  # type: ignore[dict-item]
+            )
+        if parameters:
+            told["parameters"] = parameters
+        if operation.takes is not None:
+            told["requestBody"] = {"required": True, "content": _content(operation.takes, schemas)}
+        paths.setdefault(BASE + operation.path, {})[operation.method.lower()] = told
+    return {
+        "openapi": "3.1.0",
+        "info": {"title": "Moongate admin API", "version": __version__},
+        "security": [{"bearer": []}],
+        "paths": paths,
+        "components": {
+            "schemas": schemas,
+            "securitySchemes": {"bearer": {"type": "http", "scheme": "bearer"}},
+        },
+    }
+
+
+def _content(model: type[Model], schemas: dict[str, object]) -> dict[str, object]:
+    schema = model.model_json_schema(ref_template="#/components/schemas/{model}")
+    schemas.update(schema.pop("$defs", {}))
+    schemas[model.__name__] = schema
+    return {"application/json": {"schema": {"$ref": f"#/components/schemas/{model.__name__}"}}}
+
+
+def _fields(row: object, model: type[Model]) -> dict[str, object]:
+    """Those attributes of a row that the model shows."""
+    return {name: getattr(row, name) for name in model.model_fields}
+
+
+def _query(raw: str, operation: Operation) -> dict[str, str]:
+    query = dict(parse_qsl(raw, keep_blank_values=True, max_num_fields=32))
+    unknown = set(query) - set(operation.query)
+    if unknown:
+        raise BadRequest(f"unknown query key: {min(unknown)[:40]!r}")
+    return query
+
+
+async def _body(exchange: Exchange, operation: Operation) -> Model | None:
+    if operation.takes is None:
+        return None
+    raw = await read_body(exchange, _MAX_BODY_BYTES)
+    kind = exchange.request.content_type
+    if kind != "application/json":
+        raise BadRequest("the body must be JSON, with Content-Type: application/json")
+    try:
+        return operation.takes.model_validate_json(raw)
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(str(part) for part in first["loc"])
+        raise BadRequest(f"{where + ': ' if where else ''}{first['msg']}") from None
+
+
+def _repo_in(query: Mapping[str, str]) -> tuple[RepoId, Revision | None]:
+    return parse_repo(_required(query, "repo")), _revision(query.get("revision"))
+
+
+def _revision(text: str | None) -> Revision | None:
+    return parse_revision(text) if text else None
+
+
+def _required(query: Mapping[str, str], name: str) -> str:
+    value = query.get(name)
+    if not value:
+        raise BadRequest(f"the query lacks {name!r}")
+    return value
+
+
+def _number(text: str, most: int) -> int:
+    if not (text.isascii() and text.isdigit() and len(text) < 10):
+        raise BadRequest(f"not a number: {text[:20]!r}")
+    return max(1, min(int(text), most))

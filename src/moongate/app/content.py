@@ -1,0 +1,91 @@
+"""From a file's name to its body: which road leads to the bytes, and whose credential may walk it.
+
+The hub says what a file is and who may read it; fills read by content. Between them stands the road: the
+resolve address of a commit for files, the batch route for LFS objects no listing knows, `/v2` for layers.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from urllib.parse import quote
+
+from moongate.core.callers import Caller
+from moongate.core.digests import Etag
+from moongate.core.errors import EntryAbsent
+from moongate.core.names import DEFAULT_REVISION, CommitHash, RepoId, RepoPath, Revision
+from moongate.core.records import FileAt, FileEntry
+from moongate.core.spans import ByteSpan
+from moongate.hub.fill import FileBody, Fills
+from moongate.hub.proxied import ProxiedRepos
+from moongate.hub.refs import Resolved
+from moongate.store.index import Index
+from moongate.upstream.client import UpstreamClient
+from moongate.upstream.ranged import FileSource, Road
+from moongate.wire.lfs import LfsPointed, batch_request, read_batch_answer
+
+_LFS_TYPE = "application/vnd.git-lfs+json"
+_NO_COMMIT = CommitHash("0" * 40)
+
+SourceOf = Callable[[Road, int], FileSource]
+"""A way to the bytes at the end of a road, of a file of that many bytes."""
+
+
+@dataclass(frozen=True, slots=True)
+class Content:
+    """Files of proxied repositories, ready to read. Checks access before it names a road."""
+
+    repos: ProxiedRepos
+    fills: Fills
+    index: Index
+    upstream: UpstreamClient
+    source_of: SourceOf
+
+    async def file_at(
+        self, repo: RepoId, revision: Revision, path: RepoPath, caller: Caller
+    ) -> tuple[FileAt, Resolved]:
+        """See `ProxiedRepos.file_at`."""
+        return await self.repos.file_at(repo, revision, path, caller)
+
+    async def open(self, file: FileAt, caller: Caller, span: ByteSpan) -> FileBody:
+        """The file's bytes, of which `span` is wanted; see `Fills.open`."""
+        entry = file.entry
+
+        def make_source() -> FileSource:
+            return self.source_of(self._road(file, caller), entry.size_bytes)
+
+        return await self.fills.open(entry.etag, entry.size_bytes, make_source, span)
+
+    async def lfs_object(
+        self, repo: RepoId, oid: Etag, caller: Caller, size_bytes: int | None = None
+    ) -> FileAt:
+        """The LFS object of a repository that this caller may read.
+
+        A listing that names it is enough; otherwise upstream's batch route is asked, which wants the size.
+
+        Raises:
+            EntryAbsent: the repository has no such object.
+            GatedRepo, RepoAbsent, UpstreamError: as for a file.
+        """
+        resolved = await self.repos.commit_of(repo, DEFAULT_REVISION, caller)
+        for file in self.index.where_is(oid):
+            if file.repo == resolved.repo:
+                await self.repos.access.may_read_files(caller, file.repo, file.commit_hash, file.entry.path)
+                return file
+        if size_bytes is None:
+            raise EntryAbsent("This repository has no such LFS object.")
+        credential = self.repos.access.credential(caller, resolved.repo)
+        path = f"{resolved.repo.file_path}.git/info/lfs/objects/batch"
+        question = batch_request([LfsPointed(oid, size_bytes)])
+        answer = await self.upstream.post(path, question, _LFS_TYPE, credential)
+        if oid not in read_batch_answer(answer.body):
+            raise EntryAbsent("This repository has no such LFS object.")
+        entry = FileEntry(RepoPath(""), oid, size_bytes)
+        return FileAt(resolved.repo, _NO_COMMIT, entry)
+
+    def _road(self, file: FileAt, caller: Caller) -> Road:
+        credential = self.repos.access.fetching_credential(caller, file.repo, files=True)
+        base = file.repo.file_path
+        if file.commit_hash == _NO_COMMIT:
+            return Road(f"{base}.git/info/lfs/objects/batch", credential, lfs_oid=file.entry.etag)
+        return Road(f"{base}/resolve/{file.commit_hash}/{quote(file.entry.path)}", credential)

@@ -1,0 +1,92 @@
+"""What a running gateway does on the side: notes reads, keeps the quota, tidies up once an hour.
+
+Every worker notes its own reads; of the chores that concern the store as a whole, a lease in the index
+lets one process do each.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import secrets
+import time
+from collections.abc import Callable
+
+import structlog
+
+from moongate.app.metrics import Metrics
+from moongate.core.errors import StoreError
+from moongate.hub.fill import Fills
+from moongate.store.index import Index
+from moongate.store.keeping import Keeping
+
+_NOTE_SECONDS = 5.0
+_EVICT_SECONDS = 60.0
+_TIDY_SECONDS = 3600.0
+
+log = structlog.get_logger("moongate.upkeep")
+
+
+class Upkeep:
+    """A background task; `start` it on a running loop, `stop` it before the index closes."""
+
+    def __init__(self, fills: Fills, index: Index, keeping: Keeping, metrics: Metrics) -> None:
+        self._fills = fills
+        self._index = index
+        self._keeping = keeping
+        self._metrics = metrics
+        self._owner = f"{os.getpid()}-{secrets.token_hex(4)}"
+        self._task: asyncio.Task[None] | None = None
+        self._stopping = False
+
+    def start(self) -> None:
+        self._task = asyncio.get_running_loop().create_task(self._run())
+
+    async def stop(self) -> None:
+        """Ends the task and notes the last reads."""
+        self._stopping = True
+        if self._task is not None:
+            self._task.cancel()
+            await asyncio.gather(self._task, return_exceptions=True)
+            self._task = None
+        await self._guarded("note", self._note)
+
+    async def _run(self) -> None:
+        if self._index.was_created:
+            await self._guarded("register", self._collect)
+        next_evict = next_tidy = time.monotonic() + _NOTE_SECONDS
+        while True:
+            await asyncio.sleep(_NOTE_SECONDS)
+            await self._guarded("note", self._note)
+            now = time.monotonic()
+            if now >= next_evict:
+                next_evict = now + _EVICT_SECONDS
+                await self._guarded("evict", self._evict)
+            if now >= next_tidy:
+                next_tidy = now + _TIDY_SECONDS
+                await self._guarded("tidy", self._collect)
+
+    async def _guarded(self, chore: str, work: Callable[[], None]) -> None:
+        """A chore that fails is told, and tried again in its next turn."""
+        try:
+            await asyncio.to_thread(work)
+        except StoreError as error:
+            log.warning("upkeep failed", chore=chore, why=error.message)
+
+    def _note(self) -> None:
+        reads = self._fills.take_reads()
+        if reads:
+            self._index.touch_blobs(reads)
+        self._index.flush_reads(time.time())
+
+    def _evict(self) -> None:
+        if not self._index.try_lease("evict", self._owner, _EVICT_SECONDS, time.time()):
+            return
+        evicted = self._keeping.evict(lambda: self._stopping)
+        if evicted.blobs or evicted.partials:
+            self._metrics.evicted(evicted.blobs + evicted.partials, evicted.freed_bytes)
+            log.info("evicted", files=evicted.blobs + evicted.partials, freed_bytes=evicted.freed_bytes)
+
+    def _collect(self) -> None:
+        if self._index.try_lease("tidy", self._owner, _TIDY_SECONDS, time.time()):
+            self._keeping.collect(stop=lambda: self._stopping)

@@ -1,0 +1,322 @@
+"""Where concrete classes are named and put together; nowhere else.
+
+    Settings ─► Stock    index, layout, blobs, keeping           (blocking; what most commands need)
+             └► Gateway  the stock, an upstream, the hub, fills  (an event loop; what pulls and serves)
+                  └► front_door: the gateway behind HTTP
+
+Order on the way in: FrontDoor (limits, framing) → Dispatcher (Host, caller, errors, log) → routes → hub
+(access, freshness) → store, or upstream behind its guard. On the way out nothing is wrapped again.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import structlog
+
+from moongate import __version__
+from moongate.app.settings import Settings
+from moongate.core.digests import Etag
+from moongate.core.errors import MoongateError, StoreError, UpstreamError
+from moongate.store.blobs import Blobs
+from moongate.store.index import Index
+from moongate.store.keeping import Keeping
+from moongate.store.layout import Layout
+
+if TYPE_CHECKING:
+    from moongate.app.content import Content
+    from moongate.app.door import Door
+    from moongate.app.metrics import Metrics
+    from moongate.app.request_log import RequestLog
+    from moongate.app.sendfile import FileSender
+    from moongate.app.server import FrontDoor
+    from moongate.app.upkeep import Upkeep
+    from moongate.hub.fill import Fills
+    from moongate.hub.proxied import ProxiedRepos
+    from moongate.upstream.client import UpstreamClient
+
+USER_AGENT = f"moongate/{__version__}"
+
+log = structlog.get_logger("moongate.fills")
+
+
+@dataclass(frozen=True, slots=True)
+class Stock:
+    """What is kept in one home: usable from any thread, beside a running gateway, without a network."""
+
+    settings: Settings
+    layout: Layout
+    blobs: Blobs
+    index: Index
+    keeping: Keeping
+
+    def close(self) -> None:
+        """Lets go of the index. May be called twice."""
+        self.index.close()
+
+
+def open_store(settings: Settings) -> Stock:
+    """The store and index of a home, made when they are not there.
+
+    Raises:
+        StoreError: they cannot be made or opened.
+    """
+    layout = Layout(settings.home, settings.store)
+    layout.prepare()
+    index = Index(settings.database or layout.index_path)
+    blobs = Blobs(layout)
+    keeping = Keeping(
+        layout,
+        blobs,
+        index,
+        quota_bytes=settings.quota_bytes,
+        min_free_bytes=settings.min_free_bytes,
+        eviction=settings.eviction,
+    )
+    return Stock(settings, layout, blobs, index, keeping)
+
+
+@dataclass(frozen=True, slots=True)
+class Gateway:
+    """Everything below HTTP: proxied repositories and their content. Belongs to one event loop."""
+
+    stock: Stock
+    metrics: Metrics
+    upstream: UpstreamClient
+    repos: ProxiedRepos
+    fills: Fills
+    content: Content
+    upkeep: Upkeep
+
+    @property
+    def settings(self) -> Settings:
+        return self.stock.settings
+
+    @property
+    def index(self) -> Index:
+        return self.stock.index
+
+    @property
+    def keeping(self) -> Keeping:
+        return self.stock.keeping
+
+    async def start(self) -> None:
+        """Begins the upkeep; call it on the loop that will serve. Pulling works without."""
+        self.upkeep.start()
+
+    async def close(self) -> None:
+        """Ends fills (their progress stays), questions in the air, upkeep and connections."""
+        await self.fills.stop()
+        await self.upkeep.stop()
+        await self.repos.close()
+        await self.upstream.close()
+        self.stock.close()
+
+
+def build(settings: Settings) -> Gateway:
+    """A gateway with these settings; opens the store and the index, and no connection yet.
+
+    Call it where an event loop runs, after any fork.
+
+    Raises:
+        StoreError: the store or index cannot be made or opened.
+    """
+    from moongate.app.content import Content  # noqa: PLC0415 - commands without an upstream need none of it
+    from moongate.app.metrics import Metrics  # noqa: PLC0415 - looks at the environment when imported
+    from moongate.app.upkeep import Upkeep  # noqa: PLC0415
+    from moongate.hub.fill import FillRules, Fills  # noqa: PLC0415
+    from moongate.hub.proxied import ProxiedRepos  # noqa: PLC0415
+    from moongate.hub.rules import HubRules  # noqa: PLC0415
+    from moongate.upstream.client import UpstreamClient  # noqa: PLC0415
+    from moongate.upstream.guard import AddressGuard  # noqa: PLC0415
+    from moongate.upstream.ranged import FileSource, Road  # noqa: PLC0415
+
+    stock = open_store(settings)
+    metrics = Metrics(multiprocess=settings.workers > 1)
+    guard = AddressGuard(settings.upstream, settings.upstream_allowed_hosts)
+    upstream = UpstreamClient(
+        settings.upstream,
+        guard,
+        timeout_seconds=settings.upstream_timeout_seconds,
+        user_agent=USER_AGENT,
+        offline=settings.offline,
+    )
+    rules = HubRules(
+        upstream_origin=settings.upstream,
+        offline=settings.offline,
+        upstream_token=settings.own_token,
+        ref_ttl_seconds=settings.ref_ttl_seconds,
+        absent_ttl_seconds=settings.absent_ttl_seconds,
+        access_ttl_seconds=settings.access_ttl_seconds,
+        access_grace_seconds=settings.access_grace_seconds,
+        memory_bytes=settings.memory_cache_bytes,
+    )
+    repos = ProxiedRepos(stock.index, upstream, rules, events=metrics)
+    fill_rules = FillRules(
+        connections=settings.fill_connections,
+        sparse_span_bytes=settings.sparse_span_bytes,
+        whole_after=settings.fill_whole_after,
+        offline=settings.offline,
+    )
+    fills = Fills(
+        stock.layout, stock.blobs, fill_rules, _FillLedger(stock.index, metrics), _room_maker(stock, metrics)
+    )
+
+    def source_of(road: Road, size_bytes: int) -> FileSource:
+        return FileSource(
+            guard,
+            settings.upstream,
+            road,
+            size_bytes,
+            timeout_seconds=settings.upstream_timeout_seconds,
+            user_agent=USER_AGENT,
+        )
+
+    content = Content(repos, fills, stock.index, upstream, source_of)
+    upkeep = Upkeep(fills, stock.index, stock.keeping, metrics)
+    return Gateway(stock, metrics, upstream, repos, fills, content, upkeep)
+
+
+@dataclass(frozen=True, slots=True)
+class Front:
+    """The gateway behind HTTP; `server.accept` makes the protocol of a connection."""
+
+    server: FrontDoor
+    sender: FileSender
+    request_log: RequestLog
+
+    def close(self) -> None:
+        self.sender.close()
+        self.request_log.close()
+
+
+def front_door(gateway: Gateway) -> Front:
+    """The gateway's HTTP face."""
+    from moongate.app.admin_routes import AdminRoutes  # noqa: PLC0415 - a gateway without HTTP needs none of it
+    from moongate.app.file_routes import FileRoutes  # noqa: PLC0415
+    from moongate.app.front import Rooms, dispatcher  # noqa: PLC0415
+    from moongate.app.git_routes import GitRoutes  # noqa: PLC0415
+    from moongate.app.health import Health  # noqa: PLC0415
+    from moongate.app.hub_routes import HubRoutes  # noqa: PLC0415
+    from moongate.app.ollama_routes import OllamaRoutes  # noqa: PLC0415
+    from moongate.app.passing import Passing  # noqa: PLC0415
+    from moongate.app.request_log import RequestLog  # noqa: PLC0415
+    from moongate.app.sendfile import FileSender  # noqa: PLC0415
+    from moongate.app.server import FrontDoor  # noqa: PLC0415
+    from moongate.app.status_page import StatusPage  # noqa: PLC0415
+
+    settings = gateway.settings
+    door = make_door(gateway)
+    sender = FileSender()
+    request_log = RequestLog(settings.log_format, enabled=settings.log_requests)
+    passing = Passing(
+        gateway.upstream,
+        offline=settings.offline,
+        upstream_origin=settings.upstream,
+        base_url=door.base_url,
+        read_credential=gateway.repos.access.credential,
+    )
+    files = FileRoutes(gateway.content, sender)
+    rooms = Rooms(
+        hub=HubRoutes(gateway.repos, passing, door.base_url),
+        files=files,
+        git=GitRoutes(passing, gateway.content, files, door.base_url),
+        ollama=OllamaRoutes(gateway.repos, files),
+        health=Health(
+            gateway.metrics, door, gateway.stock.layout.root, _is_ready(gateway), _sampler(gateway)
+        ),
+        admin=AdminRoutes(gateway, door),
+        status_page=StatusPage(gateway, door),
+    )
+    return Front(FrontDoor(dispatcher(rooms, door, gateway.metrics, request_log)), sender, request_log)
+
+
+def make_door(gateway: Gateway) -> Door:
+    """The door of a gateway; closed on addresses that others can reach.
+
+    Raises:
+        DoorHasNoKey: nobody could come in: it is closed, and there is no token.
+    """
+    from moongate.app.door import Door, DoorHasNoKey, DoorRules  # noqa: PLC0415
+    from moongate.core.callers import Secret  # noqa: PLC0415
+
+    settings = gateway.settings
+    rules = DoorRules(
+        loopback=settings.is_loopback,
+        allow_anonymous=settings.allow_anonymous,
+        upstream_orgs=settings.upstream_orgs,
+        server_names=settings.server_names,
+        public_url=settings.public_url,
+        trusted_proxies=settings.trusted_proxies,
+        access_ttl_seconds=settings.access_ttl_seconds,
+        access_grace_seconds=settings.access_grace_seconds,
+    )
+
+    async def identity(credential: Secret) -> bytes:
+        return (await gateway.upstream.get("/api/whoami-v2", credential)).body
+
+    door = Door(gateway.index, rules, identity)
+    if not door.is_open and not settings.upstream_orgs and not gateway.index.any_token(time.time()):
+        raise DoorHasNoKey(settings.host)
+    return door
+
+
+class _FillLedger:
+    """Writes down what fills do: counters, new blobs, failures. Called from worker threads."""
+
+    def __init__(self, index: Index, metrics: Metrics) -> None:
+        self._index = index
+        self._metrics = metrics
+
+    def fetched(self, count: int) -> None:
+        self._metrics.fetched(count)
+
+    def retried(self, error: UpstreamError) -> None:
+        self._metrics.asked_again(type(error).__name__)
+
+    def sealed(self, etag: Etag, size_bytes: int, seconds: float) -> None:
+        self._metrics.filled(size_bytes, seconds)
+        try:
+            self._index.put_blob(etag, size_bytes, time.time())
+        except StoreError as error:
+            # the file is sealed and served; the hourly collection registers it
+            log.warning("a sealed file is not in the index yet", etag=etag, why=error.message)
+
+    def failed(self, etag: Etag, error: MoongateError) -> None:
+        self._metrics.fill_failed(type(error).__name__)
+        log.warning("fill failed", etag=etag, kind=type(error).__name__, why=error.message)
+        try:
+            for file in self._index.where_is(etag)[:1]:
+                self._index.record_failure(etag, file.repo, file.entry.path, error.message, time.time())
+        except StoreError as trouble:
+            log.warning("a failure was not recorded", etag=etag, why=trouble.message)
+
+
+def _room_maker(stock: Stock, metrics: Metrics) -> Callable[[int], None]:
+    def make_room(incoming_bytes: int) -> None:
+        evicted = stock.keeping.make_room(incoming_bytes)
+        if evicted.blobs or evicted.partials:
+            metrics.evicted(evicted.blobs + evicted.partials, evicted.freed_bytes)
+
+    return make_room
+
+
+def _is_ready(gateway: Gateway) -> Callable[[], str]:
+    def why_not() -> str:
+        try:
+            gateway.index.get_rename("model", "ready")
+        except StoreError as error:
+            return error.message
+        return ""
+
+    return why_not
+
+
+def _sampler(gateway: Gateway) -> Callable[[], None]:
+    def sample() -> None:
+        gateway.metrics.gauge("store_bytes").set(gateway.index.total_bytes())
+
+    return sample

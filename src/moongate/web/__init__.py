@@ -1,0 +1,1 @@
+"""Pages: values in, HTML out. Self-contained (no script needed, nothing fetched from elsewhere), escaped."""
