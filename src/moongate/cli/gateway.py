@@ -91,6 +91,24 @@ class Gateway:
             connection.close()
 
 
+def number(answer: Mapping[str, object], name: str) -> int:
+    """A count in an answer.
+
+    Raises:
+        CommandFailed: it is not there, or no number.
+    """
+    value = answer.get(name)
+    if not isinstance(value, int | float):
+        raise CommandFailed(f"the gateway's answer lacks {name!r}; is it of another version?")
+    return int(value)
+
+
+def rows(answer: Mapping[str, object], name: str) -> list[Mapping[str, object]]:
+    """A list of objects in an answer; empty when it is not there."""
+    value = answer.get(name)
+    return [row for row in value if isinstance(row, dict)] if isinstance(value, list) else []
+
+
 def named_gateway() -> Gateway | None:
     """The gateway that MOONGATE_URL names; None when commands work on a home of this machine."""
     url = os.environ.get(URL_VARIABLE, "").strip()

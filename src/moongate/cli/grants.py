@@ -13,7 +13,7 @@ import typer
 
 from moongate.cli import options
 from moongate.cli.exits import CommandFailed
-from moongate.cli.gateway import chosen_gateway
+from moongate.cli.gateway import chosen_gateway, rows
 from moongate.cli.repos import parse_wanted
 from moongate.cli.terminal import Column, put_json, put_table, say
 
@@ -69,9 +69,8 @@ def list_grants(home: options.Home = None, as_json: options.Json = False) -> Non
     """
     gateway = chosen_gateway(home)
     if gateway is not None:
-        answer = gateway.ask("GET", "/grants").get("grants")
-        rows = answer if isinstance(answer, list) else []
-        pairs = [(str(row["user"]), str(row["pattern"])) for row in rows if isinstance(row, dict)]
+        answer = gateway.ask("GET", "/grants")
+        pairs = [(str(row["user"]), str(row["pattern"])) for row in rows(answer, "grants")]
     else:
         from moongate.cli.house import open_home
 

@@ -21,11 +21,13 @@ from moongate.cli import (
     doctor,
     exits,
     grants,
-    keep,
+    pins,
+    removal,
     serve,
     shelf,
     show,
     tokens,
+    upkeep,
 )
 from moongate.cli.terminal import say
 from moongate.core.errors import MoongateError
@@ -62,7 +64,9 @@ def _moongate(
 serve.register(app)
 shelf.register(app)
 show.register(app)
-keep.register(app)
+removal.register(app)
+pins.register(app)
+upkeep.register(app)
 tokens.register(app)
 grants.register(app)
 doctor.register(app)

@@ -13,7 +13,7 @@ from pathlib import Path
 import typer
 
 from moongate.cli import options
-from moongate.cli.gateway import Gateway, chosen_gateway
+from moongate.cli.gateway import Gateway, chosen_gateway, number, rows
 from moongate.cli.repos import select
 from moongate.cli.terminal import Column, put_json, put_table, say, size
 from moongate.cli.times import ago, moment
@@ -109,10 +109,10 @@ def du(repos: options.SomeRepos = None, home: options.Home = None, as_json: opti
         put_json({"repos": [shelf.as_json() for shelf in shelves], "total_bytes": total_bytes})
         return
     columns = [Column("size", "right"), Column("alone", "right"), Column("repository")]
-    rows = [[size(shelf.size_bytes), size(shelf.own_bytes), str(shelf.repo)] for shelf in shelves]
+    lines = [[size(shelf.size_bytes), size(shelf.own_bytes), str(shelf.repo)] for shelf in shelves]
     if total_bytes is not None:
-        rows.append([size(total_bytes), "", "total on disk"])
-    put_table(columns, rows)
+        lines.append([size(total_bytes), "", "total on disk"])
+    put_table(columns, lines)
 
 
 def _shelves(home: Path | None) -> list[Shelf]:
@@ -132,27 +132,27 @@ def _shelves_here(home: Path | None) -> list[Shelf]:
 
 
 def _shelves_there(gateway: Gateway) -> list[Shelf]:
-    rows = gateway.ask("GET", "/repos").get("repos")
     return [
         Shelf(
             parse_repo(str(row["repo"])),
-            int(row["files"]),
-            int(row["stored_bytes"]),
-            int(row["own_bytes"]),
-            row.get("last_read_at"),
+            number(row, "files"),
+            number(row, "stored_bytes"),
+            number(row, "own_bytes"),
+            float(read_at) if isinstance(read_at := row.get("last_read_at"), int | float) else None,
             bool(row.get("pinned")),
         )
-        for row in (rows if isinstance(rows, list) else [])
+        for row in rows(gateway.ask("GET", "/repos"), "repos")
     ]
 
 
-def _total_bytes(home: Path | None) -> int | None:
-    if chosen_gateway(home) is not None:
-        return None
+def _total_bytes(home: Path | None) -> int:
+    gateway = chosen_gateway(home)
+    if gateway is not None:
+        return number(gateway.ask("GET", "/usage"), "blob_bytes")
     from moongate.cli.house import open_home
 
     with open_home(home) as house:
-        return int(house.index.total_bytes())
+        return house.index.total_bytes()
 
 
 def _chosen(shelves: Sequence[Shelf], wanted: list[str] | None) -> list[Shelf]:

@@ -19,9 +19,11 @@ import typer
 
 from moongate.cli import options
 from moongate.cli.exits import CommandFailed, wrong_usage
-from moongate.cli.gateway import Gateway, chosen_gateway
+from moongate.cli.gateway import Gateway, chosen_gateway, rows
 from moongate.cli.terminal import Column, count, put, put_json, put_table, say
 from moongate.cli.times import ago, duration, moment, parse_duration
+
+_USER = re.compile(r"[A-Za-z0-9][A-Za-z0-9._@+-]{0,95}")
 
 group = typer.Typer(help="Make, list and revoke the gateway's own tokens.", rich_markup_mode=None)
 
@@ -65,8 +67,8 @@ def create(
     """
     now = time.time()
     name = user if user is not None else _login_name()
-    if not name.strip() or not name.isprintable() or len(name) > 200:
-        raise wrong_usage("a user's name is 1 to 200 printable characters")
+    if not _USER.fullmatch(name):
+        raise wrong_usage("a user's name is 1 to 96 letters, digits and . _ @ + -, a letter or digit first")
     expires_seconds = parse_expiry(expires, now)
     gateway = chosen_gateway(home)
     if gateway is not None:
@@ -100,8 +102,8 @@ def list_tokens(
     """
     now = time.time()
     gateway = chosen_gateway(home)
-    rows = _list_there(gateway) if gateway is not None else _list_here(home)
-    shown = [row for row in rows if all_tokens or _state(row, now) == "good"]
+    known = _list_there(gateway) if gateway is not None else _list_here(home)
+    shown = [row for row in known if all_tokens or _state(row, now) == "good"]
     if as_json:
         put_json({"tokens": [{**_with_moments(row), "state": _state(row, now)} for row in shown]})
         return
@@ -122,7 +124,7 @@ def list_tokens(
         ],
     )
     if not shown:
-        say("no tokens" if not rows else "no good tokens; --all shows the others")
+        say("no tokens" if not known else "no good tokens; --all shows the others")
 
 
 @group.command("revoke")
@@ -219,8 +221,7 @@ def _list_here(home: Path | None) -> list[Mapping[str, object]]:
 
 
 def _list_there(gateway: Gateway) -> list[Mapping[str, object]]:
-    rows = gateway.ask("GET", "/tokens").get("tokens")
-    return [row for row in rows if isinstance(row, dict)] if isinstance(rows, list) else []
+    return rows(gateway.ask("GET", "/tokens"), "tokens")
 
 
 def _state(row: Mapping[str, object], now: float) -> str:
