@@ -6,9 +6,9 @@
     double.add_repo("acme/tiny").commit({"config.json": b"{}", "model.safetensors": LfsFile(b"weights")})
     with double.running() as url: ...
 
-It speaks as the real Hub does, awkward parts included: relative redirects for small files, signed and expiring
-URLs on another origin for large ones, coded and uncoded errors, absolute page links. It knows no Moongate. What
-it sent is metered to the byte, and everything that can go wrong with a Hub can be asked of it (`faults`).
+It speaks as the real Hub does, awkward parts included: relative redirects for small files, signed and
+expiring URLs on another origin for large ones, coded and uncoded errors, absolute page links. What it sent is
+metered to the byte, and everything that can go wrong with a Hub can be asked of it (`faults`).
 """
 
 from __future__ import annotations

@@ -53,7 +53,12 @@ def tags_of(commit: Commit, card: dict[str, object]) -> list[str]:
     """The tags the Hub derives: library and formats, then the card's own, then license, datasets, region."""
     tags = [str(card[key]) for key in ("library_name", "pipeline_tag") if key in card]
     names = list(commit.files)
-    for tag, suffix in (("safetensors", ".safetensors"), ("gguf", ".gguf"), ("onnx", ".onnx"), ("parquet", ".parquet")):
+    for tag, suffix in (
+        ("safetensors", ".safetensors"),
+        ("gguf", ".gguf"),
+        ("onnx", ".onnx"),
+        ("parquet", ".parquet"),
+    ):
         if any(name.endswith(suffix) for name in names):
             tags.append(tag)
     tags += _texts(card.get("tags")) + _texts(card.get("language"))

@@ -19,12 +19,14 @@ _UPLOADS = "/lfs-upload/"
 
 
 def file_path(repo: Repo, node: FileNode) -> str:
-    """Where a file in LFS lies on the CDN: under its repository's digest, by sha256 or Xet hash."""
-    assert node.lfs is not None
-    place = hashlib.sha256(repo.key.encode()).hexdigest()
-    if node.lfs.xet_hash:
+    """Where a file in LFS lies on the CDN: under its repository's number, by sha256 or Xet hash.
+
+    The number outlives a rename, so URLs signed before it hold.
+    """
+    place = hashlib.sha256(repo.number.encode()).hexdigest()
+    if node.lfs and node.lfs.xet_hash:
         return f"/xet-bridge-us/{place[:24]}/{node.lfs.xet_hash}"
-    return f"/repos/{place[:2]}/{place[2:4]}/{place}/{node.lfs.sha256}"
+    return f"/repos/{place[:2]}/{place[2:4]}/{place}/{node.etag}"
 
 
 def upload_path(sha256: str) -> str:
@@ -37,6 +39,7 @@ class Cdn:
 
     def __init__(self, world: World) -> None:
         self._world = world
+        self._known: dict[str, FileNode] = {}
 
     async def answer(self, ask: Ask) -> Reply:
         """The reply to a request; refusals are XML, as of an object store."""
@@ -49,16 +52,15 @@ class Cdn:
             return await self._take(ask)
         if ask.method not in ("GET", "HEAD"):
             return _error(405, "MethodNotAllowed")
-        node = self._find(ask.path)
+        node = self._known.get(ask.path) or self._find(ask.path)
         return self._serve(ask, node.content, node.etag) if node else _error(404, "NoSuchKey")
 
     def _find(self, path: str) -> FileNode | None:
-        name = path.rpartition("/")[2]
         for repo in self._world.shelf:
-            for commit in reversed(list(repo.commits.values())):
+            for commit in repo.commits.values():
                 for node in commit.files.values():
-                    if node.lfs and name in (node.lfs.sha256, node.lfs.xet_hash):
-                        return node
+                    if node.lfs and file_path(repo, node) == path:
+                        return self._known.setdefault(path, node)
         return None
 
     def _serve(self, ask: Ask, content: Content, etag: str) -> Reply:
@@ -93,7 +95,7 @@ class Cdn:
             partial.unlink()
             return _error(400, "XAmzContentSHA256Mismatch")
         partial.replace(target)
-        return Reply(200, {"ETag": f'"{hashlib.md5(sha256.encode()).hexdigest()}"'})
+        return Reply(200, {"ETag": f'"{sha256[:32]}"'})
 
 
 def uploaded(world: World, sha256: str) -> Path:

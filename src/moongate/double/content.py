@@ -1,7 +1,7 @@
 """What a file's bytes are made of: memory for small ones, a path on disk for large ones.
 
-A large file is never read whole into memory; its sha256 is computed once, or believed when given (which is how
-a test declares a file whose bytes do not match its name).
+A large file is never read whole into memory; its sha256 is computed once, or believed when given (which is
+how a test declares a file whose bytes do not match its name).
 """
 
 from __future__ import annotations

@@ -1,15 +1,15 @@
 """The control door, for a double in another process: meters, faults, refs and outages over HTTP.
 
-    GET    /_double/meters            totals
-    DELETE /_double/meters            forget them
-    GET    /_double/requests          the request log
-    GET    /_double/faults            faults in force
-    POST   /_double/faults            {"kind": "Cut", "after_bytes": 10, "match": {"origin": "cdn"}} → {"id": 1}
-    DELETE /_double/faults[/ID]       lift one or all
-    GET    /_double/settings          settings;  PATCH changes some
-    POST   /_double/refs              {"repo", "type"?, "ref"?, "at"} moves a ref
-    POST   /_double/down              {"origin"?: "hub"|"cdn"};  POST /_double/up comes back on the same port
-    GET    /_double/repos             what there is
+GET    /_double/meters            totals
+DELETE /_double/meters            forget them
+GET    /_double/requests          the request log
+GET    /_double/faults            faults in force
+POST   /_double/faults            {"kind": "Cut", "after_bytes": 10, "match": {"origin": "cdn"}} → {"id": 1}
+DELETE /_double/faults[/ID]       lift one or all
+GET    /_double/settings          settings;  PATCH changes some
+POST   /_double/refs              {"repo", "type"?, "ref"?, "at"} moves a ref
+POST   /_double/down              {"origin"?: "hub"|"cdn"};  POST /_double/up comes back on the same port
+GET    /_double/repos             what there is
 """
 
 from __future__ import annotations

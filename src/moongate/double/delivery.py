@@ -86,11 +86,11 @@ class Delivery:
         writer = await response.prepare(request)
         if request.method == "HEAD" or reply.status in (204, 304):
             return response
-        if reply.size_bytes <= _SMALL_BYTES and shape == Shape() and not isinstance(reply.content, DiskContent):
-            await self._send_small(response, reply, record)
+        if shape == Shape() and reply.size_bytes <= _SMALL_BYTES and isinstance(reply.content, MemoryContent):
+            await self._send_small(response, reply, reply.content.data, record)
         else:
             if request.transport is not None and writer is not None:
-                request.transport.set_write_buffer_limits(high=0)  # type: ignore[attr-defined]
+                request.transport.set_write_buffer_limits(high=0)
                 await writer.drain()
             await self._send_body(request, reply, shape, record)
         if reply.content_length is not None and reply.content_length != reply.size_bytes:
@@ -107,9 +107,10 @@ class Delivery:
             response.headers["Content-Length"] = str(known)
         return response
 
-    async def _send_small(self, response: web.StreamResponse, reply: Reply, record: RequestRecord) -> None:
-        assert not isinstance(reply.content, DiskContent)
-        data = reply.content.data[reply.first : reply.first + reply.size_bytes]
+    async def _send_small(
+        self, response: web.StreamResponse, reply: Reply, whole: bytes, record: RequestRecord
+    ) -> None:
+        data = whole[reply.first : reply.first + reply.size_bytes]
         if data:
             self._meters.sent(record, len(data))
             await response.write(data)
@@ -173,17 +174,16 @@ class Delivery:
 
 
 def _stops(reply: Reply, shape: Shape) -> list[int]:
-    stops = list(shape.flips)
-    for after in (shape.cut_after_bytes, shape.stall_after_bytes):
-        if after is not None and after >= 0:
-            stops.append(reply.first + after)
-    return stops
+    afters = [after for after in (shape.cut_after_bytes, shape.stall_after_bytes) if after is not None]
+    return shape.flips + [reply.first + after for after in afters if after >= 0]
 
 
 class _Wire:
     """One body on its way: where it comes from and the socket it goes to."""
 
-    def __init__(self, request: web.BaseRequest, sock: socket.socket, content: Content, source: int | None) -> None:
+    def __init__(
+        self, request: web.BaseRequest, sock: socket.socket, content: Content, source: int | None
+    ) -> None:
         self._request = request
         self._sock = sock
         self._source = source
@@ -201,7 +201,7 @@ class _Wire:
                 await self._writable()
                 continue
             except OSError:
-                transport.abort()  # type: ignore[attr-defined]
+                transport.abort()
                 raise Ended from None
             if count == 0:
                 raise RuntimeError("a file served by the double became shorter while it was read")
@@ -211,7 +211,8 @@ class _Wire:
         if self._data is not None:
             piece = self._data[position : position + most]
             return self._sock.send(bytes([piece[0] ^ 0xFF]) if flip else piece)
-        assert self._source is not None
+        if self._source is None:
+            raise RuntimeError("a body has neither memory nor a file")
         if flip:
             return self._sock.send(bytes([os.pread(self._source, 1, position)[0] ^ 0xFF]))
         return os.sendfile(self._sock.fileno(), self._source, position, most)
@@ -238,7 +239,7 @@ class _Wire:
             _linger_off(self._sock)
         if self._request.transport is not None:
             if reset:
-                self._request.transport.abort()  # type: ignore[attr-defined]
+                self._request.transport.abort()
             else:
                 self._request.transport.close()
 

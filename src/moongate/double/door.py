@@ -49,7 +49,7 @@ class Door:
         self._delivery = delivery
         self._connections: WeakKeyDictionary[asyncio.BaseTransport, int] = WeakKeyDictionary()
         self._listening: asyncio.Server | None = None
-        self._server: web.Server[web.BaseRequest] | None = None
+        self._server: web.Server | None = None
 
     async def open(self) -> None:
         """Listen; a port of 0 becomes the port found, so that closing and opening keeps it. Twice is once."""
@@ -111,9 +111,19 @@ class Door:
         return Ask(self.origin, request.method, path, query, request.headers, request, number)
 
     def _record(self, ask: Ask) -> RequestRecord:
-        headers = {name: value for name, value in ask.headers.items() if name.lower() not in _UNINTERESTING}
+        headers = {
+            "".join(name): value for name, value in ask.headers.items() if name.lower() not in _UNINTERESTING
+        }
         return RequestRecord(
-            0, ask.origin, ask.connection, ask.method, ask.path, ask.query_string, headers, None, time.monotonic()
+            0,
+            ask.origin,
+            ask.connection,
+            ask.method,
+            ask.path,
+            ask.query_string,
+            headers,
+            None,
+            time.monotonic(),
         )
 
     async def _reply(self, ask: Ask, struck: list[Fault]) -> Reply:
@@ -141,12 +151,14 @@ class Door:
         if self.origin == "hub":
             self._identify(ask)
             if ask.method == "OPTIONS":
-                return Reply(204, {"Access-Control-Allow-Methods": "GET,HEAD,POST,PUT,DELETE", "Allow": "GET,HEAD"})
+                return Reply(
+                    204, {"Access-Control-Allow-Methods": "GET,HEAD,POST,PUT,DELETE", "Allow": "GET,HEAD"}
+                )
         reply = await self._handler(ask)
         etag = reply.headers.get("ETag", "").removeprefix("W/").strip('"')
-        if reply.status == 200 and etag and reply.conditional and ask.method in ("GET", "HEAD"):
-            if not_modified(ask.headers.get("If-None-Match"), etag):
-                return Reply(304, {k: v for k, v in reply.headers.items() if not k.startswith("Content-")})
+        asked = ask.headers.get("If-None-Match") if ask.method in ("GET", "HEAD") else None
+        if reply.status == 200 and etag and reply.conditional and not_modified(asked, etag):
+            return Reply(304, {k: v for k, v in reply.headers.items() if not k.startswith("Content-")})
         return reply
 
     def _identify(self, ask: Ask) -> None:

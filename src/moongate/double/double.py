@@ -7,7 +7,8 @@
         ...                                   # HF_ENDPOINT=url
         double.meters.bytes_sent(origin="cdn")
 
-It runs in a thread with its own event loop. Repositories, users, faults and settings may be changed while it runs.
+It runs in a thread with its own event loop. Repositories, users, faults and settings may change
+meanwhile.
 """
 
 from __future__ import annotations
@@ -65,7 +66,11 @@ class HubDouble:
         delivery = Delivery(self.meters, self.faults)
 
         def door(origin: str, at: str, number: int) -> Door:
-            handlers = {"hub": Hub(self.world).answer, "cdn": Cdn(self.world).answer, "control": Control(self).answer}
+            handlers = {
+                "hub": Hub(self.world).answer,
+                "cdn": Cdn(self.world).answer,
+                "control": Control(self).answer,
+            }
             made = Door(origin, handlers[origin], self.world, self.meters, self.faults, delivery)
             made.host, made.port = at, number
             return made
@@ -81,7 +86,7 @@ class HubDouble:
     def add_repo(
         self,
         repo_id: str,
-        type: str = "model",
+        type: str = "model",  # noqa: A002
         *,
         gated: bool | str = False,
         private: bool = False,
@@ -92,22 +97,29 @@ class HubDouble:
     ) -> Repo:
         """A new, empty repository; `gated=True` means "auto".
 
-        `legacy_id` is a one-segment id that redirects here (`gpt2` to `openai-community/gpt2`); a repository may
-        also have a one-segment id itself. `facts` are added to its info, by the Hub's field names.
+        `legacy_id` is a one-segment id that redirects here (`gpt2` to `openai-community/gpt2`); a
+        repository may also have a one-segment id itself. `facts` are added to its info, by the Hub's
+        field names.
 
         Raises:
             ValueError: the name is taken.
         """
         gate = "auto" if gated is True else gated
         repo = Repo(
-            repo_id, type, private=private, gated=gate, xet=xet, gitattributes=gitattributes, facts=dict(facts or {})
+            repo_id,
+            type,
+            private=private,
+            gated=gate,
+            xet=xet,
+            gitattributes=gitattributes,
+            facts=dict(facts or {}),
         )
         self.world.shelf.add(repo)
         if legacy_id:
             self.world.shelf.alias(type, legacy_id, repo_id)
         return repo
 
-    def repo(self, repo_id: str, type: str = "model") -> Repo:
+    def repo(self, repo_id: str, type: str = "model") -> Repo:  # noqa: A002
         """The repository of this id.
 
         Raises:
@@ -118,16 +130,22 @@ class HubDouble:
             raise KeyError(f"{type}s/{repo_id}")
         return found
 
-    def rename(self, old: str, new: str, type: str = "model") -> Repo:
+    def rename(self, old: str, new: str, type: str = "model") -> Repo:  # noqa: A002
         """Give a repository another id; the old one answers 307."""
         return self.world.shelf.rename(type, old, new)
 
-    def remove(self, repo_id: str, type: str = "model") -> None:
+    def remove(self, repo_id: str, type: str = "model") -> None:  # noqa: A002
         """Take a repository away."""
         self.world.shelf.remove(type, repo_id)
 
     def add_user(
-        self, name: str, token: str, *, grants: Iterable[str] = (), orgs: Iterable[str] = (), role: str = "write"
+        self,
+        name: str,
+        token: str,
+        *,
+        grants: Iterable[str] = (),
+        orgs: Iterable[str] = (),
+        role: str = "write",
     ) -> User:
         """A user with a token; `grants` are ids of gated or private repositories they may read."""
         return self.world.users.add(name, token, role=role, grants=grants, orgs=orgs)
@@ -201,6 +219,7 @@ class HubDouble:
         self._loop = asyncio.SelectorEventLoop()
         self._thread = threading.Thread(target=self._loop.run_forever, name="hub-double", daemon=True)
         self._thread.start()
+        self.meters.settle_by(self._settle)
         try:
             self._await(self.open())
         except BaseException:
@@ -245,6 +264,15 @@ class HubDouble:
             yield
         finally:
             self.up(origin)
+
+    def _settle(self) -> None:
+        """Wait for the loop to end what it is at: sending a piece and counting it are one step of it."""
+        loop, thread = self._loop, self._thread
+        if loop is None or thread is None or threading.current_thread() is thread:
+            return
+        passed = threading.Event()
+        loop.call_soon_threadsafe(passed.set)
+        passed.wait(_STEP_TIMEOUT_SECONDS)
 
     def _await(self, work: Coroutine[object, object, Result]) -> Result:
         if self._loop is None:

@@ -341,15 +341,15 @@ class BigHeaders(Fault):
 KINDS: dict[str, type[Fault]] = {
     kind.__name__: kind
     for kind in (
-        Latency, Throttle, Cut, HangUp, Stall, FlipByte, Truncate, WrongLength, WrongContentRange, IgnoreRange,
-        ExpireUrls, TooMany, Status, RedirectTo, RedirectLoop, MoveRef, MalformedJson, LieAboutSize, SetHeaders,
-        DropHeaders, BigHeaders,
+        Latency, Throttle, Cut, HangUp, Stall, FlipByte, Truncate, WrongLength, WrongContentRange,
+        IgnoreRange, ExpireUrls, TooMany, Status, RedirectTo, RedirectLoop, MoveRef, MalformedJson,
+        LieAboutSize, SetHeaders, DropHeaders, BigHeaders,
     )
 }  # fmt: skip
 
 
 def fault_from_json(value: Mapping[str, object]) -> Fault:
-    """A fault from its wire form: `{"kind": "Cut", "after_bytes": 10, "match": {"origin": "cdn"}, "times": 1}`.
+    """A fault from JSON: `{"kind": "Cut", "after_bytes": 9, "match": {"origin": "cdn"}, "times": 1}`.
 
     Raises:
         ValueError: no such kind, or fields it does not have or lacks.
@@ -417,7 +417,9 @@ class FaultDesk:
         if not self._held:
             return []
         with self._lock:
-            return [(number, held.fault) for number, held in self._held.items() if self._takes_part(held, ask)]
+            return [
+                (number, held.fault) for number, held in self._held.items() if self._takes_part(held, ask)
+            ]
 
     @staticmethod
     def _takes_part(held: _Held, ask: Ask) -> bool:

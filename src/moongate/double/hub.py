@@ -26,8 +26,9 @@ from moongate.double.writes import Writes
 
 _TYPES = {"models": "model", "datasets": "dataset", "spaces": "space"}
 _API_VERBS = {
-    "revision", "tree", "paths-info", "refs", "commits", "compare", "treesize", "scan", "discussions", "auth-check",
-    "xet-read-token", "xet-write-token", "preupload", "commit", "branch", "tag", "settings", "likers",
+    "revision", "tree", "paths-info", "refs", "commits", "compare", "treesize", "scan", "discussions",
+    "auth-check", "likers", "xet-read-token", "xet-write-token", "preupload", "commit", "branch",
+    "tag", "settings",
 }  # fmt: skip
 _FILE_VERBS = {"resolve", "raw", "info", "git-upload-pack", "git-receive-pack"}
 
@@ -105,7 +106,9 @@ class Hub:
                 self._only(ask, "GET")
                 return self._info.listing(ask, _TYPES[plural])
             case [("models" | "datasets" | "spaces") as plural, *rest] if rest != [""]:
-                return await self._repo_api(ask, method, _place(self._world, _TYPES[plural], rest, _API_VERBS))
+                return await self._repo_api(
+                    ask, method, _place(self._world, _TYPES[plural], rest, _API_VERBS)
+                )
             case ["resolve-cache", ("models" | "datasets" | "spaces") as plural, *rest]:
                 self._only(ask, "GET")
                 return self._resolve_cache(ask, _TYPES[plural], rest)

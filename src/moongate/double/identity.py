@@ -52,16 +52,26 @@ class Identity:
             "emailVerified": True,
             "isPro": False,
             "avatarUrl": f"/avatars/{user.name}.svg",
-            "orgs": [{"type": "org", "id": _number(org), "name": org, "fullname": org} for org in sorted(user.orgs)],
+            "orgs": [
+                {"type": "org", "id": _number(org), "name": org, "fullname": org} for org in sorted(user.orgs)
+            ],
             "auth": {"type": "access_token", "accessToken": _token_facts(user)},
         }
         return json_reply(answer)
 
     def _overview(self, name: str, kind: str) -> dict[str, object]:
         repos = [repo for repo in self._world.shelf if repo.namespace == name and not repo.private]
-        counts = {f"num{k.title()}s": sum(repo.type == k for repo in repos) for k in ("model", "dataset", "space")}
-        facts: dict[str, object] = {"fullname": name.title(), "avatarUrl": f"/avatars/{name}.svg", "type": kind}
-        named = {"user": name, "orgs": [], "isPro": False} if kind == "user" else {"name": name, "numUsers": 1}
+        counts = {
+            f"num{k.title()}s": sum(repo.type == k for repo in repos) for k in ("model", "dataset", "space")
+        }
+        facts: dict[str, object] = {
+            "fullname": name.title(),
+            "avatarUrl": f"/avatars/{name}.svg",
+            "type": kind,
+        }
+        named = (
+            {"user": name, "orgs": [], "isPro": False} if kind == "user" else {"name": name, "numUsers": 1}
+        )
         return facts | named | counts | {"numLikes": 0, "numFollowers": 0, "numFollowing": 0}
 
     def likers(self, ask: Ask, repo: Repo, rest: list[str]) -> Reply:
@@ -81,4 +91,4 @@ def _token_facts(user: User) -> dict[str, object]:
 
 
 def _number(name: str) -> str:
-    return hashlib.sha1(name.encode()).hexdigest()[:24]
+    return hashlib.sha256(name.encode()).hexdigest()[:24]

@@ -2,21 +2,21 @@
 
 from __future__ import annotations
 
-import hashlib
-
 from moongate.double.ask import Ask, split_revision
 from moongate.double.card import card_of, tags_of
 from moongate.double.pages import page_of
 from moongate.double.reply import Reply, json_reply
-from moongate.double.repo import Commit, Repo
+from moongate.double.repo import Commit, FileNode, Repo
 from moongate.double.tree import security
 from moongate.double.world import World
 
 _LIST_FIELDS = {
-    "model": ("likes", "trendingScore", "private", "downloads", "tags", "pipeline_tag", "library_name", "createdAt"),
+    "model": (
+        "likes", "trendingScore", "private", "downloads", "tags", "pipeline_tag", "library_name", "createdAt",
+    ),
     "dataset": (
-        "author", "disabled", "gated", "lastModified", "likes", "trendingScore", "private", "sha", "description",
-        "downloads", "tags", "createdAt",
+        "author", "disabled", "gated", "lastModified", "likes", "trendingScore", "private", "sha",
+        "description", "downloads", "tags", "createdAt",
     ),
     "space": ("likes", "trendingScore", "private", "sdk", "tags", "createdAt"),
 }  # fmt: skip
@@ -63,14 +63,18 @@ class Info:
 
     def listing(self, ask: Ask, repo_type: str) -> Reply:
         """`GET /api/{type}s`: filtered, sorted, paged."""
-        found = [(repo, repo_facts(repo, repo.head)) for repo in self._visible(ask, repo_type) if repo.head]
+        heads = [(repo, repo.head) for repo in self._visible(ask, repo_type)]
+        found = [(repo, repo_facts(repo, head)) for repo, head in heads if head]
         found = [(repo, facts) for repo, facts in found if _fits(ask, repo, facts)]
         sort = ask.get("sort") or "trendingScore"
         if sort in _SORTS:
             found.sort(key=lambda one: str(one[1][sort]).zfill(24), reverse=ask.get("direction") != "1")
         page = page_of(ask, self._world, found, self._world.settings.list_page_size)
         names = self._listed_fields(ask, repo_type)
-        items = [_identity(repo) | {name: facts[name] for name in names if name in facts} for repo, facts in page.items]
+        items = [
+            _identity(repo) | {name: facts[name] for name in names if name in facts}
+            for repo, facts in page.items
+        ]
         return json_reply(items, headers=page.headers)
 
     @staticmethod
@@ -111,13 +115,12 @@ class Info:
 
 
 def _identity(repo: Repo) -> dict[str, object]:
-    made: dict[str, object] = {"_id": hashlib.sha1(repo.key.encode()).hexdigest()[:24], "id": repo.id}
+    made: dict[str, object] = {"_id": repo.number, "id": repo.id}
     return made | ({"modelId": repo.id} if repo.type == "model" else {})
 
 
-def repo_facts(repo: Repo, commit: Commit | None) -> dict[str, object]:
+def repo_facts(repo: Repo, commit: Commit) -> dict[str, object]:
     """Everything the double knows to say of a repository at a commit, by the Hub's field names."""
-    assert commit is not None
     card = card_of(commit)
     facts: dict[str, object] = {
         "author": repo.namespace if "/" in repo.id else None,
@@ -137,7 +140,9 @@ def repo_facts(repo: Repo, commit: Commit | None) -> dict[str, object]:
         "cardData": card,
     }
     if repo.type == "model":
-        facts |= {"spaces": [], "config": {}} | {k: card[k] for k in ("pipeline_tag", "library_name") if k in card}
+        facts |= {"spaces": [], "config": {}} | {
+            k: card[k] for k in ("pipeline_tag", "library_name") if k in card
+        }
     elif repo.type == "dataset":
         facts |= {"description": "", "citation": None, "paperswithcode_id": None}
     else:
@@ -149,7 +154,11 @@ def repo_facts(repo: Repo, commit: Commit | None) -> dict[str, object]:
 
 def _space_facts(repo: Repo, card: dict[str, object]) -> dict[str, object]:
     subdomain = repo.id.replace("/", "-").lower()
-    runtime = {"stage": "RUNNING", "hardware": {"current": "cpu-basic", "requested": "cpu-basic"}, "storage": None}
+    runtime = {
+        "stage": "RUNNING",
+        "hardware": {"current": "cpu-basic", "requested": "cpu-basic"},
+        "storage": None,
+    }
     return {
         "sdk": card.get("sdk", "static"),
         "runtime": runtime,
@@ -161,22 +170,20 @@ def _space_facts(repo: Repo, card: dict[str, object]) -> dict[str, object]:
 
 
 def _siblings(commit: Commit, *, blobs: bool) -> list[dict[str, object]]:
-    made: list[dict[str, object]] = []
-    for name, node in commit.files.items():
-        entry: dict[str, object] = {"rfilename": name}
-        if blobs:
-            entry |= {"blobId": node.oid, "size": node.size_bytes}
-            if node.lfs:
-                facts = node.lfs
-                pointer = len(facts.pointer)
-                entry["lfs"] = {"sha256": facts.sha256, "size": facts.size_bytes, "pointerSize": pointer}
-        made.append(entry)
-    return made
+    return [{"rfilename": name} | (blob_facts(node) if blobs else {}) for name, node in commit.files.items()]
+
+
+def blob_facts(node: FileNode) -> dict[str, object]:
+    """What info says of a file beyond its name, when asked for `blobs`."""
+    facts: dict[str, object] = {"blobId": node.oid, "size": node.size_bytes}
+    if node.lfs:
+        pointer_bytes = len(node.lfs.pointer)
+        facts["lfs"] = {"sha256": node.lfs.sha256, "size": node.lfs.size_bytes, "pointerSize": pointer_bytes}
+    return facts
 
 
 def _fits(ask: Ask, repo: Repo, facts: dict[str, object]) -> bool:
-    tags = facts["tags"]
-    assert isinstance(tags, list)
+    tags = facts["tags"] if isinstance(facts["tags"], list) else []
     wanted = [tag for value in ask.all("filter") for tag in value.split(",") if tag]
     gated = ask.get("gated")
     return (

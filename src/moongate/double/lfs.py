@@ -44,7 +44,11 @@ class Lfs:
     def _download(self, repo: Repo, oid: str, size_bytes: int) -> dict[str, object]:
         node = _node(repo, oid)
         if node is None:
-            return {"oid": oid, "size": size_bytes, "error": {"code": 404, "message": "Object does not exist"}}
+            return {
+                "oid": oid,
+                "size": size_bytes,
+                "error": {"code": 404, "message": "Object does not exist"},
+            }
         ttl_seconds = self._world.settings.url_ttl_seconds
         href = self._world.cdn_url + self._world.signer.sign(file_path(repo, node), ttl_seconds)
         action = {"href": href, "expires_in": ttl_seconds}
@@ -53,7 +57,9 @@ class Lfs:
     def _upload(self, repo: Repo, oid: str, size_bytes: int) -> dict[str, object]:
         if stored(self._world, oid) is not None:
             return {"oid": oid, "size": size_bytes}
-        href = self._world.cdn_url + self._world.signer.sign(upload_path(oid), self._world.settings.url_ttl_seconds)
+        href = self._world.cdn_url + self._world.signer.sign(
+            upload_path(oid), self._world.settings.url_ttl_seconds
+        )
         verify = f"{self._world.hub_url}{repo.file_base}.git/info/lfs/objects/verify"
         actions = {"upload": {"href": href, "header": {}}, "verify": {"href": verify, "header": {}}}
         return {"oid": oid, "size": size_bytes, "actions": actions}

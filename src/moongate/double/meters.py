@@ -1,6 +1,6 @@
-"""What really went over the wire: every request, and the bytes sent by path, by etag and by connection.
+"""What really went over the wire: each request, and the bytes sent by path, by etag and by connection.
 
-Bytes are counted as the kernel takes them, while the transfer runs. All of it may be read from another thread;
+Bytes are counted as the kernel takes them, while the transfer runs. All may be read from another thread;
 `wait_for` lets a test wait for a fact instead of sleeping.
 """
 
@@ -56,9 +56,14 @@ class Meters:
     def __init__(self) -> None:
         self._changed = threading.Condition()
         self._waiters = 0
+        self._settle: Callable[[], None] = lambda: None
         self._records: deque[RequestRecord] = deque(maxlen=_KEPT_RECORDS)
         self._count = 0
         self._bytes: dict[tuple[str, str | int], int] = {}
+
+    def settle_by(self, settle: Callable[[], None]) -> None:
+        """Have this called before every reading: it returns when what was sent by then has been counted."""
+        self._settle = settle
 
     def open(self, record: RequestRecord) -> None:
         """Take note of a request that has just arrived, giving it its number."""
@@ -69,7 +74,9 @@ class Meters:
         self._tell()
 
     def sent(self, record: RequestRecord, count: int) -> None:
-        """Count body bytes that left for the client of this request."""
+        """Count body bytes that left for the client of this request; of one never opened, nothing."""
+        if not record.number:
+            return
         if record.first_byte_at is None:
             record.first_byte_at = time.monotonic()
         record.sent_bytes += count
@@ -101,25 +108,38 @@ class Meters:
             self._bytes.clear()
 
     def bytes_sent(
-        self, *, etag: str | None = None, path: str | None = None, origin: str | None = None, connection: int | None = None
+        self,
+        *,
+        etag: str | None = None,
+        path: str | None = None,
+        origin: str | None = None,
+        connection: int | None = None,
     ) -> int:
-        """Body bytes sent for an etag, a raw path, an origin (hub, cdn) or a connection; in all when none is named."""
+        """Body bytes sent for one etag, raw path, origin (hub, cdn) or connection; without one, in all."""
         wanted = {"etag": etag, "path": path, "origin": origin, "connection": connection}
         named = [(kind, name) for kind, name in wanted.items() if name is not None]
         if len(named) > 1:
             raise ValueError("name one of etag, path, origin, connection")
+        self._settle()
         if named:
             return self._bytes.get(named[0], 0)
         return sum(count for (kind, _), count in list(self._bytes.items()) if kind == "origin")
 
     def bytes_by(self, kind: str) -> dict[str | int, int]:
         """All counts of one kind: path, etag, connection or origin."""
+        self._settle()
         return {name: count for (key, name), count in list(self._bytes.items()) if key == kind}
 
     def requests(
-        self, path: str = "*", *, method: str | None = None, origin: str | None = None, status: int | None = None
+        self,
+        path: str = "*",
+        *,
+        method: str | None = None,
+        origin: str | None = None,
+        status: int | None = None,
     ) -> list[RequestRecord]:
         """The kept requests, oldest first, whose raw path fits a glob (`*` also spans slashes)."""
+        self._settle()
         with self._changed:
             records = list(self._records)
         return [

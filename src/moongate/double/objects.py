@@ -27,7 +27,9 @@ class GitObject:
 
 def git_object(kind: str, body: bytes) -> GitObject:
     """The object of this kind (`blob`, `tree`, `commit`) with its id computed."""
-    return GitObject(kind, body, hashlib.sha1(_header(kind, len(body)) + body).hexdigest())
+    return GitObject(
+        kind, body, hashlib.sha1(_header(kind, len(body)) + body, usedforsecurity=False).hexdigest()
+    )
 
 
 def _header(kind: str, size_bytes: int) -> bytes:
@@ -73,7 +75,8 @@ def _tree_body(lines: Iterable[tuple[str, bytes, str]]) -> bytes:
         return line[0].encode() + (b"/" if line[1] == _FOLDER_MODE else b"")
 
     return b"".join(
-        mode + b" " + name.encode() + b"\0" + bytes.fromhex(oid) for name, mode, oid in sorted(lines, key=order)
+        mode + b" " + name.encode() + b"\0" + bytes.fromhex(oid)
+        for name, mode, oid in sorted(lines, key=order)
     )
 
 

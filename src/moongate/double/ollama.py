@@ -14,6 +14,7 @@ import orjson
 from moongate.double.ask import Ask, decode
 from moongate.double.cdn import file_path
 from moongate.double.content import MemoryContent
+from moongate.double.info import blob_facts
 from moongate.double.reply import Refusal, Reply, content_reply, redirect_reply
 from moongate.double.repo import Commit, FileNode, Repo
 from moongate.double.world import World
@@ -51,10 +52,9 @@ class Ollama:
 
     def _manifest(self, ask: Ask, repo: Repo, commit: Commit, tag: str) -> Reply:
         path, node = _chosen(commit, tag)
-        assert node.lfs is not None
         config = _config(path, node)
         layers = [
-            _layer("model", f"sha256:{node.lfs.sha256}", node.size_bytes),
+            _layer("model", f"sha256:{node.etag}", node.size_bytes),
             _layer("template", _digest(_TEMPLATE), len(_TEMPLATE)),
             _layer("params", _digest(_PARAMS), len(_PARAMS)),
         ]
@@ -65,8 +65,7 @@ class Ollama:
             "layers": layers,
         }
         if "llama-cpp" in ask.headers.get("User-Agent", ""):
-            facts = {"sha256": node.lfs.sha256, "size": node.size_bytes, "pointerSize": len(node.lfs.pointer)}
-            manifest["ggufFile"] = {"rfilename": path, "blobId": node.oid, "size": node.size_bytes, "lfs": facts}
+            manifest["ggufFile"] = {"rfilename": path} | blob_facts(node)
         body = orjson.dumps(manifest)
         digest = _digest(body)
         headers = {"Content-Type": _MANIFEST, "Docker-Content-Digest": digest, "ETag": f'"{digest}"'}
@@ -80,7 +79,11 @@ class Ollama:
                 location = self._world.signer.sign(file_path(repo, node), ttl_seconds, disposition)
                 headers = {"Docker-Content-Digest": digest, "X-Linked-Size": str(node.size_bytes)}
                 return redirect_reply(self._world.cdn_url + location, 307, headers)
-        small = [_TEMPLATE, _PARAMS, *(_config(p, n) for p, n in commit.files.items() if n.lfs and p.endswith(".gguf"))]
+        small = [
+            _TEMPLATE,
+            _PARAMS,
+            *(_config(p, n) for p, n in commit.files.items() if n.lfs and p.endswith(".gguf")),
+        ]
         for data in small:
             if _digest(data) == digest:
                 headers = {"Content-Type": "application/octet-stream", "Docker-Content-Digest": digest}
@@ -95,14 +98,18 @@ def _chosen(commit: Commit, tag: str) -> tuple[str, FileNode]:
         raise Refusal(400, "Repository is not GGUF or is not compatible with llama.cpp")
     whole = {path: node for path, node in files.items() if not _SHARD.search(path)}
     if not whole:
-        raise Refusal(400, "The specified repository contains sharded GGUF. Ollama does not support this yet.")
+        raise Refusal(
+            400, "The specified repository contains sharded GGUF. Ollama does not support this yet."
+        )
     wanted = ["q4_k_m", "q4_0", ""] if tag.lower() == "latest" else [tag.lower()]
     for quant in wanted:
         for path, node in whole.items():
             found = _QUANT.search(path)
             if quant in ("", path.lower(), found.group(1).lower() if found else None):
                 return path, node
-    raise Refusal(400, 'The specified tag is not available in the repository. Please use another tag or "latest"')
+    raise Refusal(
+        400, 'The specified tag is not available in the repository. Please use another tag or "latest"'
+    )
 
 
 def _config(path: str, node: FileNode) -> bytes:

@@ -13,9 +13,10 @@ from moongate.double.content import Content, MemoryContent
 
 @dataclass(slots=True)
 class Reply:
-    """An answer. `first` and `length_bytes` choose a span of the content; `etag` is the identity it is metered by.
+    """An answer. `first` and `length_bytes` choose a span of the content; `etag` is what it is metered by.
 
-    `chunked` sends no Content-Length; without `conditional` an If-None-Match is ignored; `content_length` overrides the true one (a fault lies with it).
+    `chunked` sends no Content-Length; without `conditional` an If-None-Match is ignored; `content_length`
+    overrides the true one (a fault lies with it).
     """
 
     status: int
@@ -35,7 +36,7 @@ class Reply:
 
 
 class Refusal(Exception):
-    """A request answered with an error, in the Hub's shape: JSON `error`, `X-Error-Code`, `X-Error-Message`."""
+    """An error answer, in the Hub's shape: JSON `error`, `X-Error-Code`, `X-Error-Message`."""
 
     def __init__(
         self, status: int, message: str, code: str | None = None, headers: Mapping[str, str] | None = None
@@ -60,7 +61,7 @@ def json_reply(value: object, status: int = 200, headers: Mapping[str, str] | No
     body = orjson.dumps(value)
     made = {"Content-Type": "application/json; charset=utf-8"}
     if status == 200:
-        made["ETag"] = f'W/"{len(body):x}-{hashlib.sha1(body).hexdigest()[:27]}"'
+        made["ETag"] = f'W/"{len(body):x}-{hashlib.sha1(body, usedforsecurity=False).hexdigest()[:27]}"'
     return Reply(status, made | dict(headers or {}), MemoryContent(body))
 
 
@@ -70,9 +71,11 @@ def text_reply(text: str, status: int = 200, headers: Mapping[str, str] | None =
 
 
 def redirect_reply(location: str, status: int, headers: Mapping[str, str] | None = None) -> Reply:
-    """A redirect with the short text body the Hub sends along (old clients take its length for the file's)."""
+    """A redirect with the short text the Hub sends along (old clients take its length for the file's)."""
     word = {301: "Moved Permanently", 302: "Found", 303: "See Other"}.get(status, "Temporary Redirect")
-    return text_reply(f"{word}. Redirecting to {location}", status, {"Location": location} | dict(headers or {}))
+    return text_reply(
+        f"{word}. Redirecting to {location}", status, {"Location": location} | dict(headers or {})
+    )
 
 
 def content_reply(

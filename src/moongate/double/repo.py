@@ -6,6 +6,7 @@ reads meanwhile sees the old commit or the new one and nothing between.
 
 from __future__ import annotations
 
+import hashlib
 import re
 import zlib
 from collections.abc import Iterable, Iterator, Mapping
@@ -16,7 +17,9 @@ from moongate.double import attributes
 from moongate.double.content import Content, LfsFile, MemoryContent
 from moongate.double.objects import GitObject, commit_object, git_object, pointer_text, tree_objects
 
-_EPOCH_SECONDS = 1_704_067_200  # 2024-01-01T00:00:00Z; every repository starts somewhere in the months after it
+_EPOCH_SECONDS = (
+    1_704_067_200  # 2024-01-01T00:00:00Z; every repository starts somewhere in the months after it
+)
 _HASH = re.compile(r"[0-9a-f]{7,40}")
 
 
@@ -64,7 +67,10 @@ class Commit:
 
 @dataclass(slots=True)
 class Repo:
-    """A repository. `type` is model, dataset or space; `gated` is False, "auto" or "manual"."""
+    """A repository. `type` is model, dataset or space; `gated` is False, "auto" or "manual".
+
+    `number` (24 hex) and the time it was created come from its first name and stay when it is renamed.
+    """
 
     id: str
     type: str = "model"
@@ -79,6 +85,12 @@ class Repo:
     refs: dict[str, str] = field(default_factory=dict)
     commits: dict[str, Commit] = field(default_factory=dict)
     objects: dict[str, GitObject] = field(default_factory=dict, repr=False)
+    created_seconds: int = 0
+    number: str = ""
+
+    def __post_init__(self) -> None:
+        self.created_seconds = _EPOCH_SECONDS + zlib.crc32(self.key.encode()) % 10_000_000
+        self.number = hashlib.sha256(self.key.encode()).hexdigest()[:24]
 
     @property
     def namespace(self) -> str:
@@ -93,10 +105,6 @@ class Repo:
     def file_base(self) -> str:
         """`/acme/tiny` or `/datasets/acme/tiny`: where its files live."""
         return f"/{self.id}" if self.type == "model" else f"/{self.type}s/{self.id}"
-
-    @property
-    def created_seconds(self) -> int:
-        return _EPOCH_SECONDS + zlib.crc32(self.key.encode()) % 10_000_000
 
     @property
     def created(self) -> str:
@@ -114,9 +122,9 @@ class Repo:
     ) -> str:
         """Add a commit on a branch (or a full ref name) and move the branch there; the new commit hash.
 
-        `files` are added or replaced, `delete` names files or folders (ending in `/`) to drop. A text is taken
-        as UTF-8. `fresh` starts from nothing, with no parent. As on the Hub, LFS files get their line in
-        `.gitattributes` when it is missing (unless the repository was made with `gitattributes=False`).
+        `files` are added or replaced, `delete` names files or folders (ending in `/`) to drop. A text is
+        taken as UTF-8. `fresh` starts from nothing, with no parent. As on the Hub, LFS files get their line
+        in `.gitattributes` when it is missing (not in a repository made with `gitattributes=False`).
         """
         ref = full_ref(branch)
         base = None if fresh else self._base(ref)
@@ -132,7 +140,9 @@ class Repo:
         return self.refs[ref]
 
     def _base(self, ref: str) -> Commit | None:
-        known = self.refs.get(ref) or (self.refs.get("refs/heads/main") if ref.startswith("refs/pr/") else None)
+        known = self.refs.get(ref) or (
+            self.refs.get("refs/heads/main") if ref.startswith("refs/pr/") else None
+        )
         return self.commits[known] if known else None
 
     def _node(self, source: bytes | str | LfsFile) -> FileNode:
@@ -199,6 +209,8 @@ class Repo:
 
     def resolve(self, revision: str) -> Commit | None:
         """The commit a branch, tag, full ref or (short) commit hash names; None when there is none."""
+        if revision == "HEAD":
+            revision = "main"
         for ref in (f"refs/heads/{revision}", f"refs/tags/{revision}", revision):
             if ref in self.refs:
                 return self.commits[self.refs[ref]]

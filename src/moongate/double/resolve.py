@@ -59,7 +59,7 @@ class Resolve:
         return reply
 
     def xet_token(self, ask: Ask, repo: Repo, rest: list[str]) -> Reply:
-        """`GET …/xet-read-token/{revision}`: for a CAS that is not there, so that who follows it fails loudly."""
+        """`GET …/xet-read-token/{revision}`: for a CAS that refuses, so that who follows it fails loudly."""
         self._world.readable(ask, repo)
         self._world.commit(repo, split_revision(rest)[0])
         return xet_token_reply(self._world)
@@ -115,7 +115,7 @@ class Resolve:
 
     def _xet_urls(self, repo: Repo, commit: Commit, xet_hash: str) -> tuple[str, str]:
         auth = f"{self._world.hub_url}/api/{repo.key}/xet-read-token/{commit.hash}"
-        return auth, f"{self._world.settings.cas_url}/v1/reconstructions/{xet_hash}"
+        return auth, f"{self._world.cas_url}/v1/reconstructions/{xet_hash}"
 
     def _xet_headers(self, repo: Repo, commit: Commit, xet_hash: str) -> dict[str, str]:
         auth, info = self._xet_urls(repo, commit, xet_hash)
@@ -127,7 +127,13 @@ class Resolve:
     ) -> Reply:
         auth, info = self._xet_urls(repo, commit, xet_hash)
         etag = f'"{lfs.sha256}"'
-        value = {"hash": xet_hash, "refreshUrl": auth, "reconstructionUrl": info, "etag": etag, "size": lfs.size_bytes}
+        value = {
+            "hash": xet_hash,
+            "refreshUrl": auth,
+            "reconstructionUrl": info,
+            "etag": etag,
+            "size": lfs.size_bytes,
+        }
         return json_reply(value, headers=headers | {"Content-Type": XET_FILE_INFO, "ETag": etag})
 
     def _gzipped(self, ask: Ask, reply: Reply) -> Reply:
@@ -157,10 +163,10 @@ def xet_token_reply(world: World) -> Reply:
     """A Xet token for the configured CAS address, in headers and JSON at once."""
     token, expires = f"xet_{secrets.token_hex(16)}", int(time.time()) + _XET_TOKEN_SECONDS
     headers = {
-        "X-Xet-Cas-Url": world.settings.cas_url,
+        "X-Xet-Cas-Url": world.cas_url,
         "X-Xet-Access-Token": token,
         "X-Xet-Token-Expiration": str(expires),
     }
-    reply = json_reply({"casUrl": world.settings.cas_url, "accessToken": token, "exp": expires}, headers=headers)
+    reply = json_reply({"casUrl": world.cas_url, "accessToken": token, "exp": expires}, headers=headers)
     del reply.headers["ETag"]
     return reply

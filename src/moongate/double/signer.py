@@ -20,7 +20,7 @@ class _Issued:
 
 
 class Signer:
-    """Issues and checks URLs of the shape the Hub's CDN uses: `…?Expires=…&Policy=…&Signature=…&Key-Pair-Id=…`."""
+    """Issues and checks URLs as the Hub's CDN does: `…?Expires=…&Policy=…&Signature=…&Key-Pair-Id=…`."""
 
     def __init__(self) -> None:
         self._secret = secrets.token_bytes(16)
@@ -70,7 +70,8 @@ class Signer:
 
 
 def _denied(code: str, message: str) -> Reply:
-    body = f'<?xml version="1.0" encoding="UTF-8"?><Error><Code>{code}</Code><Message>{message}</Message></Error>'
+    error = f"<Error><Code>{code}</Code><Message>{message}</Message></Error>"
+    body = f'<?xml version="1.0" encoding="UTF-8"?>{error}'
     return text_reply(body, 403, {"Content-Type": "text/xml"})
 
 
@@ -81,5 +82,3 @@ def token_refused() -> Reply:
         "<Message>Only one auth mechanism allowed</Message></Error>"
     )
     return text_reply(body, 400, {"Content-Type": "application/xml"})
-
-

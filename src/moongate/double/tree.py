@@ -40,7 +40,9 @@ class Tree:
         if len(paths) > _PATHS_MOST:
             raise Refusal(413, f"Too many paths: at most {_PATHS_MOST}")
         names = [path.strip("/") for path in paths]
-        known = [name for name in dict.fromkeys(names) if name and (name in commit.files or name in commit.folders)]
+        known = [
+            name for name in dict.fromkeys(names) if name and (name in commit.files or name in commit.folders)
+        ]
         return json_reply([_entry(repo, commit, name, expand) for name in known])
 
     @staticmethod
@@ -61,19 +63,25 @@ class Tree:
         if folder not in commit.folders:
             raise Refusal(404, f'{folder} does not exist on "{revision}"', "EntryNotFound")
         files = [name for name in _below(commit, folder) if name in commit.files]
-        return json_reply({"path": f"/{folder}", "size": sum(commit.files[name].size_bytes for name in files)})
+        return json_reply(
+            {"path": f"/{folder}", "size": sum(commit.files[name].size_bytes for name in files)}
+        )
 
 
 def _below(commit: Commit, folder: str) -> list[str]:
     prefix = f"{folder}/" if folder else ""
-    return sorted(n for n in (*commit.files, *commit.folders) if n.startswith(prefix) and n not in ("", folder))
+    return sorted(
+        n for n in (*commit.files, *commit.folders) if n.startswith(prefix) and n not in ("", folder)
+    )
 
 
 def _level(commit: Commit, folder: str) -> list[str]:
     prefix = f"{folder}/" if folder else ""
 
     def here(names: Iterable[str]) -> list[str]:
-        return sorted(n for n in names if n.startswith(prefix) and n != folder and "/" not in n[len(prefix) :])
+        return sorted(
+            n for n in names if n.startswith(prefix) and n != folder and "/" not in n[len(prefix) :]
+        )
 
     return here(commit.folders) + here(commit.files)
 
@@ -102,8 +110,18 @@ def lfs_facts(node: FileNode) -> dict[str, object]:
 def security(name: str) -> dict[str, object]:
     """The Hub's scan results of a file, in shape; the double scans nothing."""
     safe = {"status": "safe", "message": "No issue", "reportLink": "", "reportLabel": ""}
-    imports = {"status": "unscanned", "pickleImports": [], "version": "0.0.0"} if name.endswith((".bin", ".pt")) else None
-    return {"status": "safe", "protectAiScan": safe, "avScan": safe, "pickleImportScan": imports, "jFrogScan": safe}
+    imports = (
+        {"status": "unscanned", "pickleImports": [], "version": "0.0.0"}
+        if name.endswith((".bin", ".pt"))
+        else None
+    )
+    return {
+        "status": "safe",
+        "protectAiScan": safe,
+        "avScan": safe,
+        "pickleImportScan": imports,
+        "jFrogScan": safe,
+    }
 
 
 def _last_commit(repo: Repo, commit: Commit, name: str) -> dict[str, object]:

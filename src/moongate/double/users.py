@@ -12,7 +12,7 @@ from moongate.double.repo import Repo
 
 @dataclass(slots=True)
 class User:
-    """A user of the double. `grants` are repo ids they may read though gated or private, `role` is the token's."""
+    """A user. `grants` are ids of gated or private repositories they may read; `role` is the token's."""
 
     name: str
     token: str = field(repr=False)
@@ -42,7 +42,13 @@ class Users:
         self._by_token: dict[str, User] = {}
 
     def add(
-        self, name: str, token: str, *, role: str = "write", grants: Iterable[str] = (), orgs: Iterable[str] = ()
+        self,
+        name: str,
+        token: str,
+        *,
+        role: str = "write",
+        grants: Iterable[str] = (),
+        orgs: Iterable[str] = (),
     ) -> User:
         """Add a user; the same token again replaces the user."""
         user = User(name, token, role, set(grants), set(orgs))

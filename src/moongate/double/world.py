@@ -25,7 +25,7 @@ class Settings:
     reject_bad_tokens: bool = True  # an unknown bearer is refused even for public repositories
     cdn_refuses_tokens: bool = True  # a CDN request that carries Authorization is refused, as S3 does
     url_ttl_seconds: int = 3600  # how long signed CDN URLs hold
-    cas_url: str = "http://127.0.0.1:9"  # where xet tokens point: nobody listens there
+    cas_url: str = ""  # where xet tokens point; empty is a place on the CDN origin that refuses everything
     default_branch: str = "main"
 
 
@@ -41,6 +41,11 @@ class World:
     routes: dict[str, object] = field(default_factory=dict)
     hub_url: str = ""
     cdn_url: str = ""
+
+    @property
+    def cas_url(self) -> str:
+        """The CAS that xet headers and tokens name. The double has none: who follows it fails loudly."""
+        return self.settings.cas_url or f"{self.cdn_url}/no-cas"
 
     def visible(self, ask: Ask, repo_type: str, repo_id: str) -> Repo:
         """The repository, if the asker may know of it.
@@ -83,7 +88,9 @@ class World:
         if ask.user is None:
             raise Refusal(401, "Invalid username or password.")
         if not ask.user.writes(namespace):
-            raise Refusal(403, f"Forbidden: you don't have the rights to write in namespace {namespace} with this token")
+            raise Refusal(
+                403, f"Forbidden: you don't have the rights to write in namespace {namespace} with this token"
+            )
 
     @staticmethod
     def commit(repo: Repo, revision: str) -> Commit:

@@ -87,8 +87,16 @@ class Writes:
         answers = []
         for one in files:
             path = str(one["path"])
-            lfs = attributes.is_lfs(text, path) or int(one["size"]) > _REGULAR_MOST_BYTES or _binary(one.get("sample"))
-            answer: dict[str, object] = {"path": path, "uploadMode": "lfs" if lfs else "regular", "shouldIgnore": False}
+            lfs = (
+                attributes.is_lfs(text, path)
+                or int(one["size"]) > _REGULAR_MOST_BYTES
+                or _binary(one.get("sample"))
+            )
+            answer: dict[str, object] = {
+                "path": path,
+                "uploadMode": "lfs" if lfs else "regular",
+                "shouldIgnore": False,
+            }
             if path in commit.files:
                 answer["oid"] = commit.files[path].etag
             answers.append(answer)
@@ -111,12 +119,16 @@ class Writes:
         number = repo.pull_request(revision) if ask.get("create_pr") else None
         ref = f"refs/pr/{number}" if number else full_ref(revision)
         message = "\n\n".join(str(head[key]) for key in ("summary", "description") if head.get(key))
-        made = repo.commit(files, branch=ref, message=message, delete=gone, author=ask.user.name if ask.user else None)
+        made = repo.commit(
+            files, branch=ref, message=message, delete=gone, author=ask.user.name if ask.user else None
+        )
         page = f"{self._world.hub_url}{repo.file_base}"
         answer = {"success": True, "commitOid": made, "commitUrl": f"{page}/commit/{made}", "hookOutput": ""}
         return json_reply(answer | ({"pullRequestUrl": f"{page}/discussions/{number}"} if number else {}))
 
-    def _operations(self, body: bytes) -> tuple[dict[str, object], dict[str, bytes | str | LfsFile], list[str]]:
+    def _operations(
+        self, body: bytes
+    ) -> tuple[dict[str, object], dict[str, bytes | str | LfsFile], list[str]]:
         head: dict[str, object] = {}
         files: dict[str, bytes | str | LfsFile] = {}
         gone: list[str] = []
@@ -151,7 +163,9 @@ class Writes:
 
     async def branch(self, ask: Ask, repo: Repo, rest: list[str]) -> Reply:
         """`POST …/branch/{name}`."""
-        return await self._new_ref(ask, repo, f"refs/heads/{unquote('/'.join(rest))}", "startingPoint", "main")
+        return await self._new_ref(
+            ask, repo, f"refs/heads/{unquote('/'.join(rest))}", "startingPoint", "main"
+        )
 
     async def tag(self, ask: Ask, repo: Repo, rest: list[str]) -> Reply:
         """`POST …/tag/{revision}` with the tag's name in the body."""
