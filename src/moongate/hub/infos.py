@@ -50,16 +50,17 @@ class Infos:
         self._asker = asker
         self._memory = memory
         self._clock = clock
-        self._facts: OrderedDict[RepoId, tuple[RepoFacts | None, float]] = OrderedDict()
+        self._facts: OrderedDict[RepoId, tuple[RepoFacts, float]] = OrderedDict()
 
     def facts(self, repo: RepoId) -> RepoFacts | None:
         """What is known of a repository; other processes' news are seen within two seconds."""
         kept, now = self._facts.get(repo), self._clock()
         if kept is not None and now < kept[1]:
             return kept[0]
-        return self._remember(repo, self._index.get_facts(repo), now)
+        facts = self._index.get_facts(repo)
+        return None if facts is None else self._remember(repo, facts, now)
 
-    def _remember(self, repo: RepoId, facts: RepoFacts | None, now: float) -> RepoFacts | None:
+    def _remember(self, repo: RepoId, facts: RepoFacts, now: float) -> RepoFacts:
         self._facts[repo] = (facts, now + _FACTS_HOLD_SECONDS)
         self._facts.move_to_end(repo)
         if len(self._facts) > _FACTS_ROWS:
