@@ -104,7 +104,7 @@ def files_plan(hub: FurnishedHub) -> dict[str, dict[str, object]]:
         "odd revision": {
             "repo_id": "acme/Odd_Names.v1-2",
             "filename": ODD_NAMES[0],
-            "revision": "fix/a+b c",
+            "revision": "fix/a+b,c",
         },
     }
     return plan | {f"odd {name}": {"repo_id": "acme/Odd_Names.v1-2", "filename": name} for name in ODD}

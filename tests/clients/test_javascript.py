@@ -48,7 +48,7 @@ def told(
         "listings": LISTINGS,
         "large": FILES["lfs"],
         "many": {"type": "dataset", "name": "acme/many"},
-        "snapshot": "acme/tiny",
+        "snapshot": "acme/pipeline",
     }
     told = run_script(program("node"), "hub.mjs", plan, home=tmp_path / "a", endpoint=gateway.url)
     assert isinstance(told, dict)
@@ -86,9 +86,10 @@ def test_reads_everything(told: dict[str, Any], hub: FurnishedHub) -> None:
             assert listed[path]["lfs"] == (node.lfs.sha256 if node.lfs else None)
     assert told["many"] == {"gave": 2_550}
 
-    head = hub["acme/tiny"].head
+    pipeline = hub["acme/pipeline"]
+    head = pipeline.head
     assert head is not None
-    snapshot = {name: hashlib.sha256(hub.content(hub["acme/tiny"], name)).hexdigest() for name in head.files}
+    snapshot = {name: hashlib.sha256(hub.content(pipeline, name)).hexdigest() for name in head.files}
     assert told["snapshot"] == {"gave": snapshot}
 
 

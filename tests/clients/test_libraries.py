@@ -81,7 +81,8 @@ def test_datasets(ml: Path, hub: FurnishedHub, tables: str, gateway: Gateway, tm
         },
     }
     told = run_script(ml, "datasets_load.py", plan, home=tmp_path / "g", endpoint=gateway.url)
-    gave = {name: answer.get("gave", answer) for name, answer in told.items()}
+    assert [answer for answer in told.values() if "gave" not in answer] == []
+    gave = {name: answer["gave"] for name, answer in told.items()}
     assert [gave["parquet"][split]["rows"] for split in ("train", "test")] == [6000, 50]
     assert gave["parquet"]["train"]["last"]["id"] == 5999
     assert [gave["jsonl"][split]["rows"] for split in ("train", "test")] == [500, 20]

@@ -140,7 +140,7 @@ def _names(hub: FurnishedHub) -> None:
     files["sub dir/größe + 100%.bin"] = LfsFile(b"odd lfs" * 3000)
     files["empty.txt"] = b""
     repo.commit(files)
-    repo.branch("fix/a+b c")
+    repo.branch("fix/a+b,c")
 
 
 def _bare(hub: FurnishedHub) -> None:
@@ -208,10 +208,8 @@ def _many(hub: FurnishedHub) -> None:
 
 def _rows(hub: FurnishedHub) -> None:
     repo = hub.double.add_repo("acme/rows", "dataset", xet=True)
-    train = "".join(
-        json.dumps({"id": n, "text": f"row {n} é"}, ensure_ascii=False) + "\n" for n in range(500)
-    )
-    test = "".join(json.dumps({"id": n, "text": f"test {n}"}) + "\n" for n in range(20))
+    train = [json.dumps({"id": n, "text": f"row {n} é"}, ensure_ascii=False) for n in range(500)]
+    test = [json.dumps({"id": n, "text": f"test {n}"}) for n in range(20)]
     repo.commit(
         {
             "README.md": "---\nlicense: mit\n---\n# rows\n",

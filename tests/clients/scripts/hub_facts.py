@@ -14,6 +14,11 @@ def ask(name: str, call: object) -> None:
     answers[name] = outcome(call)
 
 
+def by_path(entries: list[object]) -> list[object]:
+    """In one order: the Hub promises none."""
+    return sorted(entries, key=lambda entry: entry.path)
+
+
 ask("model_info", lambda: api.model_info(TINY))
 ask("model_info blobs", lambda: api.model_info(TINY, files_metadata=True))
 ask("model_info security", lambda: api.model_info(TINY, securityStatus=True))
@@ -34,12 +39,12 @@ ask("tree", lambda: list(api.list_repo_tree(TINY, recursive=True)))
 ask("tree folder", lambda: list(api.list_repo_tree(TINY, "onnx")))
 ask("tree expand", lambda: list(api.list_repo_tree(TINY, expand=True)))
 ask("tree odd", lambda: list(api.list_repo_tree("acme/Odd_Names.v1-2", "sub dir")))
-ask("tree odd revision", lambda: list(api.list_repo_tree("acme/Odd_Names.v1-2", revision="fix/a+b c")))
+ask("tree odd revision", lambda: list(api.list_repo_tree("acme/Odd_Names.v1-2", revision="fix/a+b,c")))
 ask("tree many", lambda: len(list(api.list_repo_tree("acme/many", repo_type="dataset", recursive=True))))
 ask("files many", lambda: len(api.list_repo_files("acme/many", repo_type="dataset")))
-ask("paths", lambda: api.get_paths_info(TINY, ["config.json", "onnx", "model.safetensors", "not/there"]))
+ask("paths", lambda: by_path(api.get_paths_info(TINY, ["onnx", "config.json", "model.safetensors", "not"])))
 ask("paths expand", lambda: api.get_paths_info(TINY, "config.json", expand=True, revision="v1.0"))
-ask("paths odd", lambda: api.get_paths_info("acme/Odd_Names.v1-2", PLAN["odd_names"]))
+ask("paths odd", lambda: by_path(api.get_paths_info("acme/Odd_Names.v1-2", PLAN["odd_names"])))
 ask("refs", lambda: api.list_repo_refs(TINY, include_pull_requests=True))
 ask("refs dataset", lambda: api.list_repo_refs("acme/rows", repo_type="dataset"))
 ask("commits", lambda: api.list_repo_commits(TINY))
