@@ -9,8 +9,10 @@ from __future__ import annotations
 import asyncio
 import itertools
 import re
+import socket
 import time
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from weakref import WeakKeyDictionary
 
 from aiohttp import web
@@ -70,7 +72,7 @@ class Door:
             self._listening = None
         for transport in list(self._connections):
             if not transport.is_closing():
-                transport.abort()  # type: ignore[attr-defined]
+                _shut(transport)
 
     async def end(self) -> None:
         """Close for good."""
@@ -181,6 +183,14 @@ class Door:
             "Vary": "Origin",
         }
         reply.headers = common | reply.headers
+
+
+def _shut(transport: asyncio.BaseTransport) -> None:
+    """End a connection at once, also for a delivery that waits on its own descriptor of the same socket."""
+    with suppress(OSError):
+        transport.get_extra_info("socket").shutdown(socket.SHUT_RDWR)
+    if isinstance(transport, asyncio.WriteTransport):
+        transport.abort()
 
 
 def _shape(struck: list[tuple[int, Fault]]) -> Shape:

@@ -232,6 +232,7 @@ class HubDouble:
         if self._loop is None or self._thread is None:
             return
         self._await(self.close())
+        self._await(_end_tasks())
         self._loop.call_soon_threadsafe(self._loop.stop)
         self._thread.join()
         self._loop.close()
@@ -279,3 +280,11 @@ class HubDouble:
             work.close()
             raise RuntimeError("this double does not run in a thread")
         return asyncio.run_coroutine_threadsafe(work, self._loop).result(_STEP_TIMEOUT_SECONDS)
+
+
+async def _end_tasks() -> None:
+    """Cancel whatever still runs in this loop and wait until it has ended."""
+    rest = asyncio.all_tasks() - {asyncio.current_task()}
+    for task in rest:
+        task.cancel()
+    await asyncio.gather(*rest, return_exceptions=True)

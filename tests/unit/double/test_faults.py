@@ -7,6 +7,7 @@ import json
 import socket
 import threading
 import time
+from pathlib import Path
 
 import pytest
 
@@ -35,6 +36,7 @@ from moongate.double import (
     Truncate,
     WrongContentRange,
     WrongLength,
+    big_file,
 )
 from moongate.double.faults import KINDS, fault_from_json
 from unit.double.plain import ALICE, WEIGHTS, call
@@ -171,6 +173,22 @@ def test_a_silent_hub_does_not_keep_the_double_from_stopping(double: HubDouble) 
         silent.settimeout(10)
         assert silent.recv(1) == b""
     double.start()
+
+
+def test_an_outage_breaks_off_a_reader_that_does_not_read(double: HubDouble, tmp_path: Path) -> None:
+    large = big_file(tmp_path / "large.bin", 64 << 20)
+    double.add_repo("acme/large").commit({"large.bin": large})
+    target = call(f"{double.url}/acme/large/resolve/main/large.bin").headers["Location"]
+    host, port = double.cdn_netloc.split(":")
+    with socket.create_connection((host, int(port))) as slow:
+        path = target.removeprefix(double.cdn_url)
+        slow.sendall(f"GET {path} HTTP/1.1\r\nHost: x\r\n\r\n".encode())
+        double.meters.wait_for(lambda meters: meters.bytes_sent(etag=large.sha256) > 0)
+        double.down("cdn")
+        double.meters.wait_for(lambda meters: meters.requests(origin="cdn")[0].finished_at is not None)
+    record = double.meters.requests(origin="cdn")[0]
+    assert not record.complete
+    assert 0 < record.sent_bytes < 64 << 20
 
 
 def test_down_and_up_on_the_same_port(double: HubDouble) -> None:
