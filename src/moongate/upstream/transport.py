@@ -10,6 +10,7 @@ from collections.abc import AsyncIterator, Iterator, Mapping
 from contextlib import contextmanager
 
 import aiohttp
+from aiohttp.http_exceptions import ContentEncodingError
 from yarl import URL
 
 from moongate.core.errors import UpstreamBroken, UpstreamTimeout, UpstreamUnreachable
@@ -48,9 +49,12 @@ class Transport:
             UpstreamUnreachable, UpstreamTimeout, UpstreamBroken, UpstreamRefused
         """
         proxy = self._guard.proxy_for(url)
-        proxy_headers = None
+        proxy_headers = {}
         if proxy is not None and proxy.authorization is not None:
-            proxy_headers = {"Proxy-Authorization": proxy.authorization.reveal()}
+            proxy_headers["Proxy-Authorization"] = proxy.authorization.reveal()
+        if url.scheme == "http":
+            # Without TLS there is no CONNECT: the proxy reads the request itself, and keeps what is its own.
+            headers = {**headers, **proxy_headers}
         with translated(url):
             return await self._open_session().request(
                 method,
@@ -61,7 +65,7 @@ class Transport:
                 allow_redirects=False,
                 auto_decompress=decode,
                 proxy=proxy.url if proxy else None,
-                proxy_headers=proxy_headers,
+                proxy_headers=proxy_headers or None,
             )
 
     async def close(self) -> None:
@@ -119,7 +123,7 @@ def translated(url: URL) -> Iterator[None]:
     except TimeoutError:
         raise UpstreamTimeout(f"{where} did not answer in time") from None
     except aiohttp.ClientPayloadError as error:
-        if isinstance(error.__cause__, aiohttp.http.HttpProcessingError):
+        if isinstance(error.__cause__, ContentEncodingError):
             raise UpstreamBroken(f"{where} sent a body that does not decode") from None
         raise UpstreamUnreachable(f"{where} broke off in mid-answer") from None
     except aiohttp.ClientHttpProxyError as error:
