@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+import urllib.request
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -72,6 +73,11 @@ class Yard:
         proxied = ProxiedRepos(index, upstream, settled, clock=self.clock)
         self.gates.append(Gate(self.double, index, upstream, proxied, self.clock))
         return self.gates[-1]
+
+    def fetch(self, path_qs: str) -> bytes:
+        """What upstream itself answers to anybody; blocking."""
+        with urllib.request.urlopen(self.double.url + path_qs) as answer:
+            return bytes(answer.read())
 
     def asked(self, path: str = "*") -> list[str]:
         """Method and path of every request that upstream saw."""

@@ -21,6 +21,7 @@ from typing import Final, Literal
 
 from moongate.core.callers import Caller, Secret
 from moongate.core.errors import (
+    BadToken,
     EntryAbsent,
     GatedRepo,
     MoongateError,
@@ -219,9 +220,13 @@ class Access:
             RepoAbsent: no longer for this caller.
             UpstreamError: that cannot be found out.
         """
-        await self._flights.run(
-            (self.identity(caller, repo), repo), lambda: self.learn(caller, repo, Revision(commit_hash))
-        )
+        revision = Revision(commit_hash)
+        try:
+            await self._flights.run(
+                (self.identity(caller, repo), repo), lambda: self.learn(caller, repo, revision)
+            )
+        except BadToken:
+            await self._infos.ask(repo, revision, None)
 
     async def note(self, identity: str, repo: RepoId, level: Level) -> None:
         """Remember what upstream let an identity have. Seeing metadata takes no confirmed files away."""

@@ -29,8 +29,8 @@ from moongate.wire.routes import Info, parse_route
 _FACTS_HOLD_SECONDS = 2.0
 _FACTS_ROWS = 20_000
 _INLINE_BYTES = 256 << 10
-TELLS_ON_THE_ASKER: Final = b'"resourceGroup"'
-"""What upstream writes only for members; an answer with it is not shared."""
+FOR_MEMBERS: Final = "resourceGroup"
+"""The fact that upstream tells only to members of an organisation, and that we therefore never share."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,8 +103,7 @@ class Infos:
         repo, commit_hash, now = learned.repo, learned.commit_hash, stored.fetched_at
         if asked != repo:
             self._index.put_rename(asked.repo_type, asked.repo_id, repo.repo_id, now)
-        if TELLS_ON_THE_ASKER not in stored.body:
-            self._index.put_answer(keys.info(repo, commit_hash), repo, stored)
+        self._index.put_answer(keys.info(repo, commit_hash), repo, stored)
         self._index.put_ref(repo, Revision(commit_hash), commit_hash, now)
         if revision != Revision(commit_hash):
             self._index.put_ref(repo, revision, commit_hash, now)
@@ -128,6 +127,12 @@ def _read(body: bytes, repo: RepoId, now: float) -> tuple[bytes, RepoFacts, Comm
         raise UpstreamBroken("upstream's repository info is not JSON") from None
     facts, commit_hash = info_facts(said, repo, now)
     facts = replace(facts, repo=repo)  # where the answer was found says more than what it calls itself
-    if b"xet" in body:
-        body = orjson.dumps(without_xet(said))
-    return body, facts, commit_hash
+    return shareable(body, said), facts, commit_hash
+
+
+def shareable(body: bytes, said: object) -> bytes:
+    """An answer's JSON without Xet and without what is only for the asker; as it came when it has neither."""
+    told = without_xet(said) if b"xet" in body else said
+    if isinstance(told, dict) and FOR_MEMBERS in told:
+        told = {name: value for name, value in told.items() if name != FOR_MEMBERS}
+    return body if told is said else orjson.dumps(told)

@@ -1,7 +1,7 @@
 """Answers about one commit: asked once, kept for good, shared by all who may see the repository.
 
-Also absences of folders, as the coded 404 that they are. An answer with something in it that is only for the
-asker is given and not kept.
+Also absences of folders, as the coded 404 that they are. What upstream tells only to members of an
+organisation is left out; who asks for just that gets a pass.
 """
 
 from __future__ import annotations
@@ -15,19 +15,19 @@ import orjson
 
 from moongate.core.callers import Caller, Secret
 from moongate.core.errors import BadToken, EntryAbsent, UpstreamBroken, UpstreamError
+from moongate.core.names import RepoId, Revision
 from moongate.hub.access import Access
 from moongate.hub.answers import PUBLIC, Answer, answer_of, kept_headers
 from moongate.hub.asker import Asker
 from moongate.hub.events import Outcome
 from moongate.hub.flights import Flights
-from moongate.hub.infos import TELLS_ON_THE_ASKER
+from moongate.hub.infos import shareable
 from moongate.hub.refs import Resolved
 from moongate.hub.rules import HubRules
 from moongate.store.index import Index, StoredAnswer
 from moongate.upstream.client import UpstreamAnswer
 from moongate.wire.errors import error_answer
 from moongate.wire.links import next_header, next_link, relative_next
-from moongate.wire.listings import without_xet
 
 _MAX_KEPT_BYTES = 64 << 20
 
@@ -41,6 +41,7 @@ class CommitQuestion:
 
     volatile: the answer may change although the commit does not, and is asked again for a branch.
     body: what to POST, as JSON; a GET when None.
+    personal: the answer is for the asker only, and neither kept nor shared.
     """
 
     kind: Literal["info", "tree", "paths-info", "commits", "treesize"]
@@ -48,6 +49,7 @@ class CommitQuestion:
     path_qs: str
     volatile: bool = False
     body: bytes | None = None
+    personal: bool = False
 
 
 class PinnedAnswers:
@@ -70,7 +72,7 @@ class PinnedAnswers:
 
     def kept(self, question: CommitQuestion, resolved: Resolved, *, pinned: bool) -> Answer | None:
         """The kept answer, if it still holds; `pinned` says that the caller named the commit itself."""
-        stored = self._index.get_answer(question.key)
+        stored = None if question.personal else self._index.get_answer(question.key)
         if stored is None:
             return None
         age_seconds = self._clock() - stored.fetched_at
@@ -87,21 +89,33 @@ class PinnedAnswers:
             RepoAbsent, NotAllowed: upstream says so.
             UpstreamError: it cannot be asked, and nothing is kept.
         """
-        audience = self._access.audience(caller, resolved.repo)
+        repo = resolved.repo
+        if question.personal:
+            told = await self._send(question, self._access.credential(caller, repo))
+            headers = (("Content-Type", "application/json; charset=utf-8"),)
+            return Answer(200, headers, told.body, "pass")
+        audience = self._access.audience(caller, repo)
         task = self._flights.start(
             (audience, question.key), lambda: self._fetch(question, resolved, caller, audience, keep)
         )
         stored = self._index.get_answer(question.key)
         if stored is None:
             stored = await asyncio.shield(task)
+            await self._still_seen(repo, resolved, caller)
             return answer_of(stored, "miss", self._clock())
         done, _ = await asyncio.wait({task}, timeout=self._rules.stale_wait_seconds)
         if not done or isinstance(task.exception(), UpstreamError):
             return answer_of(stored, "stale", self._clock())
+        await self._still_seen(repo, resolved, caller)
         return answer_of(task.result(), "miss", self._clock())
 
     async def close(self) -> None:
         await self._flights.close()
+
+    async def _still_seen(self, repo: RepoId, resolved: Resolved, caller: Caller) -> None:
+        """The flight may have been another caller's, and have found the repository no longer public."""
+        if not self._access.sees(caller, repo):
+            await self._access.may_read_metadata(caller, repo, Revision(resolved.commit_hash))
 
     def _given(self, stored: StoredAnswer, resolved: Resolved) -> Answer:
         outcome: Outcome = "stale" if resolved.outcome == "stale" else "hit"
@@ -123,7 +137,7 @@ class PinnedAnswers:
             stored = await asyncio.to_thread(
                 stored_answer, answer, self._rules.upstream_origin, self._clock()
             )
-        if TELLS_ON_THE_ASKER not in stored.body and len(stored.body) <= _MAX_KEPT_BYTES:
+        if len(stored.body) <= _MAX_KEPT_BYTES:
             await asyncio.to_thread(self._write, question, resolved, stored, keep)
         return stored
 
@@ -157,15 +171,12 @@ def stored_answer(answer: UpstreamAnswer, upstream_origin: str, now: float) -> S
     Raises:
         UpstreamBroken: it is not JSON.
     """
-    body = answer.body
     try:
-        said = orjson.loads(body)
+        said = orjson.loads(answer.body)
     except orjson.JSONDecodeError:
         raise UpstreamBroken("upstream's answer is not JSON") from None
-    if b"xet" in body:
-        body = orjson.dumps(without_xet(said))
     headers = kept_headers(answer.headers) | next_page(answer.headers, upstream_origin)
-    return StoredAnswer(200, headers, body, now)
+    return StoredAnswer(200, headers, shareable(answer.body, said), now)
 
 
 def next_page(headers: Mapping[str, str], upstream_origin: str) -> dict[str, str]:

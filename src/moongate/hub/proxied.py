@@ -24,7 +24,7 @@ from moongate.hub.asker import Asker
 from moongate.hub.entries import Entries
 from moongate.hub.events import HubEvents, NoEvents, Outcome
 from moongate.hub.identity import auth_check, whoami
-from moongate.hub.infos import TELLS_ON_THE_ASKER, Infos
+from moongate.hub.infos import Infos
 from moongate.hub.listings import Listings
 from moongate.hub.pinned import PinnedAnswers
 from moongate.hub.questions import CommitRoute, commit_question, lessons, paths_info_question, ref_lessons
@@ -211,6 +211,8 @@ class ProxiedRepos:
         revision: Revision,
         caller: Caller,
     ) -> Answer:
+        if answer.outcome == "pass":
+            return answer
         holds_until = self._refs.fresh_until(asked, revision)
         if answer.outcome == "stale":
             holds_until = min(holds_until, self._clock() + self._rules.retry_pause_seconds)
@@ -306,7 +308,7 @@ class ProxiedRepos:
         self, question: Hashable, answer: Answer, holds_until: float, repo: RepoId, caller: Caller
     ) -> None:
         """Keep an answer about a repository in memory, for those who may see it."""
-        if self.access.audience(caller, repo) == PUBLIC and TELLS_ON_THE_ASKER not in answer.body:
+        if self.access.audience(caller, repo) == PUBLIC:
             self._memory.put(PUBLIC, question, answer, holds_until, repo)
         else:
             until = min(holds_until, self.access.fresh_until(caller, repo))

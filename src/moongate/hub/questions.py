@@ -18,6 +18,7 @@ from moongate.core.names import (
     parse_revision,
 )
 from moongate.hub import keys
+from moongate.hub.infos import FOR_MEMBERS
 from moongate.hub.listings import RECURSIVE, Listings
 from moongate.hub.pinned import CommitQuestion, Keep
 from moongate.hub.refs import Resolved
@@ -43,7 +44,9 @@ def commit_question(
     match route:
         case routes.Info():
             path = f"{base}/revision/{commit_hash}"
-            return CommitQuestion("info", keys.info(repo, commit_hash, pairs), path + query, volatile)
+            key = keys.info(repo, commit_hash, pairs)
+            personal = ("expand", FOR_MEMBERS) in pairs
+            return CommitQuestion("info", key, path + query, volatile, personal=personal)
         case routes.Tree():
             path = f"{base}/tree/{commit_hash}" + (f"/{quote(route.path, safe='')}" if route.path else "")
             key = keys.tree(repo, commit_hash, route.path or "", pairs)

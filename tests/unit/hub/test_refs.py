@@ -3,12 +3,12 @@ from __future__ import annotations
 import asyncio
 
 import pytest
-from support.yard import ALICE, BOB, CAROL, MAIN, Gate, Yard
 
 from moongate.core.callers import ANONYMOUS, Caller, Secret
 from moongate.core.errors import RepoAbsent, RevisionAbsent, UpstreamError, UpstreamUnreachable
 from moongate.core.names import RepoId, Revision, parse_repo
 from moongate.double import HubDouble, Latency, Match, Status
+from support.yard import ALICE, BOB, CAROL, MAIN, Gate, Yard
 
 
 def head_of(hub: HubDouble, repo: RepoId, branch: str = "main") -> str:
