@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from rich.console import Console
     from rich.progress import Progress, TaskID
 
+_PIPE_COLUMNS = 120
 _UNITS = ("B", "KiB", "MiB", "GiB", "TiB", "PiB")
 
 
@@ -43,9 +44,15 @@ def put_json(document: object) -> None:
     put(json.dumps(document, indent=2, ensure_ascii=False))
 
 
-def put_table(columns: Sequence[Column], rows: Sequence[Sequence[str]], *, title: str | None = None) -> None:
-    """A table for eyes, or tab-separated lines for pipes."""
-    if not sys.stdout.isatty():
+def put_table(
+    columns: Sequence[Column],
+    rows: Sequence[Sequence[str]],
+    *,
+    title: str | None = None,
+    for_eyes: bool = False,
+) -> None:
+    """A table on a terminal, tab-separated lines into a pipe; with `for_eyes`, a table into a pipe, too."""
+    if not (for_eyes or sys.stdout.isatty()):
         for row in rows:
             put("\t".join(row))
         return
@@ -57,7 +64,11 @@ def put_table(columns: Sequence[Column], rows: Sequence[Sequence[str]], *, title
         table.add_column(column.heading, justify=column.justify, overflow="fold")
     for row in rows:
         table.add_row(*(_literal(cell) for cell in row))
-    console(stderr=False).print(table)
+    screen = console(stderr=False)
+    with screen.capture() as drawn:
+        screen.print(table)
+    for line in drawn.get().strip("\n").splitlines():
+        put(line.rstrip())
 
 
 def put_pairs(pairs: Sequence[tuple[str, str]]) -> None:
@@ -70,7 +81,8 @@ def put_pairs(pairs: Sequence[tuple[str, str]]) -> None:
 def console(*, stderr: bool = True) -> Console:
     from rich.console import Console
 
-    return Console(stderr=stderr, highlight=False)
+    stream = sys.stderr if stderr else sys.stdout
+    return Console(stderr=stderr, highlight=False, width=None if stream.isatty() else _PIPE_COLUMNS)
 
 
 def size(size_bytes: float) -> str:

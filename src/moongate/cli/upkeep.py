@@ -81,7 +81,7 @@ def verify(
         say(f"{words}; {len(verdict.wrong)} wrong")
     if verdict.wrong:
         raise CommandFailed(
-            f"{count(len(verdict.wrong), 'file')} not what the name says: quarantined, fetched anew on demand",
+            f"{count(len(verdict.wrong), 'file')} not what the name says: quarantined, fetched anew on wish",
             hint="bad bytes on disk mean a bad disk or memory: look at `dmesg` and `smartctl`",
         )
 

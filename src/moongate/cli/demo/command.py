@@ -77,22 +77,35 @@ def demo(
     model = find_model()
     rows: list[Row] = []
     with _stopping_on_sigterm(), stage(model, say) as place:
-        for step in STEPS:
-            say(step.title)
-            try:
+        try:
+            for step in STEPS:
+                say(step.title)
                 rows.append(Row(step, step.run(place)))
-            except CommandFailed as error:
-                raise CommandFailed(f"{step.title}: {error.message}", hint=error.hint) from None
-        _report(rows, as_json=as_json, repo=REPO, seconds=time.monotonic() - started)
+        except CommandFailed as error:
+            failed = STEPS[len(rows)]
+            _report(rows, as_json=as_json, repo=REPO, failed=failed, why=error.message)
+            raise CommandFailed(f"{failed.title}: {error.message}", hint=error.hint) from None
+        _report(rows, as_json=as_json, repo=REPO)
+        say(
+            f"All went as told, in {time.monotonic() - started:.0f} s. "
+            "Seconds of `hf download` include the start of the client."
+        )
         if keep:
             _wait(place.gateway_url, REPO)
 
 
-def _report(rows: list[Row], *, as_json: bool, repo: str, seconds: float) -> None:
+def _report(
+    rows: list[Row], *, as_json: bool, repo: str, failed: Step | None = None, why: str | None = None
+) -> None:
     if as_json:
-        put_json(
-            {"ok": True, "repo": repo, "seconds": round(seconds, 1), "steps": [row.as_json() for row in rows]}
-        )
+        document: dict[str, object] = {
+            "ok": failed is None,
+            "repo": repo,
+            "steps": [row.as_json() for row in rows],
+        }
+        if failed is not None:
+            document |= {"failed": failed.name, "why": why}
+        put_json(document)
         return
     columns = [
         Column(""),
@@ -101,7 +114,7 @@ def _report(rows: list[Row], *, as_json: bool, repo: str, seconds: float) -> Non
         Column("MB/s", "right"),
         Column("from upstream", "right"),
         Column("per byte received", "right"),
-        Column("checked"),
+        Column("sha256 right"),
     ]
     put_table(
         columns,
@@ -113,23 +126,23 @@ def _report(rows: list[Row], *, as_json: bool, repo: str, seconds: float) -> Non
                 f"{row.megabytes_per_second:.0f}",
                 "stopped" if row.outcome.upstream_bytes is None else size(row.outcome.upstream_bytes),
                 f"{row.upstream_share:.4f}",
-                row.outcome.words,
+                row.outcome.checked,
             ]
             for row in rows
         ],
         title=repo,
+        for_eyes=True,
     )
-    say(f"All went as told, in {seconds:.0f} s. Seconds of `hf download` include the start of the client.")
 
 
 def _wait(url: str, repo: str) -> None:
-    say(
-        f"\nThe gateway keeps running at {url}, with its upstream stopped. In another shell:\n"
-        f"  export HF_ENDPOINT={url}\n"
-        f"  hf download {repo}\n"
-        "Ctrl-C ends it and removes the temporary folder."
-    )
     try:
+        say(
+            f"\nThe gateway keeps running at {url}, with its upstream stopped. In another shell:\n"
+            f"  export HF_ENDPOINT={url}\n"
+            f"  hf download {repo}\n"
+            "Ctrl-C ends it and removes the temporary folder."
+        )
         signal.pause()
     except KeyboardInterrupt:
         say("stopping")
