@@ -91,11 +91,8 @@ class BlobRows:
         )
         self._touch_blob = self._later(database, "read_at")
         self._note_verified = self._later(database, "verified_at")
-        self._drop_blob = prepare(
-            delete(blobs).where(by(blobs.c.etag), blobs.c.sealed_at <= bindparam("sealed_until")),
-            "etag",
-            "sealed_until",
-        )
+        self._drop_blob = prepare(delete(blobs).where(by(blobs.c.etag)))
+        self._drop_row = prepare(delete(blobs).where(by(blobs.c.etag, blobs.c.sealed_at)))
         self._blob = prepare(select(blobs).where(by(blobs.c.etag)))
         self._total = prepare(select(func.count(), _total(blobs.c.size_bytes)).select_from(blobs))
         self._candidates = {
@@ -164,9 +161,14 @@ class BlobRows:
             with self._db.transaction() as transaction:
                 transaction.run_many(statement, sorted(times.items()))
 
-    def drop_blob(self, etag: Etag, sealed_until: float = float("inf")) -> bool:
-        """Forget content that is gone, unless it was sealed after `sealed_until`; whether it was known."""
-        return self._db.run(self._drop_blob, etag, sealed_until) > 0
+    def drop_blob(self, gone: Etag | BlobRow) -> bool:
+        """Forget content that is gone; whether it was known.
+
+        Given the row that was read before the content went, a row that was sealed since then stays.
+        """
+        if isinstance(gone, BlobRow):
+            return self._db.run(self._drop_row, gone.etag, gone.sealed_at) > 0
+        return self._db.run(self._drop_blob, gone) > 0
 
     def blob(self, etag: Etag) -> BlobRow | None:
         """What is known of one sealed content. A point read."""

@@ -60,7 +60,7 @@ class Keeping:
 
     def evict(self, stop: Callable[[], bool] = lambda: False) -> Evicted:
         """Bring the store within its limits, as far as what may go allows."""
-        return evict(self._layout, self._blobs, self._index, self._limits, clock=self._clock, stop=stop)
+        return evict(self._layout, self._blobs, self._index, self._limits, stop=stop)
 
     def make_room(self, incoming_bytes: int) -> Evicted:
         """Evict until so many bytes more fit the limits.
@@ -68,9 +68,7 @@ class Keeping:
         Raises:
             StoreFull: they do not fit, whatever may go.
         """
-        return make_room(
-            self._layout, self._blobs, self._index, self._limits, incoming_bytes, clock=self._clock
-        )
+        return make_room(self._layout, self._blobs, self._index, self._limits, incoming_bytes)
 
     def remove(self, repo: RepoId, revision: Revision | None = None) -> Removed:
         """Give up a repository, or a revision of it, now.
@@ -79,7 +77,7 @@ class Keeping:
             RepoAbsent, RevisionAbsent: nothing of it is known here.
             StoreError: it is pinned.
         """
-        return remove(self._layout, self._blobs, self._index, repo, revision, clock=self._clock)
+        return remove(self._layout, self._blobs, self._index, repo, revision)
 
     def verify(
         self,

@@ -53,7 +53,7 @@ def collect(
 ) -> Collected:
     """Register, drop and remove, in this order; returns early, with what it did, when told to stop."""
     now = clock()
-    rows_dropped = _drop_rows_without_files(blobs, index, now, stop)
+    rows_dropped = _drop_rows_without_files(blobs, index, stop)
     registered = register_sealed(blobs, index, stop)
     partials, partial_bytes = _drop_idle_partials(layout, blobs, now - ages.partial_idle_seconds, stop)
     temporaries, temporary_bytes = _unlink_temporaries(layout, now - ages.temporary_seconds)
@@ -86,12 +86,12 @@ def register_sealed(blobs: Blobs, index: Index, stop: Callable[[], bool] = lambd
     return registered
 
 
-def _drop_rows_without_files(blobs: Blobs, index: Index, now: float, stop: Callable[[], bool]) -> int:
+def _drop_rows_without_files(blobs: Blobs, index: Index, stop: Callable[[], bool]) -> int:
     dropped, after = 0, ""
     while not stop() and (page := index.blobs_after(after, _PAGE)):
         for row in page:
             if blobs.size_bytes(row.etag) is None:
-                dropped += index.drop_blob(row.etag, sealed_until=now)
+                dropped += index.drop_blob(row)
         after = page[-1].etag
     return dropped
 

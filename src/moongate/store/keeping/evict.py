@@ -14,7 +14,6 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 
-from moongate.core.digests import Etag
 from moongate.core.errors import StoreFull
 from moongate.store.blobs import Blobs
 from moongate.store.index import BlobRow, Eviction, Index
@@ -50,15 +49,13 @@ def make_room(
     index: Index,
     limits: Limits,
     incoming_bytes: int,
-    *,
-    clock: Callable[[], float],
 ) -> Evicted:
     """Evict until `incoming_bytes` more fit.
 
     Raises:
         StoreFull: they do not, whatever may go.
     """
-    evicted = evict(layout, blobs, index, limits, incoming_bytes, clock=clock)
+    evicted = evict(layout, blobs, index, limits, incoming_bytes)
     if evicted.over_bytes:
         raise StoreFull(
             f"no room for {incoming_bytes} bytes: {evicted.over_bytes} too many, and what is left is pinned "
@@ -74,7 +71,6 @@ def evict(
     limits: Limits,
     incoming_bytes: int = 0,
     *,
-    clock: Callable[[], float],
     stop: Callable[[], bool] = lambda: False,
 ) -> Evicted:
     """Evict until the store, with `incoming_bytes` more, is within its limits, or nothing may go."""
@@ -82,44 +78,69 @@ def evict(
         return Evicted()
     with _alone(layout):
         partials = partial_files(layout)
-        over_bytes = _over_bytes(layout, index, limits, partials) + incoming_bytes
+        excess = _excess(layout, index, limits, partials, incoming_bytes)
         freed_bytes = removed_blobs = removed_partials = busy = 0
-        queue = _queue(index, limits.eviction, partials)
-        while over_bytes > freed_bytes and not stop() and (candidate := next(queue, None)) is not None:
+        unpinned = [partial for partial in partials if not index.is_pinned(partial.etag)]
+        queue = _queue(index, limits.eviction, unpinned)
+        while excess.bytes > 0 and not stop() and (candidate := next(queue, None)) is not None:
             if isinstance(candidate, PartialFile):
-                freed = None if index.is_pinned(candidate.etag) else drop_partial(layout, candidate.etag)
+                freed = drop_partial(layout, candidate.etag)
                 removed_partials += freed is not None
             else:
-                freed = drop_blob(blobs, index, candidate.etag, clock())
+                freed = drop_blob(blobs, index, candidate)
                 removed_blobs += freed is not None
-            busy += freed is None
-            freed_bytes += freed or 0
-    return Evicted(freed_bytes, removed_blobs, removed_partials, busy, max(0, over_bytes - freed_bytes))
+            if freed is None:
+                busy += 1
+                continue
+            freed_bytes += freed
+            counted = candidate.stored_bytes if isinstance(candidate, PartialFile) else candidate.size_bytes
+            excess = excess.less(counted, freed)
+    return Evicted(freed_bytes, removed_blobs, removed_partials, busy, max(0, int(excess.bytes)))
 
 
-def drop_blob(blobs: Blobs, index: Index, etag: Etag, now: float, *, force: bool = False) -> int | None:
+def drop_blob(blobs: Blobs, index: Index, row: BlobRow, *, force: bool = False) -> int | None:
     """Free one sealed file and its row; the bytes it took, or None when it is open and was left alone.
 
     Bytes go first: after a crash in between, a row without bytes is harmless, and bytes without a row
     would not count.
     """
-    freed = blobs.remove(etag, force=force)
-    if not freed and blobs.size_bytes(etag) is not None:
+    freed = blobs.remove(row.etag, force=force)
+    if not freed and blobs.size_bytes(row.etag) is not None:
         return None
-    index.drop_blob(etag, sealed_until=now)  # filled and sealed again meanwhile? then its row is right
+    index.drop_blob(row)
     return freed
 
 
-def _over_bytes(layout: Layout, index: Index, limits: Limits, partials: list[PartialFile]) -> int:
-    """How far the store is beyond its limits; negative when there is room."""
-    beyond = []
+@dataclass(frozen=True, slots=True)
+class _Excess:
+    """How far the store is beyond each limit; negative when there is room, minus infinity without a limit.
+
+    The quota goes by what the index counts, the reserve by what the disk has: they differ when a row has
+    lost its file.
+    """
+
+    of_quota: float
+    of_disk: float
+
+    @property
+    def bytes(self) -> float:
+        return max(self.of_quota, self.of_disk)
+
+    def less(self, counted_bytes: int, freed_bytes: int) -> _Excess:
+        return _Excess(self.of_quota - counted_bytes, self.of_disk - freed_bytes)
+
+
+def _excess(
+    layout: Layout, index: Index, limits: Limits, partials: list[PartialFile], incoming_bytes: int
+) -> _Excess:
+    of_quota = of_disk = float("-inf")
     if limits.quota_bytes:
         used = index.total_bytes() + sum(partial.stored_bytes for partial in partials)
-        beyond.append(used - limits.quota_bytes)
+        of_quota = used + incoming_bytes - limits.quota_bytes
     if limits.min_free_bytes:
         disk = os.statvfs(layout.root)
-        beyond.append(limits.min_free_bytes - disk.f_bavail * disk.f_frsize)
-    return max(beyond)
+        of_disk = limits.min_free_bytes + incoming_bytes - disk.f_bavail * disk.f_frsize
+    return _Excess(of_quota, of_disk)
 
 
 def _queue(index: Index, policy: Eviction, partials: list[PartialFile]) -> Iterator[BlobRow | PartialFile]:

@@ -6,13 +6,12 @@ hold it up; they end on what they have open.
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 
 from moongate.core.errors import RepoAbsent, RevisionAbsent, StoreError
 from moongate.core.names import CommitHash, RepoId, Revision, shown
 from moongate.store.blobs import Blobs
-from moongate.store.index import Index
+from moongate.store.index import BlobRow, Index
 from moongate.store.keeping.evict import drop_blob
 from moongate.store.keeping.partials import drop_partial
 from moongate.store.layout import Layout
@@ -40,8 +39,6 @@ def remove(
     index: Index,
     repo: RepoId,
     revision: Revision | None = None,
-    *,
-    clock: Callable[[], float],
 ) -> Removed:
     """Free what only this repository, or this revision, lists, and forget it.
 
@@ -61,7 +58,8 @@ def remove(
                 kept_bytes += size_bytes or 0
                 continue
             if size_bytes is not None:
-                freed_bytes += drop_blob(blobs, index, content.etag, clock(), force=True) or 0
+                row = index.blob(content.etag) or BlobRow(content.etag, size_bytes, 0.0, 0.0, 0.0)
+                freed_bytes += drop_blob(blobs, index, row, force=True) or 0
                 removed += 1
             elif layout.partial_data(content.etag).exists():
                 dropped = drop_partial(layout, content.etag)

@@ -116,11 +116,10 @@ class _Worker:
 
     def check(self, row: BlobRow) -> Checked | None:
         """One file's verdict; None when stopped before there was one."""
-        started = self._clock()
         fd = self._blobs.open(row.etag)  # the lock that comes with it keeps eviction away
         if fd is None:
             if self._blobs.size_bytes(row.etag) is None:
-                self._index.drop_blob(row.etag, sealed_until=started)
+                self._index.drop_blob(row)
             return Checked(row.etag, row.size_bytes, "gone")
         try:
             size_bytes = os.fstat(fd).st_size
@@ -138,7 +137,7 @@ class _Worker:
             if self._blobs.size_bytes(row.etag) is not None:
                 raise
             return Checked(row.etag, size_bytes, "gone", why)
-        self._index.drop_blob(row.etag, sealed_until=self._clock())
+        self._index.drop_blob(row)
         return Checked(row.etag, size_bytes, "wrong", why, quarantined_at)
 
     def _fault(self, etag: Etag, fd: int, size_bytes: int) -> str | None:
