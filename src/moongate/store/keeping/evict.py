@@ -20,7 +20,7 @@ from moongate.store.index import BlobRow, Eviction, Index
 from moongate.store.keeping.partials import PartialFile, drop_partial, partial_files
 from moongate.store.layout import Layout
 
-_PAGE = 256
+_PAGE = 1000
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,7 +16,7 @@ from moongate.store.keeping.evict import drop_blob
 from moongate.store.keeping.partials import drop_partial
 from moongate.store.layout import Layout
 
-_PAGE = 500
+_PAGE = 5000
 
 
 @dataclass(frozen=True, slots=True)
