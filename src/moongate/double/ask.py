@@ -66,7 +66,7 @@ class Ask:
         text = self.get(name)
         if text is None:
             return default
-        if not text.isdigit():
+        if not (text.isascii() and text.isdecimal() and len(text) < 16):
             raise Refusal(400, f'"{name}" must be a number')
         return min(int(text), most)
 

@@ -132,7 +132,9 @@ class Hub:
         return reply if isinstance(reply, Reply) else await reply
 
     def _resolve_cache(self, ask: Ask, repo_type: str, rest: list[str]) -> Reply:
-        ids = 1 if self._world.shelf.find(repo_type, unquote(rest[0])) else 2
+        ids = 1 if rest and self._world.shelf.find(repo_type, unquote(rest[0])) else 2
+        if len(rest) < ids + 2:
+            raise Refusal(404, "Sorry, we can't find the page you are looking for.")
         repo = self._world.visible(ask, repo_type, decode(rest[:ids]))
         return self._resolve.cached(ask, repo, unquote(rest[ids]), decode(rest[ids + 1 :]))
 

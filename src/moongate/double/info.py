@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import orjson
+
 from moongate.double.ask import Ask, split_revision
 from moongate.double.card import card_of, tags_of
+from moongate.double.content import MemoryContent
 from moongate.double.pages import page_of
 from moongate.double.reply import Reply, json_reply
 from moongate.double.repo import Commit, FileNode, Repo
@@ -140,7 +143,7 @@ def repo_facts(repo: Repo, commit: Commit) -> dict[str, object]:
         "cardData": card,
     }
     if repo.type == "model":
-        facts |= {"spaces": [], "config": {}} | {
+        facts |= {"spaces": [], "config": _config(commit)} | {
             k: card[k] for k in ("pipeline_tag", "library_name") if k in card
         }
     elif repo.type == "dataset":
@@ -150,6 +153,16 @@ def repo_facts(repo: Repo, commit: Commit) -> dict[str, object]:
     if facts["author"] is None:
         del facts["author"]
     return facts | repo.facts
+
+
+def _config(commit: Commit) -> dict[str, object]:
+    node = commit.files.get("config.json")
+    try:
+        value = orjson.loads(node.content.data) if node and isinstance(node.content, MemoryContent) else {}
+    except orjson.JSONDecodeError:
+        return {}
+    known = value if isinstance(value, dict) else {}
+    return {name: known[name] for name in ("architectures", "model_type") if name in known}
 
 
 def _space_facts(repo: Repo, card: dict[str, object]) -> dict[str, object]:

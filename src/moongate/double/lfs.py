@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 from moongate.double.ask import Ask
 from moongate.double.cdn import file_path, stored, upload_path
 from moongate.double.git_http import visible_to_git
@@ -11,6 +13,7 @@ from moongate.double.world import World
 
 _TYPE = {"Content-Type": "application/vnd.git-lfs+json; charset=utf-8"}
 _BATCH_MOST = 1000
+_OID = re.compile(r"[0-9a-f]{64}")
 
 
 class Lfs:
@@ -38,7 +41,10 @@ class Lfs:
             answer = self._upload
         else:
             answer = self._download
-        objects = [answer(repo, str(one["oid"]), int(one["size"])) for one in wanted if isinstance(one, dict)]
+        try:
+            objects = [answer(repo, str(one["oid"]), int(one["size"])) for one in wanted]
+        except (KeyError, TypeError, ValueError):
+            raise Refusal(422, "Each object needs an oid and a size") from None
         return json_reply({"transfer": "basic", "objects": objects}, headers=_TYPE)
 
     def _download(self, repo: Repo, oid: str, size_bytes: int) -> dict[str, object]:
@@ -55,6 +61,8 @@ class Lfs:
         return {"oid": oid, "size": node.size_bytes, "authenticated": True, "actions": {"download": action}}
 
     def _upload(self, repo: Repo, oid: str, size_bytes: int) -> dict[str, object]:
+        if not _OID.fullmatch(oid):
+            return {"oid": oid, "size": size_bytes, "error": {"code": 422, "message": "Not a sha256"}}
         if stored(self._world, oid) is not None:
             return {"oid": oid, "size": size_bytes}
         href = self._world.cdn_url + self._world.signer.sign(

@@ -48,7 +48,8 @@ class Refusal(Exception):
         self.headers = dict(headers or {})
 
     def reply(self) -> Reply:
-        headers = {"X-Error-Message": self.message} | self.headers
+        shown = "".join(sign if sign.isprintable() else "?" for sign in self.message)
+        headers = {"X-Error-Message": shown} | self.headers
         if self.code:
             headers["X-Error-Code"] = self.code
         if self.status == 401:

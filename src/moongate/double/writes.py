@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import binascii
+import re
 from collections.abc import Mapping
 from urllib.parse import unquote
 
@@ -14,11 +15,13 @@ from moongate.double.ask import Ask, split_revision
 from moongate.double.cdn import stored
 from moongate.double.content import DiskContent, LfsFile, MemoryContent
 from moongate.double.reply import Refusal, Reply, json_reply
-from moongate.double.repo import Repo, full_ref
+from moongate.double.repo import Commit, Repo, full_ref
 from moongate.double.resolve import xet_token_reply
+from moongate.double.shelf import TYPES
 from moongate.double.world import World
 
 _REGULAR_MOST_BYTES = 10 << 20
+_REF = re.compile(r"refs/(heads|tags)/(?!.*(//|\.\.|/$))[\w.@+/-]+")
 
 
 class Writes:
@@ -38,14 +41,20 @@ class Writes:
                 repo = self._world.visible(ask, repo_type, old)
                 self._world.writable(ask, repo.namespace)
                 self._world.writable(ask, new.partition("/")[0])
-                self._world.shelf.rename(repo_type, old, new)
-                return json_reply({})
+                return self._move(repo_type, old, new)
             case "DELETE", "delete":
                 repo = self._world.visible(ask, _type(body), self._named(ask, body))
                 self._world.writable(ask, repo.namespace)
                 self._world.shelf.remove(repo.type, repo.id)
                 return json_reply({})
         raise Refusal(405, "Method not allowed")
+
+    def _move(self, repo_type: str, old: str, new: str) -> Reply:
+        try:
+            self._world.shelf.rename(repo_type, old, new)
+        except ValueError:
+            raise Refusal(409, f"{new} exists already") from None
+        return json_reply({})
 
     def _named(self, ask: Ask, body: Mapping[str, object]) -> str:
         if ask.user is None:
@@ -84,22 +93,7 @@ class Writes:
         files = body.get("files")
         if not isinstance(files, list):
             raise Refusal(400, '"files" must be an array')
-        answers = []
-        for one in files:
-            path = str(one["path"])
-            lfs = (
-                attributes.is_lfs(text, path)
-                or int(one["size"]) > _REGULAR_MOST_BYTES
-                or _binary(one.get("sample"))
-            )
-            answer: dict[str, object] = {
-                "path": path,
-                "uploadMode": "lfs" if lfs else "regular",
-                "shouldIgnore": False,
-            }
-            if path in commit.files:
-                answer["oid"] = commit.files[path].etag
-            answers.append(answer)
+        answers = [_mode(commit, text, one) for one in files]
         return json_reply({"files": answers, "commitOid": commit.hash})
 
     def _may_commit(self, ask: Ask, repo: Repo) -> None:
@@ -153,6 +147,8 @@ class Writes:
                         raise Refusal(400, f"Unknown operation {other}")
         except (orjson.JSONDecodeError, KeyError, TypeError, AttributeError, binascii.Error):
             raise Refusal(400, "Invalid commit payload") from None
+        if not all(_is_path(path) for path in files):
+            raise Refusal(400, "Invalid path in commit")
         return head, files, gone
 
     def _lfs_file(self, sha256: str) -> LfsFile:
@@ -179,6 +175,8 @@ class Writes:
         return self._set_ref(repo, ref, str(body.get(key) or default), overwrite=bool(body.get("overwrite")))
 
     def _set_ref(self, repo: Repo, ref: str, at: str, *, overwrite: bool) -> Reply:
+        if not _REF.fullmatch(ref):
+            raise Refusal(400, "Invalid reference name")
         if ref in repo.refs and not overwrite:
             raise Refusal(409, f"Reference already exists: {ref}")
         repo.set_ref(ref, self._world.commit(repo, at).hash)
@@ -210,8 +208,26 @@ class Writes:
         return json_reply({"private": repo.private, "gated": repo.gated})
 
 
+def _mode(commit: Commit, text: bytes, one: Mapping[str, object]) -> dict[str, object]:
+    try:
+        path, size_bytes = str(one["path"]), int(str(one["size"]))
+    except (KeyError, TypeError, ValueError):
+        raise Refusal(400, "Each file needs a path and a size") from None
+    lfs = attributes.is_lfs(text, path) or size_bytes > _REGULAR_MOST_BYTES or _binary(one.get("sample"))
+    answer: dict[str, object] = {"path": path, "shouldIgnore": False}
+    answer["uploadMode"] = "lfs" if lfs and size_bytes else "regular"
+    return answer | ({"oid": commit.files[path].etag} if path in commit.files else {})
+
+
 def _type(body: Mapping[str, object]) -> str:
-    return str(body.get("type") or "model")
+    repo_type = str(body.get("type") or "model")
+    if repo_type not in TYPES:
+        raise Refusal(400, f"Unknown repository type {repo_type}")
+    return repo_type
+
+
+def _is_path(path: object) -> bool:
+    return isinstance(path, str) and path.isprintable() and not {"", ".", ".."} & set(path.split("/"))
 
 
 def _binary(sample: object) -> bool:

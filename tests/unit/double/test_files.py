@@ -141,6 +141,7 @@ def test_missing_things_are_coded(double: HubDouble, tiny: Repo) -> None:
     assert (missing.status, missing.headers["X-Error-Code"]) == (404, "EntryNotFound")
     assert missing.headers["X-Repo-Commit"] == tiny.refs["refs/heads/main"]
     assert error("/acme/tiny/resolve/nope/config.json") == (404, "RevisionNotFound")
+    assert error("/acme/tiny/resolve/%0D%0Aodd/config.json") == (404, "RevisionNotFound")
     assert error("/acme/nope/resolve/main/config.json") == (401, None)
     assert error("/acme/nope/resolve/main/config.json", BOB) == (404, "RepoNotFound")
     assert error("/api/models/acme/tiny/tree/main/nope") == (404, "EntryNotFound")

@@ -121,6 +121,11 @@ def test_an_upload_becomes_a_commit(double: HubDouble, tiny: Repo) -> None:
         == "RevisionNotFound"
     )
     assert call(f"{base}/commit/main", "POST", body=b"{", token=ALICE).status == 400
+    outside = b'{"key":"file","value":{"path":"a/../b","content":"eA=="}}'
+    assert call(f"{base}/commit/main", "POST", body=outside, token=ALICE).status == 400
+    names = ("dev", "dev", "a%0Ab", "a/../b")
+    made = [call(f"{base}/branch/{name}", "POST", body=b"{}", token=ALICE).status for name in names]
+    assert made == [200, 409, 400, 400]
 
 
 def test_creating(double: HubDouble) -> None:
