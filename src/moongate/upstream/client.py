@@ -20,7 +20,7 @@ from collections.abc import AsyncIterator, Iterable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Literal, NamedTuple
-from urllib.parse import quote, urljoin, urlsplit
+from urllib.parse import quote, urlsplit
 
 import aiohttp
 import orjson
@@ -36,7 +36,7 @@ from moongate.core.errors import (
     UpstreamUnreachable,
 )
 from moongate.core.names import RepoId
-from moongate.upstream.guard import AddressGuard
+from moongate.upstream.guard import AddressGuard, redirected
 from moongate.upstream.limits import PATIENCE_SECONDS, Limits, bucket_of
 from moongate.upstream.transport import Transport, read_body, read_pieces
 from moongate.wire.bearer import basic, bearer
@@ -326,7 +326,7 @@ class UpstreamClient:
             if response.status not in _REDIRECTS:
                 return _Ended(response, final_path, None)
             try:
-                url = _location(checked, response)
+                url = redirected(str(checked), response.headers.get("Location"))
                 inside = self._guard.is_origin(self._guard.check_url(url))
                 if _stops(request.following, response.status, inside=inside):
                     return _Ended(response, final_path, url)
@@ -389,17 +389,6 @@ def _stops(following: Following, status: int, *, inside: bool) -> bool:
     if following == "resend" and not (inside and status in (307, 308)):
         raise UpstreamRefused("upstream redirected a question in a way that loses it")
     return following == "hand-back" or (following == "inside" and not inside)
-
-
-def _location(url: URL, response: aiohttp.ClientResponse) -> str:
-    """Where a redirect leads, absolute, its path and query as upstream wrote them."""
-    location = response.headers.get("Location")
-    if not location:
-        raise UpstreamBroken(f"upstream redirected ({response.status}) to nowhere")
-    try:
-        return urljoin(str(url), location.strip())
-    except ValueError:
-        raise UpstreamBroken("upstream redirected to something that is no URL") from None
 
 
 async def _drain(response: aiohttp.ClientResponse) -> None:

@@ -23,7 +23,7 @@ import socket
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from urllib.parse import quote, urlsplit
+from urllib.parse import quote, urljoin, urlsplit
 
 from aiohttp.abc import AbstractResolver, ResolveResult
 from yarl import URL
@@ -218,6 +218,20 @@ class AddressGuard:
             or any(rule.exact and rule.matches(host, port) for rule in self._named)
             or self._proxies.includes(host, port)
         )
+
+
+def redirected(url: str, location: str | None) -> str:
+    """Where a redirect from this URL leads: absolute, unchecked, its path and query as upstream wrote them.
+
+    Raises:
+        UpstreamBroken: it leads nowhere.
+    """
+    if not location or not location.strip():
+        raise UpstreamBroken("upstream redirected to nowhere")
+    try:
+        return urljoin(url, location.strip())
+    except ValueError:
+        raise UpstreamBroken("upstream redirected to something that is no URL") from None
 
 
 class _GuardedResolver(AbstractResolver):

@@ -18,7 +18,6 @@ import ssl
 import threading
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from urllib.parse import urljoin
 
 from moongate.core.callers import Secret
 from moongate.core.digests import Etag
@@ -30,7 +29,7 @@ from moongate.core.errors import (
     UpstreamUnreachable,
 )
 from moongate.core.spans import ByteSpan
-from moongate.upstream.guard import AddressGuard
+from moongate.upstream.guard import AddressGuard, redirected
 from moongate.wire.errors import error_from_answer
 from moongate.wire.lfs import LfsPointed, batch_request, read_batch_answer
 
@@ -201,9 +200,7 @@ class RangedConnection:
                 return place, answer
             location = answer.response.getheader("Location")
             answer.discard()
-            if not location:
-                raise UpstreamBroken("upstream redirected to nowhere")
-            url = urljoin(place.url, location)
+            url = redirected(place.url, location)
             place = _Place(url, at_origin=self._source.guard.is_origin(self._source.guard.check_url(url)))
         raise UpstreamRefused("upstream redirects in circles")
 
@@ -223,7 +220,7 @@ class RangedConnection:
         action = read_batch_answer(text).get(Etag(oid))
         if action is None:
             raise UpstreamBroken("upstream's LFS answer names no download")
-        href = urljoin(url, action.href)
+        href = redirected(url, action.href)
         at_origin = self._source.guard.is_origin(self._source.guard.check_url(href))
         return _Place(href, dict(action.headers), at_origin)
 
