@@ -27,6 +27,8 @@ class GitHttp:
         repo = visible_to_git(self._world, ask, repo_type, repo_id)
         if path == "git-receive-pack" or ask.get("service") == "git-receive-pack":
             raise Refusal(403 if ask.user else 401, "Pushing by git is not offered here", headers=_CHALLENGE)
+        if path not in ("info/refs", "git-upload-pack"):
+            raise Refusal(404, "Not found")
         folder = self._world.state_dir / "git" / f"{repo.key}.git"
         write_bare(folder, list(repo.objects.values()), dict(repo.refs))
         return await self._backend(ask, repo, path)
@@ -51,8 +53,10 @@ class GitHttp:
         git = shutil.which("git")
         if git is None:
             raise Refusal(501, "git is not installed where this Hub runs")
-        pipe = asyncio.subprocess.PIPE
-        process = await asyncio.create_subprocess_exec(git, "http-backend", env=env, stdin=pipe, stdout=pipe)
+        pipe, silent = asyncio.subprocess.PIPE, asyncio.subprocess.DEVNULL
+        process = await asyncio.create_subprocess_exec(
+            git, "http-backend", env=env, stdin=pipe, stdout=pipe, stderr=silent
+        )
         out, _ = await process.communicate(body)
         return _cgi(out)
 
