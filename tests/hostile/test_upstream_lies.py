@@ -218,6 +218,19 @@ async def test_silence_ends(raw: bytes) -> None:
             await client.get("/api/x", None)
 
 
+async def test_an_answer_that_drips_for_ever_ends() -> None:
+    async def drip(request: web.BaseRequest) -> web.StreamResponse:
+        response = web.StreamResponse()
+        await response.prepare(request)
+        while True:
+            await response.write(b".")
+            await asyncio.sleep(0.01)
+
+    async with upstream(drip) as told, client_of(told.url, timeout_seconds=0.05) as client:
+        with pytest.raises(errors.UpstreamTimeout):
+            await client.get("/api/x", None)
+
+
 @pytest.mark.parametrize("body", [b"", b"{", b"<html>", b"\xff\xfe", b"[" * 100_000, b'{"a":NaN}'])
 async def test_malformed_json_is_broken(body: bytes) -> None:
     async def answer(request: web.BaseRequest) -> web.StreamResponse:

@@ -5,7 +5,8 @@ Rules:
 - Every redirect is followed by hand, at most five, each checked by the guard. A credential goes to the
   origin only, and once a redirect has left the origin it is not sent again, wherever the next one leads.
 - Questions (`get`, `post`, `head_file`) are tried twice when the connection fails or upstream says 502, 503
-  or 504, and have a deadline as a whole. Streams are passed as they come, once.
+  or 504, and have one deadline for all tries, redirects and bytes. Streams are passed as they come, once;
+  a silent one is given up.
 - A 429 closes its bucket for everybody in this process until upstream's own time is up (see `limits`).
 - Answers are bounded: 64 MiB of body, 32 KiB of a header line.
 - Error texts name hosts, never paths, queries or headers.
@@ -33,6 +34,7 @@ from moongate.core.errors import (
     UpstreamBroken,
     UpstreamBusy,
     UpstreamRefused,
+    UpstreamTimeout,
     UpstreamUnreachable,
 )
 from moongate.core.names import RepoId
@@ -259,8 +261,15 @@ class UpstreamClient:
         await self._transport.close()
 
     async def _asked(self, request: _Request, path_qs: str, credential: Secret | None) -> UpstreamAnswer:
-        """The answer of the first try that has one; see the rules on top."""
+        """The answer of the first try that has one, before the deadline; see the rules on top."""
         self._check_online()
+        try:
+            async with asyncio.timeout(self._timeout_seconds * _QUESTION_STEPS):
+                return await self._tried(request, path_qs, credential)
+        except TimeoutError:
+            raise UpstreamTimeout("upstream took too long to answer in full") from None
+
+    async def _tried(self, request: _Request, path_qs: str, credential: Secret | None) -> UpstreamAnswer:
         bucket = bucket_of(path_qs, credential)
         for tries_left in reversed(range(_TRIES)):
             await self._limits.wait(bucket)
@@ -286,7 +295,7 @@ class UpstreamClient:
 
     async def _ask(self, request: _Request, path_qs: str, credential: Secret | None) -> UpstreamAnswer:
         step = self._timeout_seconds
-        timeout = aiohttp.ClientTimeout(total=step * _QUESTION_STEPS, sock_connect=step, sock_read=step)
+        timeout = aiohttp.ClientTimeout(total=None, sock_connect=step, sock_read=step)
         ended = await self._follow(request, path_qs, credential, timeout, decode=True)
         try:
             told = CIMultiDict(ended.response.headers)
