@@ -1,0 +1,67 @@
+"""What a miss costs: fetching, keeping and serving a file for the first time, beside nginx's proxy_cache."""
+
+from __future__ import annotations
+
+import time
+
+from bench.clients import GB, read
+from bench.gateway import Gateway
+from bench.plan import GIB
+from bench.processes import CannotRun
+from bench.rounds import Reading, alternate
+from bench.rows import Section, Target
+from bench.stage import OURS, Stage
+
+NAME = "miss"
+_CPU = Target("at most", 1.3)
+_SEAL_SECONDS = 30.0
+
+
+def measure(stage: Stage) -> Section:
+    """CPU per GB and speed of the same file from the same upstream, each cache empty."""
+    hot = stage.hot
+    section = Section(
+        NAME,
+        "A miss",
+        f"A file of {hot.size_bytes / GIB:g} GiB from an nginx upstream, read by one client, through an "
+        "empty gateway and through an empty nginx proxy_cache. The gateway also hashes (sha256) and "
+        "verifies; its CPU counts until the file is sealed.",
+    )
+    with stage.nginx_as_cdn():
+
+        def ours(_: int) -> Reading:
+            with stage.fresh() as served:
+                before = served.program.cpu_seconds()
+                found = read("whole", served.port, hot.url_path, stage.plan.client_cpus)
+                _wait_sealed(served, hot.sha256)
+                return _reading(found, served.program.cpu_seconds() - before)
+
+        def nginx(_: int) -> Reading:
+            with stage.fresh_cache() as served:
+                before = served.program.cpu_seconds()
+                found = read("whole", served.port, f"/{hot.sha256}", stage.plan.client_cpus)
+                time.sleep(0.2)
+                return _reading(found, served.program.cpu_seconds() - before)
+
+        rounds = alternate(stage.plan.rounds, {OURS: ours, "nginx": nginx}, stage.settle)
+    section.compare("CPU", "s/GB", "cpu_per_gb", rounds, OURS, "nginx", _CPU)
+    section.compare("speed", "GB/s", "gb_per_second", rounds, OURS, "nginx")
+    return section
+
+
+def _reading(found: dict[str, float], spent: float) -> Reading:
+    gigabytes = found["bytes"] / GB
+    return {"cpu_per_gb": spent / gigabytes, "gb_per_second": gigabytes / found["seconds"]}
+
+
+def _wait_sealed(served: Gateway, sha256: str) -> None:
+    deadline = time.monotonic() + _SEAL_SECONDS
+    while True:
+        try:
+            served.blob(sha256)
+        except CannotRun:
+            if time.monotonic() > deadline:
+                raise
+            time.sleep(0.02)
+        else:
+            return

@@ -1,0 +1,152 @@
+"""The stage of a run: folder, files, upstream and contenders, made when first needed and ended together."""
+
+from __future__ import annotations
+
+import itertools
+import os
+import shutil
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from functools import cached_property
+from pathlib import Path
+from urllib.parse import urlsplit
+
+from bench import gateway, nginx
+from bench.clients import read
+from bench.gateway import Gateway
+from bench.hub import Hub, HubFile
+from bench.nginx import Nginx
+from bench.plan import MIB, Plan
+from moongate.double import big_file
+
+OURS = "moongate"
+_WARM_UP_BYTES = 2 * MIB
+# Enough small files for an info answer of about 2 KB, as a usual model has.
+_SMALL_FILES = 44
+
+
+class Stage:
+    """Everything a measurement may use. Close it to end every process that was started."""
+
+    def __init__(self, plan: Plan, folder: Path) -> None:
+        self.plan = plan
+        self.folder = folder
+        self.files = folder / "files"
+        self.files.mkdir(parents=True, exist_ok=True)
+        self._ending = ExitStack()
+        self._numbers = itertools.count(1)
+
+    def close(self) -> None:
+        """End everything."""
+        self._ending.close()
+
+    # Upstream
+
+    @cached_property
+    def hub(self) -> Hub:
+        """The Hub double."""
+        hub = Hub(self.folder / "hub")
+        self._ending.callback(hub.stop)
+        return hub
+
+    @cached_property
+    def origin(self) -> Nginx:
+        """nginx as a CDN that can send faster than anybody here can take."""
+        return self._kept(nginx.static(self.folder / "origin", self.files, request_logs=False))
+
+    @contextmanager
+    def nginx_as_cdn(self) -> Iterator[Nginx]:
+        """Let the double's signed addresses lead to nginx for the length of a block."""
+        self.hub.tell(do="cdn", url=f"http://127.0.0.1:{self.origin.port}")
+        try:
+            yield self.origin
+        finally:
+            self.hub.tell(do="cdn", url="")
+
+    def add_file(self, repo: str, size_bytes: int, small_files: int = 0) -> HubFile:
+        """Fresh content of this size in a repository of its own."""
+        made = self.files / f"making-{repo.replace('/', '-')}"
+        sha256 = big_file(made, size_bytes, seed=next(self._numbers)).sha256
+        at = made.rename(self.files / sha256)
+        files = {f"part-{number:02}/config.json": {"text": "{}"} for number in range(small_files)}
+        path = "model.safetensors"
+        commit = self.hub.add(repo, {path: {"at": str(at), "sha256": sha256}, **files})
+        return HubFile(repo, commit, path, sha256, size_bytes, at)
+
+    @cached_property
+    def hot(self) -> HubFile:
+        """The large file that warm measurements read."""
+        return self.add_file("bench/hot", self.plan.hot_bytes, _SMALL_FILES)
+
+    @cached_property
+    def medium(self) -> HubFile:
+        """A file for what is limited or done by many."""
+        return self.add_file("bench/medium", self.plan.limited_bytes)
+
+    @cached_property
+    def small(self) -> HubFile:
+        """A file to be past the first request with."""
+        return self.add_file("bench/warm-up", _WARM_UP_BYTES)
+
+    # Contenders
+
+    @cached_property
+    def static(self) -> Nginx:
+        """nginx serving the same files from disk."""
+        plan = self.plan
+        served = nginx.static(
+            self.folder / "static", self.files, workers=plan.nginx_workers, request_logs=plan.request_logs
+        )
+        return self._kept(served)
+
+    @cached_property
+    def warm(self) -> Gateway:
+        """A gateway that keeps the hot file already."""
+        served = self._start(self.folder / "warm")
+        self._ending.callback(served.stop)
+        read("whole", served.port, self.hot.url_path, self.plan.client_cpus)
+        self.settle()
+        return served
+
+    @contextmanager
+    def fresh(self) -> Iterator[Gateway]:
+        """A gateway with an empty home, past its first request. Its home is removed afterwards."""
+        home = self.folder / f"home-{next(self._numbers)}"
+        served = self._start(home)
+        try:
+            read("whole", served.port, self.small.branch_path, self.plan.client_cpus)
+            yield served
+        finally:
+            served.stop()
+            shutil.rmtree(home)
+
+    @contextmanager
+    def fresh_cache(self) -> Iterator[Nginx]:
+        """nginx as an empty caching proxy before `origin`."""
+        folder = self.folder / "cache"
+        served = nginx.cache(
+            folder, self.origin, workers=self.plan.nginx_workers, request_logs=self.plan.request_logs
+        )
+        try:
+            yield served
+        finally:
+            served.stop()
+            shutil.rmtree(folder)
+
+    def settle(self) -> None:
+        """Let the disk finish what earlier rounds wrote."""
+        os.sync()
+
+    def _start(self, home: Path) -> Gateway:
+        allowed = f"{urlsplit(self.hub.cdn_url).netloc},127.0.0.1:{self.origin.port}"
+        return gateway.start(
+            home,
+            self.hub.url,
+            allowed,
+            workers=self.plan.gateway_workers,
+            request_logs=self.plan.request_logs,
+        )
+
+    def _kept(self, served: Nginx) -> Nginx:
+        self._ending.callback(served.stop)
+        return served
