@@ -113,6 +113,14 @@ def test_05_show_tells_revisions_and_files(run: Run, home: Path) -> None:
     assert "config.json" in run("show", "acme/tiny")[1]
 
 
+def test_05b_a_commit_that_is_only_known_to_exist_is_no_revision(run: Run, home: Path) -> None:
+    stock = open_store(Settings.load(home=home))
+    stock.index.put_ref(TINY, Revision(FIRST), FIRST, 1.0)
+    stock.close()
+    card = json.loads(run("show", "acme/tiny", "--json")[1])
+    assert [row["revision"] for row in card["revisions"]] == ["main"]
+
+
 def test_06_show_of_what_is_not_here_says_what_to_type(run: Run) -> None:
     code, _, err = run("show", "acme/none")
     assert code == exits.FAILED

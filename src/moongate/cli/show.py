@@ -14,7 +14,7 @@ from moongate.cli.gateway import only_here
 from moongate.cli.repos import parse_repo_at
 from moongate.cli.terminal import Column, count, put, put_json, put_pairs, put_table, say, size
 from moongate.cli.times import ago, moment
-from moongate.core.names import CommitHash, RepoId, Revision
+from moongate.core.names import CommitHash, RepoId, Revision, is_commit_hash
 from moongate.core.records import FileEntry, RepoFacts
 
 if TYPE_CHECKING:
@@ -97,7 +97,12 @@ def show(
 def _read_card(house: Stock, repo: RepoId, revision: Revision | None) -> Card:
     index = house.index
     facts, commits = index.get_facts(repo), index.commits_of(repo)
-    refs = {str(name): (row.commit_hash, row.checked_at) for name, row in index.refs_of(repo).items()}
+    # A row for a commit hash only says that this commit is known to exist.
+    refs = {
+        str(name): (row.commit_hash, row.checked_at)
+        for name, row in index.refs_of(repo).items()
+        if not is_commit_hash(name)
+    }
     if facts is None and not refs and not commits:
         raise CommandFailed(f"{repo} is not known here", hint=f"`moongate pull {repo}` fetches it")
     commit_hash = _commit_to_show(repo, revision, refs, commits)
