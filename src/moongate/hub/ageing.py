@@ -11,7 +11,7 @@ from __future__ import annotations
 import asyncio
 import re
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from moongate.core.callers import Secret
 from moongate.core.errors import UpstreamError
@@ -37,6 +37,8 @@ class AgeingQuestion:
     key: its name in the index, or None when it may be kept in memory only.
     identity: whose answer it is; who shares it.
     json_only: this is a list that we know, and JSON; of an unknown route, what is no JSON is passed on.
+    verbatim: the bytes matter; they are kept as they came.
+    headers: what else to ask with.
     """
 
     path_qs: str
@@ -46,6 +48,8 @@ class AgeingQuestion:
     repo: RepoId | None
     purpose: Purpose = "list"
     json_only: bool = True
+    verbatim: bool = False
+    headers: tuple[tuple[str, str], ...] = ()
 
     @property
     def may_be_kept(self) -> bool:
@@ -95,10 +99,13 @@ class AgeingAnswers:
             question.purpose,
             about_repo=question.repo is not None,
             any_success=not question.json_only,
+            headers=question.headers,
         )
         if not question.may_be_kept or not (question.json_only or _may_be_kept(answer)):
             return _passed(answer, self._rules.upstream_origin)
         stored = await asyncio.to_thread(stored_answer, answer, self._rules.upstream_origin, self._clock())
+        if question.verbatim:
+            stored = replace(stored, body=answer.body)
         await asyncio.to_thread(self._write, question, stored, keep)
         return answer_of(stored, "miss", self._clock())
 

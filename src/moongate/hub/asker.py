@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from typing import TypeVar
 
 from moongate.core.callers import Secret
@@ -36,6 +36,7 @@ class Asker:
         *,
         about_repo: bool = True,
         any_success: bool = False,
+        headers: Sequence[tuple[str, str]] = (),
     ) -> UpstreamAnswer:
         """Upstream's answer of 200, or of any 2xx when that is wanted.
 
@@ -44,7 +45,7 @@ class Asker:
         """
 
         async def ask() -> UpstreamAnswer:
-            answer = await self._upstream.get(path_qs, credential)
+            answer = await self._upstream.get(path_qs, credential, headers)
             if any_success and 200 < answer.status < 300:
                 return answer
             return _good(answer, credential, about_repo=about_repo)

@@ -77,6 +77,12 @@ class Entries:
             file = self._remember(FileAt(repo, commit_hash, entry))
         return file
 
+    def forget(self, repo: RepoId) -> None:
+        """Drop what memory knows of a repository's files."""
+        for rows in (self._files, self._absences):
+            for place in [place for place in rows if place[0] == repo]:
+                del rows[place]
+
     async def close(self) -> None:
         await self._flights.close()
 

@@ -70,6 +70,11 @@ class Listings:
         self._index = index
         self._kept: OrderedDict[tuple[RepoId, CommitHash], WholeListing] = OrderedDict()
 
+    def forget(self, repo: RepoId) -> None:
+        """Drop what memory knows of a repository's listings."""
+        for key in [key for key in self._kept if key[0] == repo]:
+            del self._kept[key]
+
     def whole(self, repo: RepoId, commit_hash: CommitHash) -> WholeListing | None:
         """The whole listing of a commit, if every page of it is here and it is certain."""
         key = (repo, commit_hash)

@@ -13,6 +13,7 @@ from collections.abc import Callable, Hashable
 from dataclasses import replace
 
 from moongate.core.callers import Caller
+from moongate.core.digests import Etag
 from moongate.core.errors import BadRequest, EntryAbsent
 from moongate.core.names import DEFAULT_REVISION, RepoId, RepoPath, Revision, is_commit_hash
 from moongate.core.records import FileAt
@@ -26,6 +27,7 @@ from moongate.hub.events import HubEvents, NoEvents, Outcome
 from moongate.hub.identity import auth_check, whoami
 from moongate.hub.infos import Infos
 from moongate.hub.listings import Listings
+from moongate.hub.manifests import Manifests
 from moongate.hub.pinned import PinnedAnswers
 from moongate.hub.questions import CommitRoute, commit_question, lessons, paths_info_question, ref_lessons
 from moongate.hub.refs import Refs, Resolved
@@ -65,6 +67,7 @@ class ProxiedRepos:
         self._listings = Listings(index)
         self._pinned = PinnedAnswers(index, asker, self.access, rules, clock)
         self._ageing = AgeingAnswers(index, asker, rules, clock)
+        self._manifests = Manifests(index, asker, self.access, self._refs, self._ageing)
 
     async def commit_of(self, repo: RepoId, revision: Revision, caller: Caller) -> Resolved:
         """The commit a revision points to, and the repository's present name.
@@ -109,6 +112,31 @@ class ProxiedRepos:
             answer = await self._answer(route, query, caller, question, post_body, content_type)
         self._events.answered(type(route).__name__.lower(), answer.outcome)
         return answer
+
+    async def manifest(self, repo: RepoId, tag: str, caller: Caller, user_agent: str) -> Answer:
+        """A GGUF repository's manifest for a tag, byte for byte as upstream wrote it for this kind of client.
+
+        Raises:
+            BadRequest: upstream knows no such tag.
+            Otherwise as `file_at`.
+        """
+        return await self._manifests.manifest(repo, tag, caller, user_agent)
+
+    async def layer(self, repo: RepoId, digest: Etag, caller: Caller) -> FileAt:
+        """The content of a layer that a manifest named. Its commit is `manifests.NO_COMMIT` when no listing
+        of the repository has it; then it is at upstream's `/v2/{id}/blobs/sha256:{digest}`.
+
+        Raises:
+            EntryAbsent: no manifest and no listing that is kept here names it.
+            Otherwise as `file_at`.
+        """
+        return await self._manifests.layer(repo, digest, caller)
+
+    def forget(self, repo: RepoId) -> None:
+        """Drop what memory knows of a repository, after it was removed from the index."""
+        self._memory.drop_repo(repo)
+        for room in (self._refs, self._entries, self._listings):
+            room.forget(repo)
 
     async def close(self) -> None:
         """Give up the questions that are in the air."""

@@ -108,6 +108,11 @@ class Refs:
         new_id = self._index.get_rename(repo.repo_type, repo.repo_id)
         return repo if new_id is None else RepoId(repo.repo_type, new_id)
 
+    def forget(self, repo: RepoId) -> None:
+        """Drop what memory knows of a repository, under all its names."""
+        for key in [key for key, hot in self._hot.items() if repo in (key[0], hot.resolved.repo)]:
+            del self._hot[key]
+
     async def close(self) -> None:
         await self._flights.close()
 
