@@ -1,0 +1,237 @@
+"""Xorbs: up to 64 MiB of chunks, back to back, each with an 8-byte header; sometimes a footer behind them.
+
+    header   version u8 = 0 · stored length u24 · scheme u8 · raw length u24
+    footer   "XETBLOB" 1 · xorb hash · "XBLBHSH" 0 · n · n hashes · "XBLBBND" 1 · n
+             · n ends of serialized chunks · n raw ends · n · two offsets · 16 reserved · length u32 (itself excluded)
+
+Rules of this file:
+- A reader trusts nothing: lengths are bounded before anything is decompressed, and a chunk must yield exactly
+  the raw length that its header tells.
+- A stored chunk that compression does not shrink is stored raw.
+- Chunk ranges are half-open; so are the byte spans that belong to them.
+"""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Sequence
+from dataclasses import dataclass
+from enum import IntEnum
+from itertools import accumulate
+from typing import Final, Literal
+
+import lz4.frame
+import numpy as np
+
+from moongate.core.errors import MoongateError
+from moongate.core.spans import ByteSpan
+from moongate.xet.chunker import MAX_CHUNK_BYTES
+from moongate.xet.hashes import Leaf, XetHash, chunk_hash, xorb_hash
+
+MAX_XORB_BYTES: Final = 64 << 20
+MAX_XORB_CHUNKS: Final = 8192
+HEADER_BYTES: Final = 8
+
+_FOOTER_MARK: Final = b"XETBLOB"
+_HASH_MARK: Final = b"XBLBHSH"
+_BOUNDS_MARK: Final = b"XBLBBND"
+_GROUPS: Final = 4
+
+Compression = Literal["auto", "none", "lz4", "bg4-lz4"]
+
+
+class BadXorb(MoongateError):
+    """Bytes that are no xorb, or not the one they were said to be."""
+
+
+class Scheme(IntEnum):
+    """How a chunk is stored."""
+
+    NONE = 0
+    LZ4 = 1
+    BG4_LZ4 = 2
+
+
+@dataclass(frozen=True, slots=True)
+class StoredChunk:
+    """One chunk as it lies in a xorb: where its data starts, how long it is, stored and raw."""
+
+    data_start: int
+    stored_bytes: int
+    scheme: Scheme
+    raw_bytes: int
+
+    @property
+    def end(self) -> int:
+        return self.data_start + self.stored_bytes
+
+
+@dataclass(frozen=True, slots=True)
+class XorbLayout:
+    """Where a xorb's chunks lie: serialized chunk i ends at `ends[i]`, its raw bytes at `raw_ends[i]`."""
+
+    ends: tuple[int, ...]
+    raw_ends: tuple[int, ...]
+
+    @property
+    def chunks(self) -> int:
+        return len(self.ends)
+
+    def span(self, first: int, end: int) -> ByteSpan:
+        """The serialized bytes of chunks `first` up to, not including, `end`."""
+        return ByteSpan(self.ends[first - 1] if first else 0, self.ends[end - 1] if end else 0)
+
+    def raw_bytes(self, first: int, end: int) -> int:
+        return (self.raw_ends[end - 1] if end else 0) - (self.raw_ends[first - 1] if first else 0)
+
+
+def read_headers(data: memoryview) -> list[StoredChunk]:
+    """The chunks of a xorb, or of a run of its chunks; a footer behind them is left alone.
+
+    Raises:
+        BadXorb: a header makes no sense, or the data ends in mid-chunk.
+    """
+    chunks: list[StoredChunk] = []
+    at, end = 0, len(data)
+    while at < end:
+        if bytes(data[at : at + len(_FOOTER_MARK)]) == _FOOTER_MARK:
+            break
+        chunk = _read_header(data, at)
+        if chunk.end > end:
+            raise BadXorb(f"a chunk at byte {at} goes beyond the end of its xorb")
+        chunks.append(chunk)
+        if len(chunks) > MAX_XORB_CHUNKS:
+            raise BadXorb(f"a xorb of more than {MAX_XORB_CHUNKS} chunks")
+        at = chunk.end
+    return chunks
+
+
+def layout_of(chunks: Sequence[StoredChunk]) -> XorbLayout:
+    """Where these chunks end, serialized and raw."""
+    return XorbLayout(
+        tuple(chunk.end for chunk in chunks), tuple(accumulate(chunk.raw_bytes for chunk in chunks))
+    )
+
+
+def decode_chunk(data: memoryview, chunk: StoredChunk) -> bytes | memoryview:
+    """The raw bytes of one chunk.
+
+    Raises:
+        BadXorb: it does not decompress to the length that its header tells.
+    """
+    stored = data[chunk.data_start : chunk.end]
+    if chunk.scheme is Scheme.NONE:
+        raw: bytes | memoryview = stored
+    else:
+        raw = _decompress(stored, chunk.raw_bytes)
+        if chunk.scheme is Scheme.BG4_LZ4:
+            raw = ungrouped(raw)
+    if len(raw) != chunk.raw_bytes:
+        raise BadXorb(f"a chunk has {len(raw)} bytes where its header tells {chunk.raw_bytes}")
+    return raw
+
+
+def read_leaves(data: memoryview) -> list[Leaf]:
+    """The hash and raw length of every chunk, computed from the bytes.
+
+    Raises:
+        BadXorb: the bytes are no xorb.
+    """
+    return [(chunk_hash(decode_chunk(data, chunk)), chunk.raw_bytes) for chunk in read_headers(data)]
+
+
+def verify_xorb(data: memoryview, expected: XetHash) -> list[Leaf]:
+    """The leaves of a whole xorb whose hash is right.
+
+    Raises:
+        BadXorb: the bytes are no xorb, or not that one.
+    """
+    if len(data) > MAX_XORB_BYTES + MAX_XORB_CHUNKS * 64:
+        raise BadXorb("a xorb of more than 64 MiB")
+    leaves = read_leaves(data)
+    if xorb_hash(leaves) != expected:
+        raise BadXorb("the bytes are not the xorb that they were said to be")
+    return leaves
+
+
+def encode_chunk(raw: bytes | memoryview, compression: Compression = "auto") -> bytes:
+    """One chunk with its header; stored raw when compression does not shrink it."""
+    if not 0 < len(raw) <= MAX_CHUNK_BYTES:
+        raise ValueError(f"a chunk has 1 to {MAX_CHUNK_BYTES} bytes, not {len(raw)}")
+    scheme, stored = Scheme.NONE, bytes(raw)
+    for candidate in _CANDIDATES[compression]:
+        packed = _compress(grouped(raw) if candidate is Scheme.BG4_LZ4 else raw)
+        if len(packed) < len(stored):
+            scheme, stored = candidate, packed
+    return (
+        b"\0" + len(stored).to_bytes(3, "little") + bytes([scheme]) + len(raw).to_bytes(3, "little") + stored
+    )
+
+
+def footer(expected: XetHash, leaves: Sequence[Leaf], layout: XorbLayout) -> bytes:
+    """The footer of a xorb with these chunks."""
+    count = len(leaves)
+    hashes = _HASH_MARK + b"\0" + struct.pack("<I", count) + b"".join(leaf for leaf, _ in leaves)
+    bounds = _BOUNDS_MARK + b"\1" + struct.pack(f"<I{2 * count}I", count, *layout.ends, *layout.raw_ends)
+    tail_bytes = 4 + 4 + 4 + 16
+    from_end = (len(hashes) + len(bounds) + tail_bytes, len(bounds) + tail_bytes)
+    body = _FOOTER_MARK + b"\1" + expected + hashes + bounds + struct.pack("<III16x", count, *from_end)
+    return body + struct.pack("<I", len(body))
+
+
+def grouped(raw: bytes | memoryview) -> bytes:
+    """Byte i in group i modulo 4; the groups one after the other."""
+    array = np.frombuffer(raw, dtype=np.uint8)
+    return np.concatenate([array[group::_GROUPS] for group in range(_GROUPS)]).tobytes()
+
+
+def ungrouped(data: bytes | memoryview) -> bytes:
+    """The opposite of `grouped`."""
+    source = np.frombuffer(data, dtype=np.uint8)
+    array = np.empty_like(source)
+    start = 0
+    for group in range(_GROUPS):
+        length = len(range(group, len(source), _GROUPS))
+        array[group::_GROUPS] = source[start : start + length]
+        start += length
+    return array.tobytes()
+
+
+_CANDIDATES: dict[Compression, tuple[Scheme, ...]] = {
+    "auto": (Scheme.LZ4, Scheme.BG4_LZ4),
+    "none": (),
+    "lz4": (Scheme.LZ4,),
+    "bg4-lz4": (Scheme.BG4_LZ4,),
+}
+
+
+def _read_header(data: memoryview, at: int) -> StoredChunk:
+    header = bytes(data[at : at + HEADER_BYTES])
+    if len(header) < HEADER_BYTES:
+        raise BadXorb(f"a chunk header at byte {at} is cut off")
+    version, scheme = header[0], header[4]
+    stored, raw = int.from_bytes(header[1:4], "little"), int.from_bytes(header[5:8], "little")
+    if version != 0 or scheme > Scheme.BG4_LZ4:
+        raise BadXorb(f"a chunk header at byte {at} of unknown version or scheme")
+    if not 0 < raw <= MAX_CHUNK_BYTES or not 0 < stored <= 2 * MAX_CHUNK_BYTES:
+        raise BadXorb(f"a chunk header at byte {at} tells impossible lengths")
+    return StoredChunk(at + HEADER_BYTES, stored, Scheme(scheme), raw)
+
+
+def _compress(raw: bytes | memoryview) -> bytes:
+    packed: bytes = lz4.frame.compress(
+        bytes(raw), block_size=lz4.frame.BLOCKSIZE_MAX64KB, block_linked=False, store_size=False
+    )
+    return packed
+
+
+def _decompress(stored: memoryview, raw_bytes: int) -> bytes:
+    """At most `raw_bytes` and a little more are ever produced, whatever the frame would unpack to."""
+    decoder = lz4.frame.LZ4FrameDecompressor()
+    try:
+        raw: bytes = decoder.decompress(stored, max_length=raw_bytes + 1)
+    except RuntimeError as error:
+        raise BadXorb("a chunk does not decompress") from error
+    if not decoder.eof and len(raw) <= raw_bytes:
+        raise BadXorb("a chunk's compressed data is cut off")
+    return raw
