@@ -2,7 +2,8 @@
 
     header   version u8 = 0 · stored length u24 · scheme u8 · raw length u24
     footer   "XETBLOB" 1 · xorb hash · "XBLBHSH" 0 · n · n hashes · "XBLBBND" 1 · n
-             · n ends of serialized chunks · n raw ends · n · two offsets · 16 reserved · length u32 (itself excluded)
+             · n ends of serialized chunks · n raw ends · n · two offsets · 16 reserved
+             · length u32 (itself excluded)
 
 Rules of this file:
 - A reader trusts nothing: lengths are bounded before anything is decompressed, and a chunk must yield exactly
