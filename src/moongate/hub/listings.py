@@ -21,6 +21,8 @@ from moongate.store.index import Index, StoredAnswer
 from moongate.wire.links import next_link
 
 RECURSIVE: Final = (("recursive", "true"),)
+FIRST_PAGE: Final = "recursive=true"
+"""The query of a recursive listing's first page."""
 
 _MAX_PAGES = 2000
 _MAX_ENTRIES_SHOWN = 10_000

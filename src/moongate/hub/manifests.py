@@ -1,8 +1,8 @@
 """Manifests of GGUF repositories and their layers, as ollama and older llama.cpp ask for them.
 
 A manifest's digest is the sha256 of its bytes, so they are kept as they came. Most layers are files of the
-repository and the same content as everywhere; the small ones (template, parameters) upstream makes up, and only
-the manifest names them.
+repository and the same content as everywhere; the small ones (template, parameters) upstream makes up, and
+only the manifest names them.
 """
 
 from __future__ import annotations
