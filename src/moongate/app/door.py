@@ -22,6 +22,7 @@ from urllib.parse import urlsplit
 
 import orjson
 from aiohttp import hdrs, web
+from multidict import CIMultiDictProxy
 
 from moongate.core.callers import ANONYMOUS, Caller, Secret
 from moongate.core.errors import (
@@ -59,7 +60,7 @@ class DoorHasNoKey(MoongateError):
 
     def __init__(self, host: str) -> None:
         super().__init__(
-            f"listening on {host} needs a token; make one with `moongate token create NAME`, "
+            f"listening on {host} needs a token; make one with `moongate token create --user NAME`, "
             "or serve everybody with --allow-anonymous"
         )
 
@@ -126,6 +127,25 @@ class Door:
             await self._let_member_in(caller)
         return caller
 
+    def caller_at_hand(self, headers: CIMultiDictProxy[str]) -> Caller | None:
+        """As `caller_of`, when that needs no waiting and nobody is turned away; otherwise None."""
+        header = headers.get(hdrs.AUTHORIZATION)
+        if header is None:
+            return ANONYMOUS if self.is_open else None
+        token = token_of(header)
+        if token is None:
+            return None
+        if not looks_like_ours(token):
+            return _upstream_caller(token) if self.is_open else None
+        try:
+            return self._own(token)
+        except BadToken:
+            return None
+
+    def knows_host(self, host: str | None) -> bool:
+        """Whether `check_host` let this Host header pass before."""
+        return host in self._good_hosts
+
     def check_host(self, request: web.BaseRequest) -> str:
         """The Host header, once it is one we answer to.
 
@@ -161,6 +181,12 @@ class Door:
             return False
         match = _HOST.fullmatch(headers.get(hdrs.HOST, ""))
         return match is not None and _is_local_name(match[1])
+
+    def plain_base_url(self, host: str) -> str | None:
+        """`base_url` for a checked Host header, when it depends on nothing else; otherwise None."""
+        if self._rules.public_url is not None:
+            return self._rules.public_url
+        return None if self._proxies else f"http://{host}"
 
     def base_url(self, request: web.BaseRequest) -> str:
         """Our address as this client sees it: the public URL, or what the Host header (checked) says."""
