@@ -22,6 +22,7 @@ from moongate.cli import (
     exits,
     grants,
     pins,
+    pull,
     removal,
     serve,
     shelf,
@@ -62,6 +63,7 @@ def _moongate(
 
 
 serve.register(app)
+pull.register(app)
 shelf.register(app)
 show.register(app)
 removal.register(app)

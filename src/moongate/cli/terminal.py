@@ -138,16 +138,19 @@ class Bars:
 
     def finish(self, name: str, words: str) -> None:
         """`name` is done: its bar goes, and a line stays."""
-        if self._quiet:
-            return
-        if not self._live:
-            say(words)
-            return
-        progress = self._started()
         task = self._tasks.pop(name, None)
         if task is not None:
-            progress.remove_task(task)
-        progress.console.print(_literal(words))
+            self._started().remove_task(task)
+        self.note(words)
+
+    def note(self, words: str) -> None:
+        """A line that stays, above the bars."""
+        if self._quiet:
+            return
+        if self._live:
+            self._started().console.print(_literal(words))
+        else:
+            say(words)
 
     def close(self) -> None:
         if self._progress is not None:

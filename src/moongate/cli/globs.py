@@ -1,0 +1,75 @@
+"""What a pattern of repositories means: upstream's lists say, page by page."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING
+from urllib.parse import urlencode, urlsplit
+
+from moongate.cli.exits import CommandFailed, wrong_usage
+from moongate.cli.repos import RepoPattern
+from moongate.core.callers import Caller
+from moongate.core.errors import BadName, UpstreamBroken, UpstreamError
+from moongate.core.names import RepoId, parse_repo_id
+from moongate.wire import routes
+from moongate.wire.links import next_link
+
+if TYPE_CHECKING:
+    from moongate.app.wiring import Gateway
+
+_PAGE_ROWS = 1000
+_MOST_PAGES = 100
+
+
+async def expand(gateway: Gateway, pattern: RepoPattern, caller: Caller) -> list[RepoId]:
+    """The repositories of upstream that fit a pattern, by name; offline, those known here.
+
+    Raises:
+        CommandFailed: none fits, or the pattern leaves its namespace open (wrong usage).
+        UpstreamError: upstream does not answer.
+    """
+    if pattern.namespace is None:
+        raise wrong_usage(
+            f"{pattern} leaves the namespace open",
+            hint="name it, as in 'acme/*': upstream has too many repositories",
+        )
+    if gateway.settings.offline:
+        listed = gateway.index.repos()
+    else:
+        listed = await _listed(gateway, pattern, caller)
+    found = sorted({repo for repo in listed if pattern.matches(repo)})
+    if not found:
+        raise CommandFailed(
+            f"nothing upstream fits {pattern}", hint="check the spelling; names match by case"
+        )
+    return found
+
+
+async def _listed(gateway: Gateway, pattern: RepoPattern, caller: Caller) -> list[RepoId]:
+    query = urlencode({"author": pattern.namespace, "limit": _PAGE_ROWS})
+    repos: list[RepoId] = []
+    for _ in range(_MOST_PAGES):
+        answer = await gateway.repos.answer(routes.Listing(pattern.repo_type), query, caller)
+        if answer.status != 200:
+            raise UpstreamBroken(f"upstream answers {answer.status} to its list of {pattern.repo_type}s")
+        repos += _ids(answer.body, pattern)
+        following = next_link(dict(answer.headers))
+        if following is None:
+            return repos
+        query = urlsplit(following).query
+    raise UpstreamError(f"upstream's list of {pattern.namespace} does not end")
+
+
+def _ids(body: bytes, pattern: RepoPattern) -> list[RepoId]:
+    try:
+        rows = json.loads(body)
+        names = [str(row["id"]) for row in rows]
+    except (ValueError, TypeError, KeyError):
+        raise UpstreamBroken(f"upstream's list of {pattern.repo_type}s makes no sense") from None
+    found = []
+    for name in names:
+        try:
+            found.append(parse_repo_id(pattern.repo_type, name))
+        except BadName:
+            continue  # a kind of repository that we do not know; nothing could be pulled of it
+    return found
