@@ -9,8 +9,9 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from typing import Protocol
+from urllib.parse import parse_qs
 
-from aiohttp import web
+from aiohttp import hdrs, web
 
 from moongate.app.dispatch import allow
 from moongate.app.exchange import Exchange
@@ -28,6 +29,7 @@ from moongate.wire.lfs import batch_answer, read_batch_request
 LFS_TYPE = "application/vnd.git-lfs+json"
 MAX_BATCH_BYTES = 1 << 20
 """A batch names at most 1000 objects."""
+_MAX_SIZE_DIGITS = 18
 
 
 class LfsFiles(Protocol):
@@ -73,15 +75,18 @@ class GitRoutes:
         if request.operation != "download":
             return await self._passing.pass_through(exchange, body=body)
         base = f"{self._base_url(exchange.request)}{route.repo.file_path}.git/info/lfs/objects"
-        hrefs = {item.oid: f"{base}/{item.oid}" for item in request.objects}
-        answer = batch_answer(request.objects, hrefs)
+        # the size goes along, since upstream is asked for an object that no listing knows by oid and size
+        hrefs = {item.oid: f"{base}/{item.oid}?size={item.size_bytes}" for item in request.objects}
+        sent = exchange.request.headers.get(hdrs.AUTHORIZATION)
+        answer = batch_answer(request.objects, hrefs, header={hdrs.AUTHORIZATION: sent} if sent else None)
         return Reply(200, (("Content-Type", LFS_TYPE),), answer, request_id=exchange.request_id)
 
     async def lfs_object(self, exchange: Exchange, route: routes.LfsObject) -> web.StreamResponse:
         """An LFS object's bytes, from the store."""
         if not exchange.is_read:
             return await self._passing.pass_through(exchange)
-        file = await self._objects.lfs_object(route.repo, route.oid, exchange.caller)
+        size_bytes = _size_named(exchange.query)
+        file = await self._objects.lfs_object(route.repo, route.oid, exchange.caller, size_bytes)
         headers = [
             ("ETag", f'"{file.entry.etag}"'),
             ("Accept-Ranges", "bytes"),
@@ -91,3 +96,8 @@ class GitRoutes:
 
     async def lfs_other(self, exchange: Exchange, route: routes.LfsOther) -> web.StreamResponse:
         return await self._passing.pass_through(exchange)
+
+
+def _size_named(query: str) -> int | None:
+    text = parse_qs(query).get("size", [""])[0]
+    return int(text) if text.isascii() and text.isdigit() and len(text) <= _MAX_SIZE_DIGITS else None
