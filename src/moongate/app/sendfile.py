@@ -13,6 +13,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
+import select
 import socket
 from concurrent.futures import ThreadPoolExecutor
 from typing import Protocol
@@ -24,11 +25,12 @@ from moongate.core.spans import ByteSpan
 from moongate.hub.fill import FileBody
 
 _INLINE_BYTES = 1 << 20
-_TURN_BYTES = 256 << 10
+_TURN_BYTES = 512 << 10
 _BURST_BYTES = 16 << 20
 _CALL_BYTES = 4 << 20
 _TLS_BYTES = 256 << 10
 _THREADS = 4
+_PATIENCE_MILLISECONDS = 4
 _STALL_SECONDS = 600.0
 
 
@@ -145,6 +147,7 @@ class _Socket:
         self._pool = pool
         self._loop = asyncio.get_running_loop()
         self._out = -1
+        self._patient = True
 
     def __enter__(self) -> _Socket:
         sock: socket.socket | None = self._transport.get_extra_info("socket")
@@ -197,10 +200,18 @@ class _Socket:
         sent = 0
         while sent < count:
             more = self._sendfile(position + sent, min(count - sent, _CALL_BYTES))
-            if more == 0:
+            if more == 0 and not (self._patient and self._soon()):
+                self._patient = sent >= _CALL_BYTES
                 return sent, True
             sent += more
+        self._patient = True
         return sent, False
+
+    def _soon(self) -> bool:
+        """Wait in this thread for a reader that keeps up: waking the loop for each bufferful costs more."""
+        poll = select.poll()
+        poll.register(self._out, select.POLLOUT)
+        return bool(poll.poll(_PATIENCE_MILLISECONDS))
 
     def _sendfile(self, position: int, count: int) -> int:
         """Bytes that the socket took; 0 when it is full."""

@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import os
 import time
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass, field
@@ -26,6 +25,7 @@ from moongate.core.errors import (
     UpstreamUnreachable,
 )
 from moongate.core.spans import ByteSpan
+from moongate.hub.handles import Handle, Handles
 from moongate.hub.leader import Leader, LeaderLimits
 from moongate.hub.passing import pass_through
 from moongate.hub.troubles import error_of
@@ -81,11 +81,12 @@ class FileBody:
     outcome: `hit` when the content was here and verified, `miss` when it is being filled.
     """
 
-    def __init__(self, etag: Etag, size_bytes: int, fd: int, fill: Fill | None, span: ByteSpan) -> None:
+    def __init__(self, etag: Etag, size_bytes: int, origin: Handle | Fill, span: ByteSpan) -> None:
         self.etag = etag
         self.size_bytes = size_bytes
-        self.fd = fd
-        self._fill = fill
+        self._handle = origin if isinstance(origin, Handle) else None
+        self._fill = origin if isinstance(origin, Fill) else None
+        self.fd = origin.fd
         self._span = span
         self._closed = False
 
@@ -122,9 +123,9 @@ class FileBody:
         if self._closed:
             return
         self._closed = True
-        if self._fill is None:
-            os.close(self.fd)
-        else:
+        if self._handle is not None:
+            self._handle.release()
+        elif self._fill is not None:
             self._fill.leave()
 
 
@@ -144,6 +145,7 @@ class Fills:
         self.rules = rules
         self.watcher = watcher
         self.make_room = make_room
+        self._handles = Handles(blobs)
         self._fills: dict[Etag, Fill] = {}
         self._read: dict[Etag, float] = {}
 
@@ -156,24 +158,26 @@ class Fills:
             VerificationFailed: upstream says that it is empty, and its hash is not that of nothing.
             StoreFull: not even an empty file can be made.
         """
-        fd = self._blobs.open(etag)
-        if fd is None and size_bytes == 0:
+        handle = self._handles.acquire(etag)
+        if handle is None and size_bytes == 0:
             self._blobs.add(etag, 0, iter(()))  # nothing to fetch, and its hash is known
             self.watcher.sealed(etag, 0, 0.0)
-            fd = self._blobs.open(etag)
-        if fd is None:
+            handle = self._handles.acquire(etag)
+        if handle is None:
             fill = self._fill(etag, size_bytes, make_source)
             if fill is not None:
                 fill.enter(span)
-                return FileBody(etag, size_bytes, fill.partial.data_fd, fill, span)
-            fd = self._blobs.open(etag)
-        if fd is None:
+                return FileBody(etag, size_bytes, fill, span)
+            handle = self._handles.acquire(etag)
+        if handle is None:
             raise UpstreamUnreachable("the file was removed while it was opened; ask again")
-        if (stored := os.fstat(fd).st_size) != size_bytes:
-            os.close(fd)
-            raise UpstreamBroken(f"upstream tells {size_bytes} bytes for a file that has {stored}")
+        if handle.size_bytes != size_bytes:
+            handle.release()
+            raise UpstreamBroken(
+                f"upstream tells {size_bytes} bytes for a file that has {handle.size_bytes}"
+            )
         self._read[etag] = time.time()
-        return FileBody(etag, size_bytes, fd, None, span)
+        return FileBody(etag, size_bytes, handle, span)
 
     def take_reads(self) -> dict[Etag, float]:
         """When content was last read, since the last call: for the index, in batches."""
@@ -199,6 +203,7 @@ class Fills:
         """End all fills, keeping their progress."""
         fills = list(self._fills.values())
         await asyncio.gather(*(fill.stop() for fill in fills))
+        self._handles.close()
 
     def _fill(self, etag: Etag, size_bytes: int, make_source: SourceMaker) -> Fill | None:
         fill = self._fills.get(etag)
@@ -234,6 +239,10 @@ class Fill:
     _waiters: list[asyncio.Future[None]] = field(default_factory=list)
     _loop: asyncio.AbstractEventLoop = field(default_factory=asyncio.get_running_loop)
     _began: float = field(default_factory=time.monotonic)
+
+    @property
+    def fd(self) -> int:
+        return self.partial.data_fd
 
     # -- readers ---------------------------------------------------------------------------------------------
 
