@@ -51,7 +51,8 @@ format: $(INSTALLED) $(TOOLS) ## Let ruff lay out the code and sort the imports
 	$(BIN)/ruff format
 
 .PHONY: bench
-bench: setup ## Ratios beside nginx and Olah in the same run
+bench: $(INSTALLED) ## Ratios beside nginx and Olah in the same run (ARGS="--quick --only warm …")
+	@scripts/setup-bench
 	$(BIN)/python -m bench $(ARGS)
 
 .PHONY: reference

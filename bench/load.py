@@ -39,8 +39,10 @@ def get(url: str, seconds: float, server: Program, cpus: set[int], folder: Path)
     said = _run(command, seconds, cpus)
     spent = server.cpu_seconds() - before
     report = json.loads(said.strip().splitlines()[-1])
-    if report["failed"] or not report["requests"]:
+    if report["failed"]:
         raise CannotRun(f"{report['failed']} of {report['requests']} requests to {server.name} failed")
+    if not report["requests"]:
+        raise CannotRun(f"{server.name} answered nothing in {seconds:g} s")
     return {
         "per_second": report["requests"] / report["microseconds"] * 1e6,
         "p50_ms": report["p50"] / 1e3,

@@ -1,8 +1,8 @@
 """nginx as a contender: static files by sendfile, a caching proxy, and a static upstream. Debian's build.
 
 Where its defaults would flatter us, it is set as somebody would who cares: sendfile on, keep-alive without
-end, log lines gathered as ours are, and proxy buffers large enough for files. `tcp_nopush` stays off, as is its
-default: with it, ranges read one after another on one connection came several times slower.
+end, log lines gathered as ours are, and proxy buffers large enough for files. `tcp_nopush` stays off, as is
+its default: with it, ranges read one after another on one connection came several times slower.
 """
 
 from __future__ import annotations

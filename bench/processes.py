@@ -200,8 +200,8 @@ def _cpu_seconds(pid: int) -> float:
     # cutime and cstime, fields 16 and 17 of proc(5): children that ended and were waited for
     ended = sum(int(field) for field in fields[13:15]) / _TICKS_PER_SECOND
     try:
-        # The process's CPU clock, see clock_getcpuclockid(3): what utime and stime of /proc count (all threads
-        # that are and were), but in nanoseconds, where those have ticks of 10 ms.
+        # The process's CPU clock, see clock_getcpuclockid(3): what utime and stime of /proc count, all
+        # threads that are and were, in nanoseconds where those have ticks of 10 ms.
         return ended + time.clock_gettime((~pid << 3) | 2)
     except OSError:
         return ended + sum(int(field) for field in fields[11:13]) / _TICKS_PER_SECOND

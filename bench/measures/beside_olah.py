@@ -120,6 +120,9 @@ def _metadata(stage: Stage, section: Section, other: Olah, what: str, loader: Lo
         url = f"http://127.0.0.1:{port}{path}"
         return lambda _: loader(url, plan.load_seconds, served, plan.client_cpus, stage.folder)
 
+    # Each gives its first answer before it is measured.
+    read("whole", stage.warm.port, info_path(stage), plan.client_cpus)
+    read("whole", other.port, info_path(stage), plan.client_cpus)
     rounds = alternate(
         plan.rounds,
         {OURS: turn(stage.warm.program, stage.warm.port), _OTHER: turn(other.program, other.port)},
