@@ -213,3 +213,18 @@ def test_11_a_second_gateway_on_the_same_port_is_told_plainly(
     assert (code, out) == (exits.FAILED, "")
     assert "in use" in err
     assert "Traceback" not in err
+
+
+@pytest.mark.usefixtures("remote")
+def test_12_a_pull_is_done_by_the_gateway(run: Run, gateway: Gateway, double: HubDouble) -> None:
+    code, out, err = run("pull", "acme/*", "datasets/acme/squad", "--pin", "--json")
+    assert code == 0, err
+    assert [repo["repo"] for repo in json.loads(out)["repos"]] == ["acme/tiny", "datasets/acme/squad"]
+    sent = double.meters.bytes_sent(origin="cdn")
+    assert sent == len(WEIGHTS)
+    _fetch_all(gateway)
+    assert double.meters.bytes_sent(origin="cdn") == sent
+    assert all(repo["pinned"] for repo in json.loads(run("ls", "--json")[1])["repos"])
+    code, _, err = run("pull", "acme/nothing")
+    assert code == exits.FAILED
+    assert "acme/nothing" in err

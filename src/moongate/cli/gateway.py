@@ -24,6 +24,7 @@ from moongate.core.errors import (
     MoongateError,
     ScopeMissing,
 )
+from moongate.wire.links import next_link
 
 URL_VARIABLE = "MOONGATE_URL"
 TOKEN_VARIABLE = "MOONGATE_TOKEN"  # noqa: S105  (a name, not a token)
@@ -31,6 +32,13 @@ BASE = "/api/moongate/v1"
 
 _TIMEOUT_SECONDS = 30.0
 _MAX_ANSWER_BYTES = 64 << 20
+
+
+@dataclass(frozen=True, slots=True)
+class _Answer:
+    status: int
+    headers: dict[str, str]
+    body: bytes
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,21 +58,36 @@ class Gateway:
             CommandFailed: nobody answers at MOONGATE_URL, or not a Moongate.
             MoongateError: the gateway says no; which one tells why.
         """
-        status, body = self._exchange(method, BASE + path, document)
+        got = self._exchange(method, BASE + path, document)
         try:
-            answer = json.loads(body) if body.strip() else {}
+            answer = json.loads(got.body) if got.body.strip() else {}
         except ValueError:
             answer = None
         if not isinstance(answer, dict):
             raise CommandFailed(
-                f"{self.url} does not answer like a Moongate gateway (status {status})",
+                f"{self.url} does not answer like a Moongate gateway (status {got.status})",
                 hint=f"check {URL_VARIABLE}; it is the address the gateway prints when it starts",
             )
-        if status >= 400:
-            raise _refusal(status, str(answer.get("error") or f"status {status}"), bool(self.token))
+        if got.status >= 400:
+            words = str(answer.get("error") or f"status {got.status}")
+            raise _refusal(got.status, words, bool(self.token))
         return answer
 
-    def _exchange(self, method: str, path: str, document: Mapping[str, object] | None) -> tuple[int, bytes]:
+    def page(self, path: str) -> tuple[bytes, str | None]:
+        """One page of a list that the gateway answers as a Hub does: its body, and the next page's path.
+
+        Raises:
+            CommandFailed: nobody answers at MOONGATE_URL.
+            MoongateError: the gateway says no, or its upstream does.
+        """
+        got = self._exchange("GET", path, None)
+        if got.status >= 400:
+            words = got.headers.get("X-Error-Message") or f"status {got.status}"
+            raise _refusal(got.status, words, bool(self.token))
+        following = urlsplit(next_link(got.headers) or "")
+        return got.body, f"{following.path}?{following.query}" if following.path else None
+
+    def _exchange(self, method: str, path: str, document: Mapping[str, object] | None) -> _Answer:
         parts = urlsplit(self.url)
         if parts.scheme not in ("http", "https") or not parts.hostname:
             raise wrong_usage(f"{URL_VARIABLE} is not an http:// or https:// address: {self.url!r}")
@@ -80,7 +103,7 @@ class Gateway:
         try:
             connection.request(method, parts.path.rstrip("/") + path, body, headers)
             answer = connection.getresponse()
-            return answer.status, answer.read(_MAX_ANSWER_BYTES)
+            return _Answer(answer.status, dict(answer.getheaders()), answer.read(_MAX_ANSWER_BYTES))
         except (OSError, http.client.HTTPException) as error:
             raise CommandFailed(
                 f"the gateway at {self.url} does not answer: {error}",

@@ -16,6 +16,7 @@ from moongate.wire.links import next_link
 
 if TYPE_CHECKING:
     from moongate.app.wiring import Gateway
+    from moongate.cli.gateway import Gateway as RemoteGateway
 
 _PAGE_ROWS = 1000
 _MOST_PAGES = 100
@@ -28,25 +29,47 @@ async def expand(gateway: Gateway, pattern: RepoPattern, caller: Caller) -> list
         CommandFailed: none fits, or the pattern leaves its namespace open (wrong usage).
         UpstreamError: upstream does not answer.
     """
+    _query(pattern)
+    if gateway.settings.offline:
+        return _fitting(gateway.index.repos(), pattern)
+    return _fitting(await _listed(gateway, pattern, caller), pattern)
+
+
+def expand_there(remote: RemoteGateway, pattern: RepoPattern) -> list[RepoId]:
+    """The same, asked of a gateway elsewhere, as any client of it would.
+
+    Raises:
+        CommandFailed: none fits, the pattern leaves its namespace open, or the gateway is not there.
+        MoongateError: the gateway, or upstream, says no.
+    """
+    path: str | None = f"/api/{pattern.repo_type}s?{_query(pattern)}"
+    listed: list[RepoId] = []
+    for _ in range(_MOST_PAGES):
+        if path is None:
+            return _fitting(listed, pattern)
+        body, path = remote.page(path)
+        listed += _ids(body, pattern)
+    raise UpstreamError(f"the list of {pattern.namespace} does not end")
+
+
+def _query(pattern: RepoPattern) -> str:
     if pattern.namespace is None:
         raise wrong_usage(
             f"{pattern} leaves the namespace open",
             hint="name it, as in 'acme/*': upstream has too many repositories",
         )
-    if gateway.settings.offline:
-        listed = gateway.index.repos()
-    else:
-        listed = await _listed(gateway, pattern, caller)
+    return urlencode({"author": pattern.namespace, "limit": _PAGE_ROWS})
+
+
+def _fitting(listed: list[RepoId], pattern: RepoPattern) -> list[RepoId]:
     found = sorted({repo for repo in listed if pattern.matches(repo)})
     if not found:
-        raise CommandFailed(
-            f"nothing upstream fits {pattern}", hint="check the spelling; names match by case"
-        )
+        raise CommandFailed(f"nothing upstream fits {pattern}", hint="names match by case")
     return found
 
 
 async def _listed(gateway: Gateway, pattern: RepoPattern, caller: Caller) -> list[RepoId]:
-    query = urlencode({"author": pattern.namespace, "limit": _PAGE_ROWS})
+    query = _query(pattern)
     repos: list[RepoId] = []
     for _ in range(_MOST_PAGES):
         answer = await gateway.repos.answer(routes.Listing(pattern.repo_type), query, caller)

@@ -8,8 +8,8 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Mapping
 
-from moongate.cli.exits import CommandFailed
 from moongate.cli.gateway import Gateway
+from moongate.core.errors import MoongateError
 
 _LOOK_EVERY_SECONDS = 0.5
 
@@ -25,7 +25,8 @@ def run_job(
     """Start a job, call `look` with what is known of it every so often, and return it when it is done.
 
     Raises:
-        CommandFailed: it failed, was cancelled, or the gateway is gone.
+        MoongateError: it failed or was cancelled, or the gateway says no.
+        CommandFailed: the gateway is gone.
         KeyboardInterrupt: the user had enough; the gateway was asked to end the job.
     """
     job = gateway.ask("POST", path, wanted)
@@ -40,5 +41,5 @@ def run_job(
         raise
     if job["state"] != "done":
         why = str(job.get("why") or "no reason given")
-        raise CommandFailed(f"{job['kind']} of {job['subject']} {job['state']}: {why}")
+        raise MoongateError(f"{job['kind']} of {job['subject']} {job['state']}: {why}")
     return job

@@ -17,6 +17,7 @@ import typer
 from moongate import __version__
 from moongate.cli import (
     about,
+    bundle,
     demo,
     doctor,
     exits,
@@ -69,6 +70,7 @@ show.register(app)
 removal.register(app)
 pins.register(app)
 upkeep.register(app)
+bundle.register(app)
 tokens.register(app)
 grants.register(app)
 doctor.register(app)

@@ -167,11 +167,8 @@ async def _pull_one(
     house: House, repo: RepoId, revision: Revision, wish: Wish, caller: Caller, shown: Bars
 ) -> Pulled:
     """Pull one repository; what is wrong with it stops no other one, except a full disk."""
-    from moongate.hub.pull import Puller
-
-    puller = Puller(house.repos, house.index, house.content.open, house.fills.finished)
     try:
-        plan = await puller.plan(repo, revision, caller, wish.include, wish.exclude)
+        plan = await house.puller.plan(repo, revision, caller, wish.include, wish.exclude)
         if wish.dry_run:
             missing = {
                 entry.etag: entry.size_bytes
@@ -179,7 +176,7 @@ async def _pull_one(
                 if house.stock.blobs.size_bytes(entry.etag) is None
             }
             return _pulled(repo, plan, sum(missing.values()))
-        report = await puller.pull(plan, caller, _Watch(shown, repo))
+        report = await house.puller.pull(plan, caller, _Watch(shown, repo))
         if wish.pin:
             house.index.pin(plan.repo, revision, time.time())
     except StoreFull:
@@ -198,31 +195,34 @@ def _pulled(
 
 
 def _pull_there(gateway: Gateway, wish: Wish, shown: Bars) -> list[Pulled]:
+    from moongate.cli.globs import expand_there
+
     pulled = []
     for item in wish.wanted:
-        if isinstance(item, RepoPattern):
-            raise wrong_usage(f"{item}: a gateway elsewhere takes whole names", hint="name the repositories")
+        names = [item.repo] if isinstance(item, RepoAt) else expand_there(gateway, item)
         revision = wish.revision_of(item)
-        wanted = {
-            "repo": str(item.repo),
-            "revision": revision,
-            "include": list(wish.include),
-            "exclude": list(wish.exclude),
-        }
-        label = str(item.repo)
-
-        def look(job: Mapping[str, object], label: str = label) -> None:
-            total_bytes = job.get("total_bytes")
-            if isinstance(total_bytes, int):
-                shown.update(label, number(job, "done_bytes"), total_bytes)
-
-        job = run_job(gateway, "/pulls", wanted, look)
-        shown.finish(label, f"{item.repo}@{revision}: pulled by {gateway.url}")
-        if wish.pin:
-            gateway.ask("POST", "/pins", {"repo": str(item.repo), "revision": revision})
-        done_bytes = number(job, "done_bytes")
-        pulled.append(Pulled(item.repo, revision, None, number(job, "done_files"), done_bytes, done_bytes))
+        pulled += [_pull_one_there(gateway, repo, revision, wish, shown) for repo in names]
     return pulled
+
+
+def _pull_one_there(gateway: Gateway, repo: RepoId, revision: Revision, wish: Wish, shown: Bars) -> Pulled:
+    label = str(repo)
+
+    def look(job: Mapping[str, object]) -> None:
+        total_bytes = job.get("total_bytes")
+        if isinstance(total_bytes, int):
+            shown.update(label, number(job, "done_bytes"), total_bytes)
+
+    globs = {"include": list(wish.include), "exclude": list(wish.exclude)}
+    try:
+        job = run_job(gateway, "/pulls", {"repo": label, "revision": revision, **globs}, look)
+    except MoongateError as error:
+        return Pulled(repo, revision, error=error)
+    shown.finish(label, f"{label}@{revision}: pulled by {gateway.url}")
+    if wish.pin:
+        gateway.ask("POST", "/pins", {"repo": label, "revision": revision})
+    done_bytes = number(job, "done_bytes")
+    return Pulled(repo, revision, None, number(job, "done_files"), done_bytes, done_bytes)
 
 
 class _Watch:
