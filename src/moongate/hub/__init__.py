@@ -17,6 +17,9 @@ No HTTP in this room: routes come in as values, answers go out as values or as e
     pinned      answers about one commit
     ageing      answers that age
     identity    who am I, and may I read this
+    manifests   what ollama asks for
+    pull        fetch repositories ahead of need
+    bundle      carry repositories across an air gap (bundle_file: the container, bundle_words: its JSON)
     proxied     the front of the room for JSON answers, commits and files
     fill        bytes
 """
