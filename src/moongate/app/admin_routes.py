@@ -27,9 +27,10 @@ from moongate.app.hub_routes import read_body
 from moongate.app.jobs import JobBoard, Progress
 from moongate.app.replies import JSON_TYPE, Reply, json_reply
 from moongate.app.tokens import mint
-from moongate.core.callers import ANONYMOUS
-from moongate.core.errors import Absent, BadRequest, NotAllowed
+from moongate.core.errors import Absent, BadRequest, MoongateError, NotAllowed, StoreError
 from moongate.core.names import RepoId, Revision, parse_repo, parse_revision
+from moongate.core.records import FileEntry
+from moongate.hub.pull import PullPlan
 
 if TYPE_CHECKING:
     from moongate.app.wiring import Gateway
@@ -272,9 +273,12 @@ class AdminRoutes:
         repo, revision = parse_repo(wanted.repo), parse_revision(wanted.revision)
 
         async def work(progress: Progress) -> None:
-            await self._gateway.pull(
-                repo, revision, tuple(wanted.include), tuple(wanted.exclude), ANONYMOUS, progress
-            )
+            puller, caller = self._gateway.puller, self._gateway.operator
+            plan = await puller.plan(repo, revision, caller, wanted.include, wanted.exclude)
+            report = await puller.pull(plan, caller, _PullTeller(progress))
+            if report.failed:
+                entry, error = report.failed[0]
+                raise StoreError(f"{len(report.failed)} files failed; {entry.path}: {error.message}")
 
         return self.jobs.start("pull", f"{repo}@{revision}", work)
 
@@ -310,6 +314,33 @@ class AdminRoutes:
 
     async def _cancel(self, asked: Asked) -> Model:
         return self.jobs.cancel(asked.part)
+
+
+class _PullTeller:
+    """Tells a pull's progress on the job board."""
+
+    def __init__(self, progress: Progress) -> None:
+        self._progress = progress
+        self._job = progress.job
+
+    def planned(self, plan: PullPlan) -> None:
+        self._job.total_files = len({entry.etag for entry in plan.files})
+        self._job.total_bytes = plan.size_bytes
+        self._progress.tell()
+
+    def started(self, entry: FileEntry) -> None:
+        self._progress.tell()
+
+    def advanced(self, entry: FileEntry, size_bytes: int) -> None:
+        self._job.done_bytes += size_bytes
+        self._progress.tell()
+
+    def finished(self, entry: FileEntry, fetched: bool) -> None:
+        self._job.done_files += 1
+        self._progress.tell()
+
+    def failed(self, entry: FileEntry, error: MoongateError) -> None:
+        self._job.why = f"{entry.path}: {error.message}"
 
 
 def openapi(operations: tuple[Operation, ...]) -> dict[str, object]:

@@ -13,10 +13,11 @@ from urllib.parse import quote
 from moongate.core.callers import Caller
 from moongate.core.digests import Etag
 from moongate.core.errors import EntryAbsent
-from moongate.core.names import DEFAULT_REVISION, CommitHash, RepoId, RepoPath, Revision
+from moongate.core.names import DEFAULT_REVISION, RepoId, RepoPath, Revision
 from moongate.core.records import FileAt, FileEntry
 from moongate.core.spans import ByteSpan
 from moongate.hub.fill import FileBody, Fills
+from moongate.hub.manifests import NO_COMMIT
 from moongate.hub.proxied import ProxiedRepos
 from moongate.hub.refs import Resolved
 from moongate.store.index import Index
@@ -25,7 +26,6 @@ from moongate.upstream.ranged import FileSource, Road
 from moongate.wire.lfs import LfsPointed, batch_request, read_batch_answer
 
 _LFS_TYPE = "application/vnd.git-lfs+json"
-_NO_COMMIT = CommitHash("0" * 40)
 
 SourceOf = Callable[[Road, int], FileSource]
 """A way to the bytes at the end of a road, of a file of that many bytes."""
@@ -81,11 +81,13 @@ class Content:
         if oid not in read_batch_answer(answer.body):
             raise EntryAbsent("This repository has no such LFS object.")
         entry = FileEntry(RepoPath(""), oid, size_bytes)
-        return FileAt(resolved.repo, _NO_COMMIT, entry)
+        return FileAt(resolved.repo, NO_COMMIT, entry)
 
     def _road(self, file: FileAt, caller: Caller) -> Road:
         credential = self.repos.access.fetching_credential(caller, file.repo, files=True)
         base = file.repo.file_path
-        if file.commit_hash == _NO_COMMIT:
+        if file.entry.path.startswith("sha256:"):
+            return Road(f"/v2/{file.repo.repo_id}/blobs/{file.entry.path}", credential)
+        if file.commit_hash == NO_COMMIT:
             return Road(f"{base}.git/info/lfs/objects/batch", credential, lfs_oid=file.entry.etag)
         return Road(f"{base}/resolve/{file.commit_hash}/{quote(file.entry.path)}", credential)

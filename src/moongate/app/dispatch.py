@@ -111,20 +111,24 @@ class Dispatcher:
             return _preflight(exchange)
         if exchange.method not in _KNOWN_METHODS:
             raise MethodAbsent(_KNOWN_METHODS)
-        exchange.caller = await self._door.caller_of(request)
         if page is not None:
             exchange.route = page[0]
+            exchange.caller = await self._door.caller_of(request)
             return await page[1](exchange)
         if path.startswith(self._admin_prefix):
             exchange.route = "admin"
+            exchange.caller = await self._door.caller_of(request)
             return await self._admin(exchange)
-        route = self._routes.get(path)
-        if route is None:
-            route = self._parse(path)
+        route = self.known_route(path) or self._parse(path)
         kind = type(route)
         exchange.route = kind.__name__
         exchange.repo = getattr(route, "repo", None)
+        exchange.caller = await self._door.caller_of(request)
         return await self._handlers[kind](exchange, route)
+
+    def known_route(self, path: str) -> routes.Route | None:
+        """The route of a raw path that was asked for before."""
+        return self._routes.get(path)
 
     def _parse(self, path: str) -> routes.Route:
         route = routes.parse_route(path)

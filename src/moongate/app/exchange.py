@@ -24,27 +24,34 @@ _counter = itertools.count(1)
 
 
 @dataclass(slots=True, eq=False)
-class Exchange:
-    """A request and what became of it. `path` and `query` are raw, as they came over the wire.
+class Record:
+    """What is counted and logged of a request. `path` and `query` are raw, as they came over the wire.
 
     `outcome` stays None for answers of our own (pages, health, errors). `status` 0 means the client left
-    before an answer started.
+    before an answer started. `trace` is the client's own id of the request, if it sent one.
     """
 
-    request: web.BaseRequest
     method: str
     path: str
     query: str
     request_id: str
+    peer: str | None = None
+    trace: str | None = None
     started: float = field(default_factory=time.perf_counter)
     route: str = "unknown"
     repo: RepoId | None = None
     caller: Caller = ANONYMOUS
-    is_local: bool = False
     outcome: Outcome | None = None
     status: int = 0
     sent_bytes: int = 0
     error: str = ""
+
+
+@dataclass(slots=True, eq=False, kw_only=True)
+class Exchange(Record):
+    """A request on its way, with the request itself."""
+
+    request: web.BaseRequest
 
     @property
     def is_read(self) -> bool:
@@ -74,10 +81,20 @@ def begin(request: web.BaseRequest) -> Exchange:
         target = _path_of_absolute(target)
     path, _, query = target.partition("?")
     query = query.partition("#")[0]
-    return Exchange(request, request.method, path, query, _request_id())
+    headers = request.headers
+    return Exchange(
+        request.method,
+        path,
+        query,
+        new_request_id(),
+        request.remote,
+        headers.get("X-Amzn-Trace-Id"),
+        request=request,
+    )
 
 
-def _request_id() -> str:
+def new_request_id() -> str:
+    """An id that no other process shares."""
     return f"{_process_word()}{next(_counter):08x}"
 
 

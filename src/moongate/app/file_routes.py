@@ -20,6 +20,7 @@ from moongate.app.replies import Headers, Reply, error_reply, freshness, streame
 from moongate.app.sendfile import FileSender
 from moongate.core.callers import Caller
 from moongate.core.digests import is_sha256
+from moongate.core.errors import StoreFull
 from moongate.core.names import RepoId, RepoPath, Revision
 from moongate.core.records import FileAt
 from moongate.core.spans import ByteSpan
@@ -107,8 +108,6 @@ class FileRoutes:
             more = (("Content-Range", spans.content_range), ("X-Repo-Commit", file.commit_hash))
             message = f"the file has {entry.size_bytes} bytes; none of them was asked for"
             return error_reply(416, "RangeNotSatisfiable", message, exchange.request_id, more)
-        if entry.size_bytes == 0:
-            return Reply(200, [*headers, _mark(exchange)], b"", request_id=exchange.request_id)
         if spans is not None and len(spans) > 1:
             return await self._several(exchange, file, headers, spans)
         span = spans[0] if spans else ByteSpan(0, entry.size_bytes)
@@ -130,7 +129,7 @@ class FileRoutes:
         body = await self._open(exchange, file, span)
         try:
             headers.append(_mark(exchange))
-            count = await body.ready(span.start, span.end)
+            count = await _first_bytes(body, span)
             if count == span.length <= _INLINE_BYTES:
                 data = os.pread(body.fd, count, span.start)
                 if len(data) == count:
@@ -153,7 +152,7 @@ class FileRoutes:
         frame = multipart_frame(spans, file.entry.size_bytes, kind, secrets.token_hex(16))
         body = await self._open(exchange, file, hull)
         try:
-            await body.ready(spans[0].start, spans[0].end)
+            await _first_bytes(body, spans[0])
             headers = [pair for pair in headers if pair[0] != "Content-Type"]
             headers += [
                 ("Content-Type", frame.content_type),
@@ -183,6 +182,19 @@ class FileRoutes:
         self, exchange: Exchange, response: web.StreamResponse, body: FileBody, span: ByteSpan
     ) -> None:
         exchange.sent_bytes += await self._sender.send(exchange.request, response, body, span)
+
+
+async def _first_bytes(body: FileBody, span: ByteSpan) -> int:
+    """How many bytes can be sent at once; waits for the first, so that an early failure is a coded error.
+
+    0 when there is no room to keep them: the sender passes them through.
+    """
+    if not span:
+        return 0
+    try:
+        return await body.ready(span.start, span.end)
+    except StoreFull:
+        return 0
 
 
 async def _ended(response: web.StreamResponse) -> web.StreamResponse:

@@ -14,7 +14,7 @@ from typing import Literal, cast
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 from prometheus_client.multiprocess import MultiProcessCollector
 
-from moongate.app.exchange import Exchange
+from moongate.app.exchange import Record
 from moongate.core.errors import MoongateError
 from moongate.hub.events import Outcome, Purpose
 
@@ -82,7 +82,7 @@ class Metrics:
         self._trouble, self._trouble_until = "", 0.0
         self.running = 0
 
-    def count(self, exchange: Exchange, seconds: float) -> None:
+    def count(self, exchange: Record, seconds: float) -> None:
         """Counts a finished exchange."""
         key = (exchange.route, exchange.outcome, exchange.status)
         increment = self._request_children.get(key)

@@ -55,7 +55,7 @@ class OllamaRoutes:
             _REGISTRY,
             ("Docker-Content-Digest", digest),
             *freshness(answer.outcome, answer.age_seconds),
-            *answer.headers,
+            *(pair for pair in answer.headers if pair[0] != "Docker-Content-Digest"),
         ]
         return Reply(answer.status, headers, answer.body, request_id=exchange.request_id)
 

@@ -56,18 +56,9 @@ class Reply(web.StreamResponse):
         length_bytes: int | None = None,
     ) -> None:
         super().__init__(status=status)
-        lines = [f"{name}: {value}\r\n" for name, value in headers]
-        text = "".join(lines)
-        if text.count("\n") != len(lines) or text.count("\r") != len(lines):
-            raise UpstreamBroken("an answer carries a header with a line break")
         size_bytes = len(body) if length_bytes is None else length_bytes
-        length = "" if status in _BODILESS else f"Content-Length: {size_bytes}\r\n"
         mark = f"X-Request-Id: {request_id}\r\n" if request_id else ""
-        head = (
-            f"{_STATUS_LINES.get(status, f'HTTP/1.1 {status} {CRLF}')}"
-            f"{_COMMON if shared else _OWN}{text}{length}{mark}"
-        )
-        self._head = head.encode("utf-8", "surrogateescape")
+        self._head = head_bytes(status, headers, size_bytes, shared=shared) + mark.encode()
         self.body = b"" if status in _BODILESS else body
 
     async def prepare(self, request: web.BaseRequest) -> AbstractStreamWriter | None:
@@ -87,6 +78,21 @@ class Reply(web.StreamResponse):
         self._eof_sent = True
         await writer.write(b"%b%b%b\r\n%b" % (self._head, date_line(), connection, body))
         return writer
+
+
+def head_bytes(status: int, headers: Headers, size_bytes: int, *, shared: bool = True) -> bytes:
+    """Status line and headers of an answer, but for those that differ each time (Date, Connection, id).
+
+    Raises:
+        UpstreamBroken: a header holds a line break.
+    """
+    lines = [f"{name}: {value}\r\n" for name, value in headers]
+    text = "".join(lines)
+    if text.count("\n") != len(lines) or text.count("\r") != len(lines):
+        raise UpstreamBroken("an answer carries a header with a line break")
+    length = "" if status in _BODILESS else f"Content-Length: {size_bytes}\r\n"
+    first = _STATUS_LINES.get(status) or f"HTTP/1.1 {status} Status{CRLF}"
+    return f"{first}{_COMMON if shared else _OWN}{text}{length}".encode("utf-8", "surrogateescape")
 
 
 def json_reply(status: int, value: object, request_id: str = "", headers: Headers = ()) -> Reply:
@@ -116,7 +122,7 @@ def freshness(outcome: Outcome, age_seconds: float) -> tuple[tuple[str, str], ..
     mark = ("X-Moongate-Cache", outcome)
     if outcome == "stale":
         return (mark, ("Age", str(int(age_seconds))), ("Warning", '110 - "response is stale"'))
-    return (mark, ("Age", str(int(age_seconds)))) if outcome == "hit" else (mark,)
+    return (mark,)
 
 
 def date_line() -> bytes:

@@ -17,7 +17,7 @@ from typing import Literal
 
 import orjson
 
-from moongate.app.exchange import Exchange
+from moongate.app.exchange import Record
 
 LogFormat = Literal["json", "text"]
 
@@ -41,7 +41,7 @@ class RequestLog:
         self._timer: asyncio.TimerHandle | None = None
         self._stamp: tuple[int, str] = (0, "")
 
-    def write(self, exchange: Exchange, seconds: float) -> None:
+    def write(self, exchange: Record, seconds: float) -> None:
         """Notes a finished exchange."""
         if not self.enabled:
             return
@@ -79,7 +79,7 @@ class RequestLog:
         self.flush()
 
 
-def who(exchange: Exchange) -> str:
+def who(exchange: Record) -> str:
     """Who asked, fit for a log: a user, a fingerprint's beginning, or `anonymous`."""
     caller = exchange.caller
     if caller.credential is not None:
@@ -106,7 +106,13 @@ def configure_logging(level: str, shape: LogFormat) -> None:
     renderer: structlog.typing.Processor = (
         structlog.processors.JSONRenderer()
         if shape == "json"
-        else structlog.dev.ConsoleRenderer(colors=False, timestamp_key="time", sort_keys=False)
+        else structlog.dev.ConsoleRenderer(
+            colors=False,
+            timestamp_key="time",
+            sort_keys=False,
+            # the rich one shows local variables, tokens among them
+            exception_formatter=structlog.dev.plain_traceback,
+        )
     )
     structlog.configure(
         processors=[*shared, renderer],
@@ -132,13 +138,13 @@ def _redact(_logger: object, _method: str, event: MutableMapping[str, object]) -
     return event
 
 
-def _json_line(exchange: Exchange, seconds: float, stamp: str) -> bytes:
+def _json_line(exchange: Record, seconds: float, stamp: str) -> bytes:
     line = {
         "time": stamp,
         "event": "request",
         "id": exchange.request_id,
         "who": who(exchange),
-        "peer": exchange.request.remote,
+        "peer": exchange.peer,
         "method": exchange.method,
         "route": exchange.route,
         "repo": str(exchange.repo) if exchange.repo is not None else None,
@@ -150,13 +156,12 @@ def _json_line(exchange: Exchange, seconds: float, stamp: str) -> bytes:
     }
     if exchange.error:
         line["error"] = redacted(exchange.error)
-    trace = exchange.request.headers.get("X-Amzn-Trace-Id")
-    if trace:
-        line["trace"] = trace[:128]
+    if exchange.trace:
+        line["trace"] = exchange.trace[:128]
     return orjson.dumps(line, option=orjson.OPT_APPEND_NEWLINE)
 
 
-def _text_line(exchange: Exchange, seconds: float, stamp: str) -> bytes:
+def _text_line(exchange: Record, seconds: float, stamp: str) -> bytes:
     error = f" error={redacted(exchange.error)!r}" if exchange.error else ""
     path = exchange.path[:512]
     if not path.isprintable():

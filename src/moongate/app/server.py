@@ -14,13 +14,15 @@ import os
 import signal
 import socket
 import sys
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any, cast
 
 import structlog
 import uvloop
 from aiohttp import web
 from aiohttp.http_exceptions import BadHttpMessage, LineTooLong
+from aiohttp.http_parser import RawRequestMessage
+from aiohttp.streams import EMPTY_PAYLOAD
 from aiohttp.web_protocol import RequestHandler
 
 from moongate.app.dispatch import MAX_FIELD_BYTES, MAX_TARGET_BYTES
@@ -29,6 +31,9 @@ from moongate.app.replies import error_reply
 from moongate.app.request_log import configure_logging
 from moongate.app.settings import Settings, unknown_variables
 from moongate.core.errors import MoongateError
+
+if TYPE_CHECKING:
+    from moongate.app.lane import FastLane
 
 _BACKLOG = 1024
 _KEEPALIVE_SECONDS = 75.0
@@ -149,9 +154,10 @@ def _on_signals(stop: asyncio.Event, parent: int) -> None:
 
 
 class FrontDoor(web.Server):
-    """aiohttp's low-level server with our limits, our words for malformed requests, and a drain."""
+    """aiohttp's low-level server with our limits, a fast lane, our words for malformed ones, and a drain."""
 
-    def __init__(self, handler: Callable[[web.BaseRequest], Any]) -> None:
+    def __init__(self, handler: Callable[[web.BaseRequest], Any], lane: FastLane | None = None) -> None:
+        self.lane = lane
         super().__init__(
             handler,
             access_log=None,
@@ -174,7 +180,27 @@ class FrontDoor(web.Server):
 
 
 class _Connection(RequestHandler):
-    __slots__ = ()
+    __slots__ = ("_lane",)
+
+    def __init__(self, manager: FrontDoor, **options: Any) -> None:
+        super().__init__(manager, **options)
+        self._lane = manager.lane
+        if self._lane is not None:
+            self._parser = cast(Any, _LaneParser(self._parser, self))
+
+    def answered_in_lane(self, message: RawRequestMessage) -> bool:
+        """Answers a request at once, if nothing comes before it on this connection and the lane can."""
+        waiter, transport, lane = self._waiter, self.transport, self._lane
+        idle = waiter is not None and not waiter.done() and not self._messages
+        if lane is None or transport is None or not idle or transport.get_write_buffer_size():
+            return False
+        peer = self.peername
+        answer = lane.answer(message, peer[0] if isinstance(peer, tuple) else None)
+        if answer is None:
+            return False
+        transport.write(answer)
+        self._next_keepalive_close_time = self._loop.time() + self._keepalive_timeout
+        return True
 
     def handle_error(
         self,
@@ -206,6 +232,28 @@ class _Connection(RequestHandler):
         reply = error_reply(status, code, words, exchange.request_id)
         reply.force_close()
         return reply
+
+
+class _LaneParser:
+    """The connection's parser, with the requests taken out that the fast lane answered."""
+
+    __slots__ = ("_connection", "_real", "message_consumed")
+
+    def __init__(self, real: Any, connection: _Connection) -> None:
+        self._real = real
+        self._connection = connection
+        self.message_consumed = real.message_consumed
+
+    def feed_data(self, data: bytes) -> tuple[Sequence[Any], bool, bytes]:
+        messages, upgraded, tail = self._real.feed_data(data)
+        plain = len(messages) == 1 and not upgraded and messages[0][1] is EMPTY_PAYLOAD
+        if plain and self._connection.answered_in_lane(messages[0][0]):
+            self.message_consumed()
+            return (), False, tail
+        return messages, upgraded, tail
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._real, name)
 
 
 def _own_url(host: str, listener: socket.socket) -> str:

@@ -19,6 +19,7 @@ import structlog
 
 from moongate import __version__
 from moongate.app.settings import Settings
+from moongate.core.callers import ANONYMOUS, Caller
 from moongate.core.digests import Etag
 from moongate.core.errors import MoongateError, StoreError, UpstreamError
 from moongate.store.blobs import Blobs
@@ -36,7 +37,10 @@ if TYPE_CHECKING:
     from moongate.app.upkeep import Upkeep
     from moongate.hub.fill import Fills
     from moongate.hub.proxied import ProxiedRepos
+    from moongate.hub.answers import Answer
+    from moongate.hub.pull import Puller
     from moongate.upstream.client import UpstreamClient
+    from moongate.wire.routes import Route
 
 USER_AGENT = f"moongate/{__version__}"
 
@@ -89,11 +93,18 @@ class Gateway:
     repos: ProxiedRepos
     fills: Fills
     content: Content
+    puller: Puller
     upkeep: Upkeep
 
     @property
     def settings(self) -> Settings:
         return self.stock.settings
+
+    @property
+    def operator(self) -> Caller:
+        """Whoever runs this gateway, as upstream knows them: by the gateway's own Hub token, if any."""
+        token = self.settings.own_token
+        return Caller("upstream", user="operator", credential=token) if token else ANONYMOUS
 
     @property
     def index(self) -> Index:
@@ -129,6 +140,7 @@ def build(settings: Settings) -> Gateway:
     from moongate.app.upkeep import Upkeep  # noqa: PLC0415
     from moongate.hub.fill import FillRules, Fills  # noqa: PLC0415
     from moongate.hub.proxied import ProxiedRepos  # noqa: PLC0415
+    from moongate.hub.pull import Puller  # noqa: PLC0415
     from moongate.hub.rules import HubRules  # noqa: PLC0415
     from moongate.upstream.client import UpstreamClient  # noqa: PLC0415
     from moongate.upstream.guard import AddressGuard  # noqa: PLC0415
@@ -176,8 +188,9 @@ def build(settings: Settings) -> Gateway:
         )
 
     content = Content(repos, fills, stock.index, upstream, source_of)
+    puller = Puller(repos, stock.index, content.open, fills.finished)
     upkeep = Upkeep(fills, stock.index, stock.keeping, metrics)
-    return Gateway(stock, metrics, upstream, repos, fills, content, upkeep)
+    return Gateway(stock, metrics, upstream, repos, fills, content, puller, upkeep)
 
 
 @dataclass(frozen=True, slots=True)
@@ -201,6 +214,7 @@ def front_door(gateway: Gateway) -> Front:
     from moongate.app.git_routes import GitRoutes  # noqa: PLC0415
     from moongate.app.health import Health  # noqa: PLC0415
     from moongate.app.hub_routes import HubRoutes  # noqa: PLC0415
+    from moongate.app.lane import FastLane  # noqa: PLC0415
     from moongate.app.ollama_routes import OllamaRoutes  # noqa: PLC0415
     from moongate.app.passing import Passing  # noqa: PLC0415
     from moongate.app.request_log import RequestLog  # noqa: PLC0415
@@ -231,7 +245,9 @@ def front_door(gateway: Gateway) -> Front:
         admin=AdminRoutes(gateway, door),
         status_page=StatusPage(gateway, door),
     )
-    return Front(FrontDoor(dispatcher(rooms, door, gateway.metrics, request_log)), sender, request_log)
+    dispatch = dispatcher(rooms, door, gateway.metrics, request_log)
+    lane = FastLane(_AtHand(gateway.repos), door, dispatch.known_route, gateway.metrics, request_log)
+    return Front(FrontDoor(dispatch, lane), sender, request_log)
 
 
 def make_door(gateway: Gateway) -> Door:
@@ -320,3 +336,11 @@ def _sampler(gateway: Gateway) -> Callable[[], None]:
         gateway.metrics.gauge("store_bytes").set(gateway.index.total_bytes())
 
     return sample
+
+
+class _AtHand:
+    def __init__(self, repos: ProxiedRepos) -> None:
+        self._repos = repos
+
+    def at_hand(self, route: Route, query: str, caller: Caller) -> Answer | None:
+        return self._repos._at_hand((route, query), caller)

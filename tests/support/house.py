@@ -1,7 +1,13 @@
-"""A front door whose hub is made of plain values: what the app's own tests talk to."""
+"""A front door whose hub is made of plain values: what the app's own tests talk to.
+
+async with open_house(tmp_path) as house:
+    house.hub.contents["config.json"] = b"{}"
+    async with house.session.get(house.url + "/acme/tiny/resolve/main/config.json") as answer: ...
+"""
 
 from __future__ import annotations
 
+import asyncio
 import os
 from collections.abc import AsyncIterator, Iterable, Mapping
 from contextlib import asynccontextmanager
@@ -10,7 +16,6 @@ from pathlib import Path
 
 import aiohttp
 
-from moongate.app.dispatch import Dispatcher
 from moongate.app.door import Door, DoorRules
 from moongate.app.exchange import Exchange
 from moongate.app.file_routes import FileRoutes
@@ -18,6 +23,7 @@ from moongate.app.front import Rooms, dispatcher
 from moongate.app.git_routes import GitRoutes
 from moongate.app.health import Health
 from moongate.app.hub_routes import HubRoutes
+from moongate.app.lane import FastLane
 from moongate.app.metrics import Metrics
 from moongate.app.ollama_routes import OllamaRoutes
 from moongate.app.passing import Passing
@@ -32,7 +38,6 @@ from moongate.core.names import CommitHash, RepoId, RepoPath, Revision
 from moongate.core.records import FileAt, FileEntry
 from moongate.core.spans import ByteSpan
 from moongate.hub.answers import Answer
-from moongate.hub.fill import FileBody
 from moongate.store.index.access import TokenRow
 from moongate.wire import routes
 
@@ -46,14 +51,24 @@ class Resolved:
     age_seconds: float = 0.0
 
 
-class FakeBody(FileBody):
-    """A body whose bytes may fail, as those of a fill do."""
+class FakeBody:
+    """A body whose bytes may fail after a while, as those of a fill do."""
 
-    def __init__(self, path: Path, etag: Etag, size_bytes: int, trouble: MoongateError | None, after: int) -> None:
-        fd = os.open(path, os.O_RDONLY)
-        super().__init__(etag, size_bytes, fd, None, ByteSpan(0, size_bytes))
+    outcome = "hit"
+
+    def __init__(
+        self, path: Path, etag: Etag, size_bytes: int, trouble: MoongateError | None, after: int
+    ) -> None:
+        self.etag = etag
+        self.size_bytes = size_bytes
+        self.fd = os.open(path, os.O_RDONLY)
         self.trouble = trouble
         self.after = after
+
+    def close(self) -> None:
+        if self.fd >= 0:
+            os.close(self.fd)
+            self.fd = -1
 
     async def ready(self, position: int, end: int) -> int:
         if self.trouble is not None:
@@ -85,9 +100,16 @@ class FakeHub:
     trouble_after: int = 0
     asked: list[tuple[object, str, str, bytes | None]] = field(default_factory=list)
     opened: int = 0
+    memory: Answer | None = None
+    lane_hits: int = 0
 
     async def answer(
-        self, route: routes.Route, query: str, caller: Caller, post_body: bytes | None = None
+        self,
+        route: routes.Route,
+        query: str,
+        caller: Caller,
+        post_body: bytes | None = None,
+        content_type: str = "",
     ) -> Answer:
         if self.crash is not None:
             raise self.crash
@@ -95,6 +117,12 @@ class FakeHub:
             raise self.error
         self.asked.append((route, query, caller.key, post_body))
         return self.answer_value
+
+    def at_hand(self, route: routes.Route, query: str, caller: Caller) -> Answer | None:
+        if self.memory is None:
+            return None
+        self.lane_hits += 1
+        return self.memory
 
     async def manifest(self, repo: RepoId, tag: str, caller: Caller, user_agent: str) -> Answer:
         return await self.answer(routes.V2Manifest(repo, tag), "", caller)
@@ -118,7 +146,7 @@ class FakeHub:
             raise EntryAbsent("Entry not found", COMMIT)
         return self._file(repo, path), self.resolved
 
-    async def open(self, file: FileAt, caller: Caller, span: ByteSpan) -> FileBody:
+    async def open(self, file: FileAt, caller: Caller, span: ByteSpan) -> FakeBody:
         self.opened += 1
         path = self.folder / file.entry.etag
         path.write_bytes(self.contents[file.entry.path])
@@ -172,8 +200,6 @@ class FakeUpstream:
         headers: Iterable[tuple[str, str]],
         body: AsyncIterator[bytes] | None,
         credential: Secret | None,
-        *,
-        basic: bool = False,
     ) -> AsyncIterator[FakeStream]:
         sent = b"".join([piece async for piece in body]) if body is not None else b""
         self.seen.append((method, path_qs, dict(headers), sent, credential))
@@ -192,7 +218,9 @@ class FakeTokens:
 
 
 async def _page(exchange: Exchange) -> Reply:
-    return Reply(200, (("Content-Type", "text/plain"),), b"page", request_id=exchange.request_id, shared=False)
+    return Reply(
+        200, (("Content-Type", "text/plain"),), b"page", request_id=exchange.request_id, shared=False
+    )
 
 
 @dataclass
@@ -208,21 +236,18 @@ class House:
     metrics: Metrics
     log: Path
     session: aiohttp.ClientSession
-    dispatch: Dispatcher
+    request_log: RequestLog
 
     def log_text(self) -> str:
+        """The request log so far."""
         self.request_log.flush()
         return self.log.read_text()
-
-    request_log: RequestLog = field(default_factory=lambda: RequestLog("json", enabled=False))
 
 
 @asynccontextmanager
 async def open_house(
     folder: Path, *, rules: DoorRules | None = None, offline: bool = False, shape: str = "json"
 ) -> AsyncIterator[House]:
-    import asyncio
-
     hub, upstream, tokens, metrics = FakeHub(folder), FakeUpstream(), FakeTokens(), Metrics()
     door = Door(tokens, rules or DoorRules())
     log_path = folder / "requests.log"
@@ -247,15 +272,13 @@ async def open_house(
         status_page=_page,
     )
     dispatch = dispatcher(rooms, door, metrics, request_log)
-    front = FrontDoor(dispatch)
+    front = FrontDoor(dispatch, FastLane(hub, door, dispatch.known_route, metrics, request_log))
     listener = listen("127.0.0.1", 0)
     port = listener.getsockname()[1]
     server = await asyncio.get_running_loop().create_server(front.accept, sock=listener)
     async with aiohttp.ClientSession(auto_decompress=False) as session:
-        yield House(
-            f"http://127.0.0.1:{port}", port, hub, upstream, tokens, door, metrics, log_path, session, dispatch,
-            request_log,
-        )  # fmt: skip
+        url = f"http://127.0.0.1:{port}"
+        yield House(url, port, hub, upstream, tokens, door, metrics, log_path, session, request_log)
     server.close()
     await front.drain(2.0)
     request_log.close()
