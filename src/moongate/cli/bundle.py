@@ -63,7 +63,7 @@ def export(
 
     if not out.absolute().parent.is_dir():
         raise CommandFailed(f"there is no folder {out.absolute().parent} to write {out.name} into")
-    with open_home(home) as house, bars(quiet=quiet) as shown:
+    with _plainly(), open_home(home) as house, bars(quiet=quiet) as shown:
         wanted = _wanted(house.index.repos(), repos, parse_revision(revision))
         report = export_bundle(
             out, wanted, house.index, house.blobs, _Watch(shown, f"writing {out.name}"), since=since
@@ -110,6 +110,7 @@ def import_(
 
     label = "reading stdin" if file == _STDIN else f"reading {Path(file).name}"
     with (
+        _plainly(),
         _opened(file) as stream,
         open_house(load_settings(home=home)) as house,
         bars(quiet=quiet) as shown,
@@ -153,6 +154,17 @@ def _wanted(known: Sequence[RepoId], texts: list[str], revision: Revision) -> li
             fitting = [item.repo]
         wanted += [(repo, item.revision or revision) for repo in fitting]
     return wanted
+
+
+@contextmanager
+def _plainly() -> Iterator[None]:
+    """A bundle that is none, damaged or cut short is a failure, not wrong usage."""
+    from moongate.hub.bundle_file import BadBundle
+
+    try:
+        yield
+    except BadBundle as error:
+        raise CommandFailed(error.message, hint="make it again, or carry it again, and repeat this") from None
 
 
 @contextmanager
