@@ -20,8 +20,8 @@ def token_of(header: str | None) -> str | None:
     A Basic pair without a password gives its user name, since people paste a token there too. None when there
     is no header, or nothing usable in it.
     """
-    scheme, _, rest = (header or "").strip().partition(" ")
-    rest = rest.strip()
+    scheme, _, rest = (header or "").strip(" \t").partition(" ")
+    rest = rest.strip(" \t")
     if scheme.lower() == "bearer":
         return rest if _PRINTABLE.fullmatch(rest) else None
     if scheme.lower() == "basic":

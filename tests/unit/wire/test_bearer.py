@@ -28,6 +28,7 @@ def pair(text: str) -> str:
         ("Bearer", None),
         ("Bearer a b", None),
         ("Bearer a\tb", None),
+        ("Bearer \xa0a", None),
         ("Bearer " + "x" * 5000, None),
         ("Digest x", None),
         ("Basic !!!", None),
