@@ -23,11 +23,13 @@ from moongate.hub import keys
 from moongate.hub.answers import AnswerMemory, kept_headers
 from moongate.hub.asker import Asker
 from moongate.store.index import Index, StoredAnswer
+from moongate.upstream.transport import AnswerTooLong
 from moongate.wire.listings import info_facts, without_xet
 from moongate.wire.routes import Info, parse_route
 
 _FACTS_HOLD_SECONDS = 2.0
 _FACTS_ROWS = 20_000
+_BARE_QUERY = "expand=sha&expand=private&expand=gated"
 _INLINE_BYTES = 256 << 10
 FOR_MEMBERS: Final = "resourceGroup"
 """The fact that upstream tells only to members of an organisation, and that we therefore never share."""
@@ -75,8 +77,13 @@ class Infos:
             UpstreamError: it did not answer, or made no sense.
         """
         path = f"{repo.api_path}/revision/{quote(revision, safe='')}"
+        whole = True
         try:
-            answer = await self._asker.get(path, credential, "info")
+            try:
+                answer = await self._asker.get(path, credential, "info")
+            except AnswerTooLong:
+                whole = False
+                answer = await self._asker.get(f"{path}?{_BARE_QUERY}", credential, "info")
         except (RepoAbsent, RevisionAbsent):
             raise
         except Absent as error:
@@ -90,20 +97,23 @@ class Infos:
             body, facts, commit_hash = _read(body, canonical, now)
         if is_commit_hash(revision) and commit_hash != CommitHash(revision):
             raise UpstreamBroken(f"upstream answered for commit {commit_hash} when asked for {revision}")
-        stored = StoredAnswer(200, kept_headers(answer.headers), body, now)
+        stored = StoredAnswer(200, kept_headers(answer.headers), body, now) if whole else None
         learned = Learned(canonical, commit_hash, facts)
         before = self._index.get_facts(canonical)
-        await asyncio.to_thread(self._keep, repo, revision, learned, stored)
+        await asyncio.to_thread(self._keep, repo, revision, learned, stored, now)
         self._remember(canonical, facts, now)
         if before is not None and (before.private, before.gated) != (facts.private, facts.gated):
             self._memory.drop_repo(canonical)
         return learned
 
-    def _keep(self, asked: RepoId, revision: Revision, learned: Learned, stored: StoredAnswer) -> None:
-        repo, commit_hash, now = learned.repo, learned.commit_hash, stored.fetched_at
+    def _keep(
+        self, asked: RepoId, revision: Revision, learned: Learned, stored: StoredAnswer | None, now: float
+    ) -> None:
+        repo, commit_hash = learned.repo, learned.commit_hash
         if asked != repo:
             self._index.put_rename(asked.repo_type, asked.repo_id, repo.repo_id, now)
-        self._index.put_answer(keys.info(repo, commit_hash), repo, stored)
+        if stored is not None:
+            self._index.put_answer(keys.info(repo, commit_hash), repo, stored)
         self._index.put_ref(repo, Revision(commit_hash), commit_hash, now)
         if revision != Revision(commit_hash):
             self._index.put_ref(repo, revision, commit_hash, now)

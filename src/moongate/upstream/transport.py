@@ -22,6 +22,10 @@ _READ_BYTES = 256 * 1024
 _DNS_SECONDS = 10
 
 
+class AnswerTooLong(UpstreamBroken):
+    """An answer that is too long to be read whole. It can still be passed through as it comes."""
+
+
 class Transport:
     """Connections to upstream, kept open between exchanges. Belongs to one event loop."""
 
@@ -93,14 +97,15 @@ async def read_body(response: aiohttp.ClientResponse, max_bytes: int) -> bytes:
     """The whole body, decoded.
 
     Raises:
-        UpstreamBroken: it is longer than `max_bytes`, or does not decode.
+        AnswerTooLong: it is longer than `max_bytes`.
+        UpstreamBroken: it does not decode.
         UpstreamUnreachable, UpstreamTimeout: it did not come whole.
     """
     pieces = bytearray()
     async for piece in read_pieces(response):
         pieces += piece
         if len(pieces) > max_bytes:
-            raise UpstreamBroken(f"upstream's answer is longer than {max_bytes >> 20} MiB")
+            raise AnswerTooLong(f"upstream's answer is longer than {max_bytes >> 20} MiB")
     return bytes(pieces)
 
 
@@ -133,7 +138,8 @@ def translated(url: URL) -> Iterator[None]:
     except (aiohttp.ClientConnectorCertificateError, aiohttp.ClientSSLError):
         raise UpstreamUnreachable(f"{where} could not prove its identity (TLS)") from None
     except aiohttp.ClientConnectorError as error:
-        raise UpstreamUnreachable(f"cannot connect to {where}: {error.strerror or 'no connection'}") from None
+        why = os.strerror(error.errno) if error.errno else "no connection"
+        raise UpstreamUnreachable(f"cannot connect to upstream at {where}: {why}") from None
     except aiohttp.InvalidURL:
         raise UpstreamBroken("upstream led to something that is no URL") from None
     except (aiohttp.ClientError, OSError):

@@ -18,6 +18,7 @@ from moongate.core.errors import (
 )
 from moongate.core.names import RepoId, RepoPath, Revision, parse_repo
 from moongate.double import LfsFile, MalformedJson, Match, SetHeaders, Status
+from moongate.upstream.transport import AnswerTooLong
 from support.yard import ALICE, BOB, CAROL, MAIN, Gate, Yard
 
 REPO_ROUTES = (
@@ -366,3 +367,14 @@ async def test_nonsense_is_the_callers_mistake(gate: Gate, tiny: RepoId) -> None
         await gate.get("/api/models/acme/tiny/paths-info/main", body=b'{"paths": 7}')
     with pytest.raises(BadRequest):
         await gate.get("/api/models/acme/tiny?" + "x" * 10_000)
+
+
+async def test_an_answer_of_absurd_length_can_still_be_passed_through(
+    yard: Yard, gate: Gate, tiny: RepoId, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("moongate.upstream.client.MAX_BODY_BYTES", 300)
+    resolved = await gate.proxied.commit_of(tiny, MAIN, ANONYMOUS)
+    assert resolved.commit_hash == yard.double.repo("acme/tiny").resolve("main").hash  # type: ignore[union-attr]
+    with pytest.raises(AnswerTooLong):
+        await gate.get("/api/models/acme/tiny")
+    await gate.proxied.file_at(tiny, MAIN, RepoPath("config.json"), ANONYMOUS)
