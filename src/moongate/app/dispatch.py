@@ -25,8 +25,6 @@ from moongate.core.errors import MoongateError
 from moongate.wire import routes
 from moongate.wire.errors import error_answer
 
-MAX_TARGET_BYTES = 8190
-MAX_FIELD_BYTES = 16 * 1024
 _KNOWN_METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")
 _ROUTES_KEPT = 4096
 

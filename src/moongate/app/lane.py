@@ -3,7 +3,7 @@
 A metadata hit needs nothing awaited, yet a general handler pays for a task, a request object, a response
 object and several coroutines. The lane takes only what is sure: a plain GET or HEAD on an idle connection,
 from a Host that was checked before, by a caller who is known without asking, on a route that was parsed
-before, whose fresh answer the hub has at hand for this caller. Whatever it does not take goes the ordinary way,
+before, whose fresh answer the hub has at hand for this caller. All else goes the ordinary way,
 which decides everything again, so the lane can be left out without changing any answer.
 """
 

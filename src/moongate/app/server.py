@@ -2,7 +2,7 @@
 
 One process by default; with `workers`, `moongate.app.workers` runs several of these on one port. Ready means:
 listening, and the one line a user needs is on stdout. Words go to stderr. SIGTERM or Ctrl-C drains: no new
-connections, running responses finish (at most `drain_seconds`), exit code 0; a second signal stops at once.
+connections, running responses finish (at most `drain_seconds`), exit code 0; a second Ctrl-C stops at once.
 """
 
 from __future__ import annotations
@@ -25,7 +25,6 @@ from aiohttp.http_parser import RawRequestMessage
 from aiohttp.streams import EMPTY_PAYLOAD
 from aiohttp.web_protocol import RequestHandler
 
-from moongate.app.dispatch import MAX_FIELD_BYTES, MAX_TARGET_BYTES
 from moongate.app.exchange import begin
 from moongate.app.replies import error_reply
 from moongate.app.request_log import configure_logging
@@ -34,6 +33,9 @@ from moongate.core.errors import MoongateError
 
 if TYPE_CHECKING:
     from moongate.app.lane import FastLane
+
+MAX_TARGET_BYTES = 8190
+MAX_FIELD_BYTES = 16 * 1024
 
 _BACKLOG = 1024
 _KEEPALIVE_SECONDS = 75.0
@@ -137,13 +139,13 @@ async def _serve(settings: Settings, listener: socket.socket, ready: Callable[[]
 def _on_signals(stop: asyncio.Event, parent: int) -> None:
     loop = asyncio.get_running_loop()
 
-    def asked() -> None:
+    def interrupted() -> None:
         if stop.is_set():
             os._exit(1)
         stop.set()
 
-    for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, asked)
+    loop.add_signal_handler(signal.SIGTERM, stop.set)
+    loop.add_signal_handler(signal.SIGINT, interrupted)
 
     def orphaned() -> None:
         loop.remove_reader(parent)

@@ -24,7 +24,7 @@ from moongate.core.digests import Etag
 from moongate.core.errors import MoongateError, StoreError, UpstreamError
 from moongate.store.blobs import Blobs
 from moongate.store.index import Index
-from moongate.store.keeping import Keeping
+from moongate.store.keeping import Ages, Collected, Keeping
 from moongate.store.layout import Layout
 
 if TYPE_CHECKING:
@@ -35,9 +35,9 @@ if TYPE_CHECKING:
     from moongate.app.sendfile import FileSender
     from moongate.app.server import FrontDoor
     from moongate.app.upkeep import Upkeep
+    from moongate.hub.answers import Answer
     from moongate.hub.fill import Fills
     from moongate.hub.proxied import ProxiedRepos
-    from moongate.hub.answers import Answer
     from moongate.hub.pull import Puller
     from moongate.upstream.client import UpstreamClient
     from moongate.wire.routes import Route
@@ -56,6 +56,11 @@ class Stock:
     blobs: Blobs
     index: Index
     keeping: Keeping
+
+    def collect(self, idle_seconds: float | None = None) -> Collected:
+        """See `Keeping.collect`; unfinished downloads go once nobody touched them for `idle_seconds`."""
+        ages = Ages() if idle_seconds is None else Ages(partial_idle_seconds=idle_seconds)
+        return self.keeping.collect(ages)
 
     def close(self) -> None:
         """Lets go of the index. May be called twice."""

@@ -94,9 +94,9 @@ class _Parent:
                 return 1 if self.failed_at_start else 0
 
     def _noted(self, number: int, _frame: object) -> None:
+        if number == signal.SIGINT and self.stopping:
+            self._signal_all(signal.SIGKILL)
         if number != signal.SIGCHLD:
-            if self.stopping:
-                self._signal_all(signal.SIGKILL)
             self.stopping = True
 
     def _start_due(self) -> None:
@@ -200,7 +200,11 @@ def _become_worker(
 
 
 def _prepare_metrics(home: Path) -> None:
-    """An empty directory for the counters that workers share; set before anything counts."""
+    """An empty directory for the counters that workers share.
+
+    The metrics library looks for it once, when it is imported; nothing that this process imports may do that
+    before.
+    """
     directory = home / _METRICS
     shutil.rmtree(directory, ignore_errors=True)
     directory.mkdir(mode=0o700, parents=True, exist_ok=True)
