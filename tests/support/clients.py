@@ -36,7 +36,7 @@ def client_environment(home: Path, endpoint: str, extra: Mapping[str, str] | Non
         "HF_HUB_DISABLE_UPDATE_CHECK": "1",
         "DISABLE_SAFETENSORS_CONVERSION": "1",
         "https_proxy": _CLOSED,
-        "no_proxy": "localhost,127.0.0.1,127.0.0.2",
+        "no_proxy": "localhost,127.0.0.1,127.0.0.2,127.0.0.3",
         "PYTHONWARNINGS": "ignore",
         "NO_COLOR": "1",
     }

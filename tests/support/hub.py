@@ -22,6 +22,7 @@ ADA = "hf_" + "Ada" * 12  # let in everywhere
 BOB = "hf_" + "Bob" * 12  # a user without any grant
 GUARDED = ("acme/gated-auto", "acme/gated-manual", "acme/private", "acme/gated-rows")
 MIB = 1 << 20
+_CLOSED = "http://127.0.0.1:9"
 
 MODEL_CARD = (
     "---\nlicense: apache-2.0\nlibrary_name: transformers\n"
@@ -76,7 +77,7 @@ class FurnishedHub:
 @contextmanager
 def furnished(folder: Path, minilm: Path) -> Iterator[FurnishedHub]:
     """A double with everything in it, running for the length of a block."""
-    settings = Settings(list_page_size=6, commits_page_size=2, tree_page_size=1000)
+    settings = Settings(cas_url=_CLOSED, list_page_size=6, commits_page_size=2, tree_page_size=1000)
     double = HubDouble(folder / "state", settings=settings)
     hub = FurnishedHub(double, folder)
     double.add_user(

@@ -7,8 +7,9 @@
     with double.running() as url: ...
 
 It speaks as the real Hub does, awkward parts included: relative redirects for small files, signed and
-expiring URLs on another origin for large ones, coded and uncoded errors, absolute page links. What it sent is
-metered to the byte, and everything that can go wrong with a Hub can be asked of it (`faults`).
+expiring URLs on another origin for large ones, Xet with a CAS of its own, coded and uncoded errors, absolute
+page links. What it sent is metered to the byte, and everything that can go wrong with a Hub can be asked of
+it (`faults`).
 """
 
 from __future__ import annotations
@@ -26,6 +27,7 @@ from moongate.double.faults import (
     IgnoreRange,
     Latency,
     LieAboutSize,
+    LieAboutTerms,
     MalformedJson,
     Match,
     MoveRef,
@@ -44,6 +46,7 @@ from moongate.double.meters import Meters, RequestRecord
 from moongate.double.repo import Commit, FileNode, Repo
 from moongate.double.users import User
 from moongate.double.world import Settings
+from moongate.double.xet_files import XetFile
 
 __all__ = [
     "BigHeaders",
@@ -60,6 +63,7 @@ __all__ = [
     "Latency",
     "LfsFile",
     "LieAboutSize",
+    "LieAboutTerms",
     "MalformedJson",
     "Match",
     "Meters",
@@ -78,5 +82,6 @@ __all__ = [
     "User",
     "WrongContentRange",
     "WrongLength",
+    "XetFile",
     "big_file",
 ]

@@ -27,8 +27,10 @@ def main() -> int:
             host=asked.host,
             port=asked.port,
             cdn_port=asked.cdn_port,
+            cas_port=asked.cas_port,
             control_port=asked.control_port,
             **({"cdn_host": asked.cdn_host} if asked.cdn_host else {}),
+            **({"cas_host": asked.cas_host} if asked.cas_host else {}),
         )
         try:
             repos = load(double, asked.root, asked.lfs_threshold)
@@ -46,6 +48,8 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--port", type=int, default=0, help="port of the hub; 0 chooses one")
     parser.add_argument("--cdn-host", default="", help="address of the CDN origin")
     parser.add_argument("--cdn-port", type=int, default=0, help="port of the CDN; 0 chooses one")
+    parser.add_argument("--cas-host", default="", help="address of the CAS origin")
+    parser.add_argument("--cas-port", type=int, default=0, help="port of the CAS; 0 chooses one")
     parser.add_argument("--control-port", type=int, default=0, help="port of the control door; 0 chooses one")
     parser.add_argument("--state", type=Path, help="directory for uploads, bare repositories and digests")
     parser.add_argument(
@@ -60,8 +64,8 @@ async def _serve(double: HubDouble, repos: list[str]) -> None:
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)
     await double.open()
-    ready = {"hub": double.url, "cdn": double.cdn_url, "control": double.control_url, "repos": repos}
-    sys.stdout.write(orjson.dumps(ready).decode() + "\n")
+    ready = {"hub": double.url, "cdn": double.cdn_url, "cas": double.cas_url, "control": double.control_url}
+    sys.stdout.write(orjson.dumps(ready | {"repos": repos}).decode() + "\n")
     sys.stdout.flush()
     await stop.wait()
     await double.close()

@@ -19,7 +19,7 @@ _BODY_LIMIT_BYTES = 64 << 20
 
 @dataclass(slots=True)
 class Ask:
-    """A request at one of the double's doors; `origin` is hub, cdn or control."""
+    """A request at one of the double's doors; `origin` is hub, cdn, cas or control."""
 
     origin: str
     method: str
@@ -90,7 +90,7 @@ class Ask:
             raise Refusal(416, "Range Not Satisfiable", headers={"Content-Range": f"bytes */{size_bytes}"})
         return start, end
 
-    async def body(self) -> bytes:
+    async def body(self, most_bytes: int = _BODY_LIMIT_BYTES) -> bytes:
         """The request body.
 
         Raises:
@@ -99,7 +99,7 @@ class Ask:
         pieces = bytearray()
         async for piece in self.request.content.iter_any():
             pieces += piece
-            if len(pieces) > _BODY_LIMIT_BYTES:
+            if len(pieces) > most_bytes:
                 raise Refusal(413, "request entity too large")
         return bytes(pieces)
 

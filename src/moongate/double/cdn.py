@@ -1,10 +1,11 @@
-"""The CDN origin: signed URLs of large files, ranged reads, and the uploads of git-lfs.
+"""The CDN origin: signed URLs of large files and of xorbs, ranged reads, and the uploads of git-lfs.
 
 It knows nothing of repositories' names or tokens. Its ETag is 64 hex but not the file's sha256.
 """
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 from pathlib import Path
 
@@ -14,6 +15,7 @@ from moongate.double.reply import Refusal, Reply, content_reply, text_reply
 from moongate.double.repo import FileNode, Repo
 from moongate.double.signer import token_refused
 from moongate.double.world import World
+from moongate.double.xorb_data import XORBS, XorbData
 
 _UPLOADS = "/lfs-upload/"
 
@@ -23,10 +25,20 @@ def file_path(repo: Repo, node: FileNode) -> str:
 
     The number outlives a rename, so URLs signed before it hold.
     """
-    place = hashlib.sha256(repo.number.encode()).hexdigest()
+    place = _place(repo)
     if node.lfs and node.lfs.xet_hash:
         return f"/xet-bridge-us/{place[:24]}/{node.lfs.xet_hash}"
     return f"/repos/{place[:2]}/{place[2:4]}/{place}/{node.etag}"
+
+
+def _place(repo: Repo) -> str:
+    return hashlib.sha256(repo.number.encode()).hexdigest()
+
+
+async def packed(repo: Repo) -> None:
+    """Return when the repository's large files have their Xet ids; the first time this takes a while."""
+    if repo.unpacked:
+        await asyncio.to_thread(repo.pack)
 
 
 def upload_path(sha256: str) -> str:
@@ -39,6 +51,7 @@ class Cdn:
 
     def __init__(self, world: World) -> None:
         self._world = world
+        self._xorbs = XorbData(world)
         self._known: dict[str, FileNode] = {}
 
     async def answer(self, ask: Ask) -> Reply:
@@ -52,11 +65,15 @@ class Cdn:
             return await self._take(ask)
         if ask.method not in ("GET", "HEAD"):
             return _error(405, "MethodNotAllowed")
+        if ask.path.startswith(XORBS):
+            return self._xorbs.answer(ask) or _error(404, "NoSuchKey")
         node = self._known.get(ask.path) or self._find(ask.path)
         return self._serve(ask, node.content, node.etag) if node else _error(404, "NoSuchKey")
 
     def _find(self, path: str) -> FileNode | None:
         for repo in self._world.shelf:
+            if _place(repo)[:24] not in path:  # so that no other repository is packed by looking
+                continue
             for commit in repo.commits.values():
                 for node in commit.files.values():
                     if node.lfs and file_path(repo, node) == path:

@@ -48,8 +48,8 @@ def content_of(source: bytes | str | Path) -> Content:
 class LfsFile:
     """A file kept in LFS: bytes, or the path of a file on disk.
 
-    `sha256` and `xet_hash` (64 hex each) are believed when given; else the first is computed and the second
-    derived from it, so that it is stable and looks like one.
+    `sha256` and `xet_hash` (64 hex each) are believed when given; else the first is computed, and the second
+    is the file's true id in Xet, found when it is first asked for.
     """
 
     __slots__ = ("content", "sha256", "xet_hash")
@@ -59,7 +59,7 @@ class LfsFile:
     ) -> None:
         self.content = content_of(source)
         self.sha256 = sha256 or sha256_of(self.content)
-        self.xet_hash = xet_hash or hashlib.sha256(b"xet file " + self.sha256.encode()).hexdigest()
+        self.xet_hash = xet_hash
 
 
 def sha256_of(content: Content) -> str:

@@ -8,7 +8,7 @@ POST   /_double/faults            {"kind": "Cut", "after_bytes": 10, "match": {"
 DELETE /_double/faults[/ID]       lift one or all
 GET    /_double/settings          settings;  PATCH changes some
 POST   /_double/refs              {"repo", "type"?, "ref"?, "at"} moves a ref
-POST   /_double/down              {"origin"?: "hub"|"cdn"};  POST /_double/up comes back on the same port
+POST   /_double/down              {"origin"?: "hub"|"cdn"|"cas"};  POST /_double/up: on the same port again
 GET    /_double/repos             what there is
 """
 

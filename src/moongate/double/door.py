@@ -36,7 +36,7 @@ _numbers = itertools.count(1)
 
 
 class Door:
-    """One origin (hub, cdn or control): its listening socket and the requests that come in."""
+    """One origin (hub, cdn, cas or control): its listening socket and the requests that come in."""
 
     def __init__(
         self, origin: str, handler: Handler, world: World, meters: Meters, desk: FaultDesk, delivery: Delivery

@@ -21,6 +21,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TypeVar
 
+from moongate.double.cas import Cas
 from moongate.double.cdn import Cdn
 from moongate.double.control import Control
 from moongate.double.delivery import Delivery
@@ -33,21 +34,24 @@ from moongate.double.shelf import Shelf
 from moongate.double.signer import Signer
 from moongate.double.users import User, Users
 from moongate.double.world import Settings, World
+from moongate.double.xet_files import XetFile, XetFiles
 
 _STEP_TIMEOUT_SECONDS = 10.0
-# Another host name than the hub's, as the real CDN has: clients decide by it where a token may go.
+# Other host names than the hub's, as the real CDN and CAS have: clients decide by them where a token may go.
 _CDN_HOST = "127.0.0.2" if sys.platform == "linux" else "127.0.0.1"
+_CAS_HOST = "127.0.0.3" if sys.platform == "linux" else "127.0.0.1"
 
 Result = TypeVar("Result")
 
 
 class HubDouble:
-    """A Hub on loopback, with a hub origin, a CDN origin and a control origin.
+    """A Hub on loopback, with a hub origin, a CDN origin, a CAS origin and a control origin.
 
-    `state_dir` takes bare git repositories and uploads. Ports of 0 are chosen when it first runs, and kept.
+    `state_dir` takes bare git repositories, uploads and xorbs. Ports of 0 are chosen when it first runs, and
+    kept.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913
         self,
         state_dir: str | Path,
         *,
@@ -55,11 +59,15 @@ class HubDouble:
         port: int = 0,
         cdn_host: str = _CDN_HOST,
         cdn_port: int = 0,
+        cas_host: str = _CAS_HOST,
+        cas_port: int = 0,
         control_port: int = 0,
         settings: Settings | None = None,
     ) -> None:
         self.settings = settings or Settings()
-        self.world = World(Path(state_dir), Shelf(), Users(), self.settings, Signer())
+        state = Path(state_dir)
+        xet = XetFiles(state, self.settings)
+        self.world = World(state, Shelf(), Users(), self.settings, Signer(), xet)
         self.world.routes |= {"/api/daily_papers": [], "/api/trending": {"recentlyTrending": []}}
         self.meters = Meters()
         self.faults = FaultDesk()
@@ -69,6 +77,7 @@ class HubDouble:
             handlers = {
                 "hub": Hub(self.world).answer,
                 "cdn": Cdn(self.world).answer,
+                "cas": Cas(self.world).answer,
                 "control": Control(self).answer,
             }
             made = Door(origin, handlers[origin], self.world, self.meters, self.faults, delivery)
@@ -77,6 +86,7 @@ class HubDouble:
 
         self._hub = door("hub", host, port)
         self._cdn = door("cdn", cdn_host, cdn_port)
+        self._cas = door("cas", cas_host, cas_port)
         self._control = door("control", host, control_port)
         self._loop: asyncio.AbstractEventLoop | None = None
         self._thread: threading.Thread | None = None
@@ -98,7 +108,8 @@ class HubDouble:
         """A new, empty repository; `gated=True` means "auto".
 
         `legacy_id` is a one-segment id that redirects here (`gpt2` to `openai-community/gpt2`); a
-        repository may also have a one-segment id itself. `facts` are added to its info, by the Hub's
+        repository may also have a one-segment id itself. With `xet` its large files can also be had through
+        the CAS; they are packed when they are first asked for. `facts` are added to its info, by the Hub's
         field names.
 
         Raises:
@@ -110,7 +121,7 @@ class HubDouble:
             type,
             private=private,
             gated=gate,
-            xet=xet,
+            xet=self.world.xet if xet else None,
             gitattributes=gitattributes,
             facts=dict(facts or {}),
         )
@@ -129,6 +140,18 @@ class HubDouble:
         if found is None:
             raise KeyError(f"{type}s/{repo_id}")
         return found
+
+    def xet_file(self, repo_id: str, path: str, revision: str = "main", type: str = "model") -> XetFile:  # noqa: A002
+        """A file as Xet knows it, its id and its terms; packed now if it was not before.
+
+        Raises:
+            KeyError: no such repository, revision or file, or it is not in Xet.
+        """
+        commit = self.repo(repo_id, type).resolve(revision)
+        node = commit.files.get(path) if commit else None
+        if node is None or node.lfs is None or node.lfs.xet is None:
+            raise KeyError(f"{type}s/{repo_id} has no {path} in Xet at {revision}")
+        return node.lfs.xet()
 
     def rename(self, old: str, new: str, type: str = "model") -> Repo:  # noqa: A002
         """Give a repository another id; the old one answers 307."""
@@ -185,26 +208,37 @@ class HubDouble:
         return self.world.cdn_url.removeprefix("http://")
 
     @property
+    def cas_url(self) -> str:
+        """The double's own CAS, whatever address tokens name."""
+        return self.world.own_cas_url
+
+    @property
+    def cas_netloc(self) -> str:
+        """`host:port` of the CAS, as an allow-list names it."""
+        return self.world.own_cas_url.removeprefix("http://")
+
+    @property
     def control_url(self) -> str:
         return f"http://{self._control.host}:{self._control.port}"
 
     def doors(self, origin: str | None = None) -> list[Door]:
-        """The doors an outage closes: hub and CDN, or the one named."""
-        return [door for door in (self._hub, self._cdn) if origin in (None, door.origin)]
+        """The doors an outage closes: hub, CDN and CAS, or the one named."""
+        return [door for door in (self._hub, self._cdn, self._cas) if origin in (None, door.origin)]
 
     # Running
 
     async def open(self) -> None:
         """Listen, in the running event loop."""
-        for door in (self._hub, self._cdn, self._control):
+        for door in (*self.doors(), self._control):
             await door.open()
         self.world.hub_url = f"http://{self._hub.host}:{self._hub.port}"
         self.world.cdn_url = f"http://{self._cdn.host}:{self._cdn.port}"
+        self.world.own_cas_url = f"http://{self._cas.host}:{self._cas.port}"
 
     async def close(self) -> None:
         """Break off all connections and stop listening."""
         self.faults.clear()
-        for door in (self._hub, self._cdn, self._control):
+        for door in (*self.doors(), self._control):
             await door.end()
 
     def start(self) -> str:
@@ -248,7 +282,7 @@ class HubDouble:
             self.stop()
 
     def down(self, origin: str | None = None) -> None:
-        """Close the listening sockets and every connection of the hub, the CDN, or both."""
+        """Close the listening sockets and every connection of one origin, or of all."""
         for door in self.doors(origin):
             self._await(door.close())
 

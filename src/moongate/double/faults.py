@@ -12,9 +12,10 @@ from __future__ import annotations
 
 import itertools
 import threading
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, fields
 from fnmatch import fnmatchcase
+from typing import Any
 from urllib.parse import unquote
 
 import orjson
@@ -305,6 +306,53 @@ class LieAboutSize(Fault):
 
 
 @dataclass(frozen=True, slots=True)
+class LieAboutTerms(Fault):
+    """Tell a reconstruction that is not the file's.
+
+    `how`: "order" has the terms reversed, "repeat" the first one in place of the last, "drop" leaves out the
+    last, "chunks" makes the first one chunk shorter and keeps its length, "length" says its unpacked length
+    one byte too long, "spans" moves every span to fetch by one byte.
+    """
+
+    how: str = "order"
+
+    def __post_init__(self) -> None:
+        if self.how not in _LIES:
+            raise ValueError(f"unknown lie; known: {', '.join(_LIES)}")
+
+    def rewrite(self, ask: Ask, reply: Reply) -> None:
+        if not isinstance(reply.content, MemoryContent) or b'"terms"' not in reply.content.data:
+            return
+        told = orjson.loads(reply.content.data)
+        terms = told["terms"]
+        match self.how:
+            case "order":
+                terms.reverse()
+            case "repeat":
+                terms[-1] = terms[0]
+            case "drop":
+                terms.pop()
+            case "chunks":
+                terms[0]["range"]["end"] -= 1
+            case "length":
+                terms[0]["unpacked_length"] += 1
+            case "spans":
+                for entry in _fetches(told):
+                    for one in entry.get("ranges", [entry]):
+                        for end in ("start", "end"):
+                            one["bytes" if "bytes" in one else "url_range"][end] += 1
+        reply.content = MemoryContent(orjson.dumps(told))
+
+
+_LIES = ("order", "repeat", "drop", "chunks", "length", "spans")
+
+
+def _fetches(told: dict[str, dict[str, list[dict[str, dict[str, int]]]]]) -> Iterator[dict[str, Any]]:
+    for entries in (told.get("xorbs") or told.get("fetch_info") or {}).values():
+        yield from entries
+
+
+@dataclass(frozen=True, slots=True)
 class SetHeaders(Fault):
     """Add or replace headers of the answer."""
 
@@ -343,7 +391,7 @@ KINDS: dict[str, type[Fault]] = {
     for kind in (
         Latency, Throttle, Cut, HangUp, Stall, FlipByte, Truncate, WrongLength, WrongContentRange,
         IgnoreRange, ExpireUrls, TooMany, Status, RedirectTo, RedirectLoop, MoveRef, MalformedJson,
-        LieAboutSize, SetHeaders, DropHeaders, BigHeaders,
+        LieAboutSize, LieAboutTerms, SetHeaders, DropHeaders, BigHeaders,
     )
 }  # fmt: skip
 

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from urllib.parse import unquote
 
 from moongate.double.ask import Ask, decode, split_revision
+from moongate.double.cdn import packed
 from moongate.double.git_http import GitHttp
 from moongate.double.history import History
 from moongate.double.identity import Identity
@@ -92,7 +93,7 @@ class Hub:
         if head == "api":
             return await self._api(ask, rest)
         if head == "v2":
-            return self._ollama.answer(ask, rest)
+            return await self._ollama.answer(ask, rest)
         if head in ("datasets", "spaces"):
             return await self._files(ask, _TYPES[head], rest)
         return await self._files(ask, "model", ask.segments)
@@ -111,7 +112,7 @@ class Hub:
                 )
             case ["resolve-cache", ("models" | "datasets" | "spaces") as plural, *rest]:
                 self._only(ask, "GET")
-                return self._resolve_cache(ask, _TYPES[plural], rest)
+                return await self._resolve_cache(ask, _TYPES[plural], rest)
             case ["models-tags-by-type" | "datasets-tags-by-type" as name]:
                 return json_reply(self._info.tags_by_type(name.partition("s-")[0]))
             case ["repos", ("create" | "delete" | "move") as action]:
@@ -125,17 +126,20 @@ class Hub:
 
     async def _repo_api(self, ask: Ask, method: str, place: _Place) -> Reply:
         repo = self._world.visible(ask, place.type, place.id)
+        if place.verb in ("tree", "paths-info"):
+            await packed(repo)
         handler = self._api_routes.get((method, place.verb))
         if handler is None:
             raise Refusal(404, "Sorry, we can't find the page you are looking for.")
         reply = handler(ask, repo, place.rest)
         return reply if isinstance(reply, Reply) else await reply
 
-    def _resolve_cache(self, ask: Ask, repo_type: str, rest: list[str]) -> Reply:
+    async def _resolve_cache(self, ask: Ask, repo_type: str, rest: list[str]) -> Reply:
         ids = 1 if rest and self._world.shelf.find(repo_type, unquote(rest[0])) else 2
         if len(rest) < ids + 2:
             raise Refusal(404, "Sorry, we can't find the page you are looking for.")
         repo = self._world.visible(ask, repo_type, decode(rest[:ids]))
+        await packed(repo)
         return self._resolve.cached(ask, repo, unquote(rest[ids]), decode(rest[ids + 1 :]))
 
     async def _files(self, ask: Ask, repo_type: str, segments: list[str]) -> Reply:
@@ -144,6 +148,7 @@ class Hub:
             self._only(ask, "GET")
             revision, path = split_revision(place.rest)
             repo = self._world.visible(ask, repo_type, place.id)
+            await packed(repo)
             handler = self._resolve.resolve if place.verb == "resolve" else self._resolve.raw
             return handler(ask, repo, revision, decode(path))
         repo_id = place.id.removesuffix(".git")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 
 from moongate.double.ask import Ask
-from moongate.double.cdn import file_path, stored, upload_path
+from moongate.double.cdn import file_path, packed, stored, upload_path
 from moongate.double.git_http import visible_to_git
 from moongate.double.reply import Refusal, Reply, json_reply
 from moongate.double.repo import FileNode, Repo
@@ -25,6 +25,7 @@ class Lfs:
     async def answer(self, ask: Ask, repo_type: str, repo_id: str, rest: list[str]) -> Reply:
         """The reply to a batch or a verify; other LFS routes are not there."""
         repo = visible_to_git(self._world, ask, repo_type, repo_id)
+        await packed(repo)
         if rest == ["objects", "batch"] and ask.method == "POST":
             return await self._batch(ask, repo)
         if rest == ["objects", "verify"] and ask.method == "POST":
@@ -41,11 +42,23 @@ class Lfs:
             answer = self._upload
         else:
             answer = self._download
+        xet = body.get("operation") == "upload" and repo.xet and "xet" in _transfers(body)
         try:
             objects = [answer(repo, str(one["oid"]), int(one["size"])) for one in wanted]
         except (KeyError, TypeError, ValueError):
             raise Refusal(422, "Each object needs an oid and a size") from None
-        return json_reply({"transfer": "basic", "objects": objects}, headers=_TYPE)
+        if xet:
+            objects = [self._by_xet(repo, one) for one in objects]
+        return json_reply({"transfer": "xet" if xet else "basic", "objects": objects}, headers=_TYPE)
+
+    def _by_xet(self, repo: Repo, answer: dict[str, object]) -> dict[str, object]:
+        """An upload's answer, with the way through Xet in place of the way to the CDN."""
+        if "actions" not in answer:
+            return answer
+        token = self._world.xet_tokens.reply(self._world, repo, None, write=True)
+        header = {name: value for name, value in token.headers.items() if name.startswith("X-Xet-")}
+        href = f"{self._world.hub_url}/api/{repo.key}/xet-write-token/main"
+        return answer | {"actions": {"upload": {"href": href, "header": header}}}
 
     def _download(self, repo: Repo, oid: str, size_bytes: int) -> dict[str, object]:
         node = _node(repo, oid)
@@ -79,6 +92,11 @@ class Lfs:
         if content is None or content.size_bytes != body.get("size"):
             raise Refusal(404, "Object does not exist")
         return json_reply({}, headers=_TYPE)
+
+
+def _transfers(body: dict[str, object]) -> list[object]:
+    transfers = body.get("transfers")
+    return transfers if isinstance(transfers, list) else []
 
 
 def _node(repo: Repo, sha256: str) -> FileNode | None:

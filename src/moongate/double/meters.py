@@ -111,15 +111,22 @@ class Meters:
         self,
         *,
         etag: str | None = None,
+        xorb: str | None = None,
         path: str | None = None,
         origin: str | None = None,
         connection: int | None = None,
     ) -> int:
-        """Body bytes sent for one etag, raw path, origin (hub, cdn) or connection; without one, in all."""
-        wanted = {"etag": etag, "path": path, "origin": origin, "connection": connection}
-        named = [(kind, name) for kind, name in wanted.items() if name is not None]
+        """Body bytes sent for one etag, xorb (64 hex), raw path, origin or connection; without, in all."""
+        wanted = [
+            ("etag", etag),
+            ("etag", xorb),
+            ("path", path),
+            ("origin", origin),
+            ("connection", connection),
+        ]
+        named = [(kind, name) for kind, name in wanted if name is not None]
         if len(named) > 1:
-            raise ValueError("name one of etag, path, origin, connection")
+            raise ValueError("name one of etag, xorb, path, origin, connection")
         self._settle()
         if named:
             return self._bytes.get(named[0], 0)

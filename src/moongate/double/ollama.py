@@ -12,7 +12,7 @@ from urllib.parse import quote
 import orjson
 
 from moongate.double.ask import Ask, decode
-from moongate.double.cdn import file_path
+from moongate.double.cdn import file_path, packed
 from moongate.double.content import MemoryContent
 from moongate.double.info import blob_facts
 from moongate.double.reply import Refusal, Reply, content_reply, redirect_reply
@@ -34,7 +34,7 @@ class Ollama:
     def __init__(self, world: World) -> None:
         self._world = world
 
-    def answer(self, ask: Ask, segments: list[str]) -> Reply:
+    async def answer(self, ask: Ask, segments: list[str]) -> Reply:
         """The reply to a path under `/v2/`."""
         if ask.method not in ("GET", "HEAD"):
             raise Refusal(405, "Method not allowed")
@@ -45,6 +45,7 @@ class Ollama:
                 at = segments.index(verb, 1)
                 repo = self._world.visible(ask, "model", decode(segments[:at]))
                 self._world.readable(ask, repo)
+                await packed(repo)
                 commit = self._world.commit(repo, self._world.settings.default_branch)
                 handler = self._manifest if verb == "manifests" else self._blob
                 return handler(ask, repo, commit, decode(segments[at + 1 :]))

@@ -9,13 +9,16 @@ from __future__ import annotations
 import hashlib
 import re
 import zlib
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from functools import partial
 
 from moongate.double import attributes
 from moongate.double.content import Content, LfsFile, MemoryContent
 from moongate.double.objects import GitObject, commit_object, git_object, pointer_text, tree_objects
+from moongate.double.xet_files import XetFile, XetFiles
 
 _EPOCH_SECONDS = (
     1_704_067_200  # 2024-01-01T00:00:00Z; every repository starts somewhere in the months after it
@@ -25,12 +28,17 @@ _HASH = re.compile(r"[0-9a-f]{7,40}")
 
 @dataclass(frozen=True, slots=True)
 class LfsFacts:
-    """What the Hub says of a file kept in LFS; `xet_hash` is None in a repository that does not speak Xet."""
+    """What the Hub says of a file kept in LFS; `xet` finds its id, and is None where Xet is not spoken."""
 
     sha256: str
     size_bytes: int
     pointer: bytes
-    xet_hash: str | None
+    xet: Callable[[], XetFile] | None = None
+
+    @property
+    def xet_hash(self) -> str | None:
+        """The file's id in Xet; the first time this may take as long as reading and hashing it."""
+        return self.xet().id if self.xet else None
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,6 +77,7 @@ class Commit:
 class Repo:
     """A repository. `type` is model, dataset or space; `gated` is False, "auto" or "manual".
 
+    `xet` is where its large files are packed for Xet, None when it does not speak it.
     `number` (24 hex) and the time it was created come from its first name and stay when it is renamed.
     """
 
@@ -76,7 +85,7 @@ class Repo:
     type: str = "model"
     private: bool = False
     gated: bool | str = False
-    xet: bool = False
+    xet: XetFiles | None = None
     disabled: bool = False
     downloads: int = 0
     likes: int = 0
@@ -87,6 +96,7 @@ class Repo:
     objects: dict[str, GitObject] = field(default_factory=dict, repr=False)
     created_seconds: int = 0
     number: str = ""
+    unpacked: list[LfsFacts] = field(default_factory=list, repr=False)
 
     def __post_init__(self) -> None:
         self.created_seconds = _EPOCH_SECONDS + zlib.crc32(self.key.encode()) % 10_000_000
@@ -149,11 +159,21 @@ class Repo:
         if isinstance(source, LfsFile):
             size_bytes = source.content.size_bytes
             pointer = self._keep(git_object("blob", pointer_text(source.sha256, size_bytes)))
-            xet_hash = source.xet_hash if self.xet else None
-            facts = LfsFacts(source.sha256, size_bytes, pointer.body, xet_hash)
+            xet = partial(self.xet.of, source) if self.xet and size_bytes else None
+            facts = LfsFacts(source.sha256, size_bytes, pointer.body, xet)
+            self.unpacked.append(facts)
             return FileNode(pointer.oid, size_bytes, source.content, facts)
         data = source.encode() if isinstance(source, str) else source
         return FileNode(self._keep(git_object("blob", data)).oid, len(data), MemoryContent(data))
+
+    def pack(self) -> None:
+        """Find the Xet ids of all files added since the last time. It may take long: call it in a thread."""
+        while self.unpacked:
+            facts = self.unpacked[0]
+            if facts.xet is not None:
+                facts.xet()
+            with suppress(ValueError):  # another thread was at the same one
+                self.unpacked.remove(facts)
 
     def _cover(self, listing: dict[str, FileNode]) -> None:
         lfs_paths = sorted(path for path, node in listing.items() if node.lfs)

@@ -8,8 +8,6 @@ from __future__ import annotations
 
 import gzip
 import mimetypes
-import secrets
-import time
 from urllib.parse import quote
 
 from moongate.double.ask import Ask, split_revision
@@ -21,7 +19,6 @@ from moongate.double.world import World
 
 XET_FILE_INFO = "application/vnd.xet-fileinfo+json"
 _GZIP_LEAST_BYTES = 1024
-_XET_TOKEN_SECONDS = 3600
 
 
 class Resolve:
@@ -59,10 +56,11 @@ class Resolve:
         return reply
 
     def xet_token(self, ask: Ask, repo: Repo, rest: list[str]) -> Reply:
-        """`GET …/xet-read-token/{revision}`: for a CAS that refuses, so that who follows it fails loudly."""
+        """`GET …/xet-read-token/{revision}`."""
         self._world.readable(ask, repo)
-        self._world.commit(repo, split_revision(rest)[0])
-        return xet_token_reply(self._world)
+        revision = split_revision(rest)[0]
+        self._world.commit(repo, revision)
+        return self._world.xet_tokens.reply(self._world, repo, revision, write=False)
 
     def _find(self, ask: Ask, repo: Repo, revision: str, path: str) -> tuple[Commit, FileNode]:
         self._world.readable(ask, repo)
@@ -157,16 +155,3 @@ def _type_of(path: str) -> str:
     if path.endswith(".json"):
         return "application/json"
     return mimetypes.guess_type(path)[0] or "application/octet-stream"
-
-
-def xet_token_reply(world: World) -> Reply:
-    """A Xet token for the configured CAS address, in headers and JSON at once."""
-    token, expires = f"xet_{secrets.token_hex(16)}", int(time.time()) + _XET_TOKEN_SECONDS
-    headers = {
-        "X-Xet-Cas-Url": world.cas_url,
-        "X-Xet-Access-Token": token,
-        "X-Xet-Token-Expiration": str(expires),
-    }
-    reply = json_reply({"casUrl": world.cas_url, "accessToken": token, "exp": expires}, headers=headers)
-    del reply.headers["ETag"]
-    return reply

@@ -27,12 +27,17 @@ class Signer:
         self._numbers = itertools.count(1)
         self._issued: dict[str, _Issued] = {}
 
-    def sign(self, path: str, ttl_seconds: int, extra: str = "") -> str:
-        """The path with a query that lets it pass for so long; `extra` is query text put in front."""
+    def sign(self, path: str, ttl_seconds: int, extra: str = "", ranges: str = "") -> str:
+        """The path with a query that lets it pass for so long; `extra` is query text put in front.
+
+        `ranges`, as a Range header has them, are told in the query and cannot be changed there.
+        """
         policy = f"{next(self._numbers):08x}"
         self._issued[policy] = _Issued(time.monotonic())
         expires = int(time.time()) + ttl_seconds
-        signature = self._signature(path, policy, expires)
+        signature = self._signature(path + ranges, policy, expires)
+        if ranges:
+            extra = f"X-Xet-Signed-Range={quote(ranges, safe='')}"
         query = f"Expires={expires}&Policy={policy}&Signature={quote(signature)}&Key-Pair-Id=DOUBLE"
         return f"{path}?{extra}&{query}" if extra else f"{path}?{query}"
 
@@ -47,7 +52,10 @@ class Signer:
         policy, expires = values.get("Policy", ""), values.get("Expires", "")
         if not expires.isdigit() or policy not in self._issued:
             return _denied("MissingKey", "Missing Key-Pair-Id query parameter or cookie value")
-        if not hmac.compare_digest(values.get("Signature", ""), self._signature(path, policy, int(expires))):
+        signed = path + values.get("X-Xet-Signed-Range", "")
+        if not hmac.compare_digest(
+            values.get("Signature", ""), self._signature(signed, policy, int(expires))
+        ):
             return _denied("AccessDenied", "Access denied")
         if int(expires) <= time.time():
             return self.expired_reply()

@@ -11,6 +11,9 @@ from moongate.double.repo import Commit, Repo
 from moongate.double.shelf import Shelf
 from moongate.double.signer import Signer
 from moongate.double.users import Users
+from moongate.double.xet_files import XetFiles
+from moongate.double.xet_tokens import XetTokens
+from moongate.xet.xorb import Compression
 
 
 @dataclass(slots=True)
@@ -25,7 +28,11 @@ class Settings:
     reject_bad_tokens: bool = True  # an unknown bearer is refused even for public repositories
     cdn_refuses_tokens: bool = True  # a CDN request that carries Authorization is refused, as S3 does
     url_ttl_seconds: int = 3600  # how long signed CDN URLs hold
-    cas_url: str = ""  # where xet tokens point; empty is a place on the CDN origin that refuses everything
+    cas_url: str = ""  # where xet tokens point; empty is the double's own CAS
+    xet_token_seconds: int = 3600  # how long xet tokens hold; nothing or less makes them stale at once
+    xet_dedup: bool = True  # whether dedup queries find anything
+    xet_compression: Compression = "auto"  # how new chunks are stored
+    new_repos_xet: bool = False  # whether repositories made over the API speak xet
     default_branch: str = "main"
 
 
@@ -38,14 +45,17 @@ class World:
     users: Users
     settings: Settings
     signer: Signer
+    xet: XetFiles
+    xet_tokens: XetTokens = field(default_factory=XetTokens)
     routes: dict[str, object] = field(default_factory=dict)
     hub_url: str = ""
     cdn_url: str = ""
+    own_cas_url: str = ""
 
     @property
     def cas_url(self) -> str:
-        """The CAS that xet headers and tokens name. The double has none: who follows it fails loudly."""
-        return self.settings.cas_url or f"{self.cdn_url}/no-cas"
+        """The CAS that xet headers and tokens name."""
+        return self.settings.cas_url or self.own_cas_url
 
     def visible(self, ask: Ask, repo_type: str, repo_id: str) -> Repo:
         """The repository, if the asker may know of it.

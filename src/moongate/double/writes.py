@@ -16,7 +16,6 @@ from moongate.double.cdn import stored
 from moongate.double.content import DiskContent, LfsFile, MemoryContent
 from moongate.double.reply import Refusal, Reply, json_reply
 from moongate.double.repo import Commit, Repo, full_ref
-from moongate.double.resolve import xet_token_reply
 from moongate.double.shelf import TYPES
 from moongate.double.world import World
 
@@ -66,7 +65,8 @@ class Writes:
         repo_id, repo_type = self._named(ask, body), _type(body)
         self._world.writable(ask, repo_id.partition("/")[0])
         private = bool(body.get("private")) or body.get("visibility") == "private"
-        repo = Repo(repo_id, repo_type, private=private)
+        xet = self._world.xet if self._world.settings.new_repos_xet else None
+        repo = Repo(repo_id, repo_type, private=private, xet=xet)
         answer = {"url": f"{self._world.hub_url}{repo.file_base}", "name": repo_id, "id": repo_id}
         if self._world.shelf.find(repo_type, repo_id):
             error = f"You already created this {repo_type} repo"
@@ -77,9 +77,9 @@ class Writes:
         return json_reply(answer)
 
     def xet_token(self, ask: Ask, repo: Repo, rest: list[str]) -> Reply:
-        """`GET …/xet-write-token/{revision}`: for the CAS that is not there."""
-        self._world.writable(ask, repo.namespace)
-        return xet_token_reply(self._world)
+        """`GET …/xet-write-token/{revision}`; any revision; `create_pr` is for readers too."""
+        self._may_commit(ask, repo)
+        return self._world.xet_tokens.reply(self._world, repo, None, write=True)
 
     async def preupload(self, ask: Ask, repo: Repo, rest: list[str]) -> Reply:
         """`POST …/preupload/{revision}`: which files go to LFS, by attributes, size and looks."""

@@ -60,7 +60,7 @@ def test_a_xet_repository_says_so(double: HubDouble) -> None:
     assert f'/v1/reconstructions/{xet_hash}>; rel="xet-reconstruction-info"' in first.headers["Link"]
     token = call(auth)
     assert token.headers["X-Xet-Cas-Url"] == token.json["casUrl"]
-    assert call(f"{token.json['casUrl']}/v1/reconstructions/{xet_hash}").status == 403
+    assert call(f"{token.json['casUrl']}/v1/reconstructions/{xet_hash}").status == 401
     info = call(url, headers={"Accept": "application/vnd.xet-fileinfo+json"})
     assert (info.status, info.json["hash"], info.json["size"]) == (200, xet_hash, 100)
     entry = call(f"{double.url}/api/models/acme/xet/tree/main").json[-1]
