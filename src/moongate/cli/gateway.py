@@ -6,12 +6,10 @@ Plain HTTP of the standard library: one question, one answer, a time limit.
 
 from __future__ import annotations
 
-import http.client
 import json
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass
-from urllib.parse import urlsplit
 
 from moongate import __version__
 from moongate.cli.exits import UNREACHABLE, CommandFailed, wrong_usage
@@ -24,7 +22,6 @@ from moongate.core.errors import (
     MoongateError,
     ScopeMissing,
 )
-from moongate.wire.links import next_link
 
 URL_VARIABLE = "MOONGATE_URL"
 TOKEN_VARIABLE = "MOONGATE_TOKEN"  # noqa: S105  (a name, not a token)
@@ -80,6 +77,10 @@ class Gateway:
             CommandFailed: nobody answers at MOONGATE_URL.
             MoongateError: the gateway says no, or its upstream does.
         """
+        from urllib.parse import urlsplit
+
+        from moongate.wire.links import next_link
+
         got = self._exchange("GET", path, None)
         if got.status >= 400:
             words = got.headers.get("X-Error-Message") or f"status {got.status}"
@@ -88,6 +89,9 @@ class Gateway:
         return got.body, f"{following.path}?{following.query}" if following.path else None
 
     def _exchange(self, method: str, path: str, document: Mapping[str, object] | None) -> _Answer:
+        import http.client
+        from urllib.parse import urlsplit
+
         parts = urlsplit(self.url)
         if parts.scheme not in ("http", "https") or not parts.hostname:
             raise wrong_usage(f"{URL_VARIABLE} is not an http:// or https:// address: {self.url!r}")

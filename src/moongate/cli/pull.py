@@ -6,7 +6,6 @@ gateway on the same home; both then share one copy of every download.
 
 from __future__ import annotations
 
-import asyncio
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -135,6 +134,8 @@ def pull(  # noqa: PLR0913  (a flag is an argument)
                 raise wrong_usage("--upstream and --dry-run are for a home on this machine")
             pulled = _pull_there(gateway, wish, shown)
         else:
+            import asyncio
+
             from moongate.cli.house import load_settings
 
             settings = load_settings(home=home, upstream=upstream)

@@ -160,11 +160,10 @@ def _verify_there(gateway: Gateway, before: float | None, quiet: bool) -> Verdic
 
 def _gc_here(home: Path | None, idle: str | None) -> dict[str, int]:
     from moongate.cli.house import open_home
-    from moongate.store.keeping import Ages
 
-    ages = Ages() if idle is None else Ages(partial_idle_seconds=parse_duration(idle, "--idle"))
+    idle_seconds = None if idle is None else parse_duration(idle, "--idle")
     with open_home(home) as house:
-        collected, evicted = house.keeping.collect(ages), house.keeping.evict()
+        collected, evicted = house.collect(idle_seconds), house.keeping.evict()
     return _summary(
         {name: getattr(collected, name) for name in collected.__dataclass_fields__},
         {name: getattr(evicted, name) for name in evicted.__dataclass_fields__},
