@@ -338,7 +338,7 @@ class Leader:
 
     def _drain(self, body: Body, position: int, end: int, buffer: memoryview) -> int:
         """Write the body's bytes from `position` to `end`; where that came to."""
-        partial, alone = self._partial, self._hashing is None
+        partial, alone, first = self._partial, self._hashing is None, True
         while position < end:
             at = body.position
             count = body.readinto(buffer[: min(len(buffer), end - at)])
@@ -349,10 +349,10 @@ class Leader:
             if at + count <= position:
                 continue  # a server without ranges starts at 0 again
             data = buffer[max(0, position - at) : count]
-            fresh_block = position % BLOCK_BYTES == 0
             partial.write(position, data)
             position += len(data)
-            self._notify(fresh_block or position % BLOCK_BYTES < len(data))
+            self._notify(first)
+            first = False
             if alone:
                 self._hash.feed(position - len(data), data)
             if position % _WRITE_BACK_BYTES < len(data):
