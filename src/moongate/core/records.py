@@ -10,11 +10,15 @@ from moongate.core.names import CommitHash, RepoId, RepoPath
 
 @dataclass(frozen=True, slots=True)
 class FileEntry:
-    """One file of one commit. `etag` is its content identity; `oid` is git's (an LFS file's pointer blob)."""
+    """One file of one commit. `etag` is its content identity; `oid` is git's (an LFS file's pointer blob).
+
+    `xet_hash` is the Xet file id, when upstream said that it keeps the file in Xet.
+    """
 
     path: RepoPath
     etag: Etag
     size_bytes: int
+    xet_hash: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

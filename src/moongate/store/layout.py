@@ -8,6 +8,11 @@
           ├─ blobs/
           │  ├─ sha256/ab/<etag>  a sealed LFS file, named by its sha256 (64 hex digits)
           │  └─ git/ab/<etag>     a sealed small file, named by its git object id (40)
+          ├─ xorbs/
+          │  └─ ab/<xorb>/        a xorb, by the hex string of its hash; its folder is also its lock
+          │     ├─ 0-9_0-4096     its chunks 0 up to 9, which are its bytes 0 up to 4096; shorter: it grows
+          │     ├─ 0-9_0-4096.lead   who fetches them (advisory lock); nobody: they came, or it died
+          │     └─ 3-5_900-1500.cut  being copied out of a larger one; a leftover means a crash
           ├─ partial/
           │  ├─ <etag>.data       bytes being filled, sparse, at their final offsets
           │  ├─ <etag>.map        which of them are here; mapped by every process that reads or fills
@@ -15,9 +20,10 @@
           │  └─ <anything>.tmp    written and renamed in one go; a leftover means a crash
           └─ quarantine/
              ├─ <etag>.<n>        bytes that are not what their name says
-             └─ <etag>.<n>.json   why, and when
+             ├─ <etag>.<n>.json   why, and when
+             └─ <xorb>_0-9.<n>    the same for chunks of a xorb
 
-`ab` is the etag's first two digits. Sealing is a rename from `partial` to `blobs`, so both stay on one
+`ab` is the name's first two digits. Sealing is a rename from `partial` to `blobs`, so both stay on one
 filesystem. Nothing here reads or writes bytes.
 """
 
@@ -41,7 +47,7 @@ TEMPORARY_SUFFIX = ".tmp"
 class Layout:
     """Paths under one home and one store. Cheap; makes nothing until `prepare`."""
 
-    __slots__ = ("_git", "_partial", "_sha256", "home", "quarantine_dir", "root", "store")
+    __slots__ = ("_git", "_partial", "_sha256", "_xorbs", "home", "quarantine_dir", "root", "store")
 
     def __init__(self, home: Path, store: Path | None = None) -> None:
         """`store` is where the bytes go; without it, `home/store`."""
@@ -52,6 +58,7 @@ class Layout:
         self._partial = str(self.partial_dir)
         self._sha256 = str(self.blobs_dir / "sha256")
         self._git = str(self.blobs_dir / "git")
+        self._xorbs = str(self.xorbs_dir)
 
     @property
     def index_path(self) -> Path:
@@ -60,6 +67,10 @@ class Layout:
     @property
     def blobs_dir(self) -> Path:
         return self.root / "blobs"
+
+    @property
+    def xorbs_dir(self) -> Path:
+        return self.root / "xorbs"
 
     @property
     def partial_dir(self) -> Path:
@@ -76,6 +87,10 @@ class Layout:
     def blob_name(self, etag: Etag) -> str:
         """`blob`, as text: on the path of every hit, where making a Path would cost more than opening it."""
         return f"{self._sha256 if is_sha256(etag) else self._git}/{etag[:2]}/{etag}"
+
+    def xorb_name(self, xorb_hex: str) -> str:
+        """The folder of a xorb's segments, as text. It may not exist yet."""
+        return f"{self._xorbs}/{xorb_hex[:2]}/{xorb_hex}"
 
     def partial_data(self, etag: Etag) -> Path:
         return Path(f"{self._partial}/{etag}{DATA_SUFFIX}")
@@ -113,6 +128,7 @@ class Layout:
                 self.blobs_dir,
                 self.blobs_dir / "sha256",
                 self.blobs_dir / "git",
+                self.xorbs_dir,
                 self.partial_dir,
                 self.quarantine_dir,
             ):
