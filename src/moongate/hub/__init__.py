@@ -3,6 +3,7 @@
 No HTTP in this room: routes come in as values, answers go out as values or as errors of the core's tree.
 
     rules       the times and switches everything here obeys
+    notes       writing down what was learned, if there is room
     flights     one question at a time, in this process and across processes
     answers     an answer and the memory in front of the index
     events      what is counted

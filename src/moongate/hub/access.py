@@ -36,6 +36,7 @@ from moongate.hub.answers import PUBLIC
 from moongate.hub.asker import Asker
 from moongate.hub.flights import Flights
 from moongate.hub.infos import Infos, Learned
+from moongate.hub.notes import write_down
 from moongate.hub.rules import HubRules
 from moongate.store.index import AccessRow, Index
 
@@ -256,7 +257,7 @@ class Access:
     async def _write(self, identity: str, repo: RepoId, level: Level) -> None:
         now = self._clock()
         self._remember(identity, repo, AccessRow(level, now))
-        await asyncio.to_thread(self._index.put_access, identity, repo, level, now)
+        await write_down(self._index.put_access, identity, repo, level, now)
 
     async def _try_file(self, caller: Caller, repo: RepoId, commit_hash: CommitHash, path: RepoPath) -> None:
         try:

@@ -14,12 +14,13 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 from moongate.core.callers import Secret
-from moongate.core.errors import UpstreamError
+from moongate.core.errors import UpstreamBroken, UpstreamError
 from moongate.core.names import RepoId
 from moongate.hub.answers import Answer, answer_of, kept_headers
 from moongate.hub.asker import Asker
 from moongate.hub.events import Purpose
 from moongate.hub.flights import Flights
+from moongate.hub.notes import write_down
 from moongate.hub.pinned import Keep, next_page, stored_answer
 from moongate.hub.rules import HubRules
 from moongate.store.index import Index, StoredAnswer
@@ -106,14 +107,20 @@ class AgeingAnswers:
         stored = await asyncio.to_thread(stored_answer, answer, self._rules.upstream_origin, self._clock())
         if question.verbatim:
             stored = replace(stored, body=answer.body)
-        await asyncio.to_thread(self._write, question, stored, keep)
+        await write_down(self._write, question, stored, keep)
         return answer_of(stored, "miss", self._clock())
 
     def _write(self, question: AgeingQuestion, stored: StoredAnswer, keep: Keep | None) -> None:
         if question.key is not None and len(stored.body) <= _MAX_KEPT_BYTES:
             self._index.put_answer(question.key, question.repo, stored)
-        if keep is not None:
+        if keep is None:
+            return
+        try:
             keep(stored)
+        except UpstreamBroken:
+            if question.key is not None:
+                self._index.drop_answer(question.key)
+            raise
 
 
 def _may_be_kept(answer: UpstreamAnswer) -> bool:

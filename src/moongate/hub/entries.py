@@ -6,7 +6,6 @@ The absence of a path is remembered too, for as long as `entry_absent_ttl_second
 
 from __future__ import annotations
 
-import asyncio
 from collections import OrderedDict
 from collections.abc import Callable
 
@@ -27,6 +26,7 @@ from moongate.hub.access import Access
 from moongate.hub.answers import PUBLIC
 from moongate.hub.asker import Asker
 from moongate.hub.flights import Flights
+from moongate.hub.notes import write_down
 from moongate.hub.rules import HubRules
 from moongate.store.index import Index, StoredAnswer
 
@@ -136,7 +136,7 @@ class Entries:
                 f"upstream answered for commit {said.commit_hash} when asked for {commit_hash}"
             )
         entry = FileEntry(path, said.etag, said.size_bytes)
-        await asyncio.to_thread(self._index.put_files, repo, commit_hash, [entry])
+        await write_down(self._index.put_files, repo, commit_hash, [entry])
         if not shared:
             await self._access.note(self._access.identity(caller, repo), repo, "files")
         return self._remember(FileAt(repo, commit_hash, entry))
@@ -159,7 +159,7 @@ class Entries:
     async def _note_absence(self, repo: RepoId, commit_hash: CommitHash, path: RepoPath) -> None:
         self._note_in_memory(repo, commit_hash, path, self._rules.entry_absent_ttl_seconds)
         stored = StoredAnswer(404, {}, b"", self._clock())
-        await asyncio.to_thread(self._index.put_answer, keys.absent(repo, commit_hash, path), repo, stored)
+        await write_down(self._index.put_answer, keys.absent(repo, commit_hash, path), repo, stored)
 
     def _note_in_memory(self, repo: RepoId, commit_hash: CommitHash, path: RepoPath, seconds: float) -> None:
         self._absences[repo, commit_hash, path] = self._clock() + seconds

@@ -13,6 +13,9 @@ import uuid
 from collections.abc import Awaitable, Callable, Coroutine, Hashable
 from typing import Any, Protocol, TypeVar, cast
 
+from moongate.core.errors import StoreError
+from moongate.hub.notes import write_down
+
 T = TypeVar("T")
 
 _FIRST_LOOK_SECONDS = 0.02
@@ -75,7 +78,7 @@ class Turns:
         """
         owner = f"{os.getpid()}-{uuid.uuid4().hex}"
         pause_seconds = _FIRST_LOOK_SECONDS
-        while not await asyncio.to_thread(self._leases.try_lease, name, owner, self._seconds, self._clock()):
+        while not await self._try(name, owner):
             await asyncio.sleep(pause_seconds)
             pause_seconds = min(pause_seconds * 1.5, _SLOWEST_LOOK_SECONDS)
             if (found := known()) is not None:
@@ -85,4 +88,10 @@ class Turns:
                 return found
             return await ask()
         finally:
-            await asyncio.to_thread(self._leases.release_lease, name, owner)
+            await write_down(self._leases.release_lease, name, owner)
+
+    async def _try(self, name: str, owner: str) -> bool:
+        try:
+            return await asyncio.to_thread(self._leases.try_lease, name, owner, self._seconds, self._clock())
+        except StoreError:  # a full disk: better asked twice than not at all
+            return True

@@ -22,6 +22,7 @@ from moongate.core.records import RepoFacts
 from moongate.hub import keys
 from moongate.hub.answers import AnswerMemory, kept_headers
 from moongate.hub.asker import Asker
+from moongate.hub.notes import write_down
 from moongate.store.index import Index, StoredAnswer
 from moongate.upstream.transport import AnswerTooLong
 from moongate.wire.listings import info_facts, without_xet
@@ -100,7 +101,7 @@ class Infos:
         stored = StoredAnswer(200, kept_headers(answer.headers), body, now) if whole else None
         learned = Learned(canonical, commit_hash, facts)
         before = self._index.get_facts(canonical)
-        await asyncio.to_thread(self._keep, repo, revision, learned, stored, now)
+        await write_down(self._keep, repo, revision, learned, stored, now)
         self._remember(canonical, facts, now)
         if before is not None and (before.private, before.gated) != (facts.private, facts.gated):
             self._memory.drop_repo(canonical)

@@ -22,6 +22,7 @@ from moongate.hub.asker import Asker
 from moongate.hub.events import Outcome
 from moongate.hub.flights import Flights
 from moongate.hub.infos import shareable
+from moongate.hub.notes import write_down
 from moongate.hub.refs import Resolved
 from moongate.hub.rules import HubRules
 from moongate.store.index import Index, StoredAnswer
@@ -138,13 +139,17 @@ class PinnedAnswers:
                 stored_answer, answer, self._rules.upstream_origin, self._clock()
             )
         if len(stored.body) <= _MAX_KEPT_BYTES:
-            await asyncio.to_thread(self._write, question, resolved, stored, keep)
+            await write_down(self._write, question, resolved, stored, keep)
         return stored
 
     def _write(self, question: CommitQuestion, resolved: Resolved, stored: StoredAnswer, keep: Keep) -> None:
         self._index.put_answer(question.key, resolved.repo, stored)
         if stored.status == 200:
-            keep(stored)
+            try:
+                keep(stored)
+            except UpstreamBroken:
+                self._index.drop_answer(question.key)
+                raise
 
     async def _put(
         self, question: CommitQuestion, caller: Caller, resolved: Resolved, audience: str

@@ -15,6 +15,7 @@ from moongate.core.names import (
     RepoPath,
     Revision,
     is_commit_hash,
+    parse_repo_path,
     parse_revision,
 )
 from moongate.hub import keys
@@ -82,17 +83,33 @@ def lessons(
         said = orjson.loads(stored.body)
         match route:
             case routes.Info() if ("blobs", "true") in pairs:
-                index.put_files(repo, commit_hash, sibling_entries(said))
+                siblings = _nameable(said.get("siblings"), "rfilename")
+                index.put_files(repo, commit_hash, sibling_entries({"siblings": siblings}))
             case routes.Tree():
                 last = RECURSIVE[0] in pairs and route.path is None and next_link(stored.headers) is None
                 complete = last and listings.pages(repo, commit_hash) is not None
-                index.put_files(repo, commit_hash, tree_entries(said), complete)
+                index.put_files(repo, commit_hash, tree_entries(_nameable(said, "path")), complete)
             case routes.PathsInfo():
-                index.put_files(repo, commit_hash, tree_entries(said))
+                index.put_files(repo, commit_hash, tree_entries(_nameable(said, "path")))
             case _:
                 pass
 
     return keep
+
+
+def _nameable(items: object, key: str) -> object:
+    """A listing without the files whose paths no client could ask us for: odd, and no reason to refuse it."""
+    if not isinstance(items, list):
+        return items
+    return [item for item in items if not isinstance(item, dict) or _is_path(item.get(key))]
+
+
+def _is_path(text: object) -> bool:
+    try:
+        parse_repo_path(str(text))
+    except BadName:
+        return False
+    return True
 
 
 def ref_lessons(repo: RepoId, index: Index) -> Keep:

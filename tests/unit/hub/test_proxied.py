@@ -13,11 +13,12 @@ from moongate.core.errors import (
     BadRequest,
     BadToken,
     EntryAbsent,
+    StoreFull,
     UpstreamBroken,
     UpstreamUnreachable,
 )
 from moongate.core.names import RepoId, RepoPath, Revision, parse_repo
-from moongate.double import LfsFile, MalformedJson, Match, SetHeaders, Status
+from moongate.double import LfsFile, LieAboutSize, MalformedJson, Match, SetHeaders, Status
 from moongate.upstream.transport import AnswerTooLong
 from support.yard import ALICE, BOB, CAROL, MAIN, Gate, Yard
 
@@ -378,3 +379,42 @@ async def test_an_answer_of_absurd_length_can_still_be_passed_through(
     with pytest.raises(AnswerTooLong):
         await gate.get("/api/models/acme/tiny")
     await gate.proxied.file_at(tiny, MAIN, RepoPath("config.json"), ANONYMOUS)
+
+
+async def test_a_full_disk_makes_forgetful_and_not_silent(
+    yard: Yard, gate: Gate, tiny: RepoId, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: object) -> bool:
+        raise StoreFull("no room")
+
+    writes = "put_answer put_files put_ref put_facts put_access put_rename try_lease release_lease"
+    for name in writes.split():
+        monkeypatch.setattr(gate.index, name, full)
+    for _ in range(2):
+        for path in (*REPO_ROUTES, "/api/models"):
+            assert (await gate.get(path)).status == 200, path
+        await gate.proxied.file_at(tiny, MAIN, RepoPath("config.json"), ANONYMOUS)
+        with pytest.raises(EntryAbsent):
+            await gate.proxied.file_at(tiny, MAIN, RepoPath("nope"), ANONYMOUS)
+        yard.clock.advance(100)
+
+
+@pytest.mark.parametrize("path", [path for path in REPO_ROUTES if "/tree/" in path or "blobs" in path])
+async def test_listings_with_impossible_sizes_are_not_kept(
+    yard: Yard, gate: Gate, tiny: RepoId, path: str
+) -> None:
+    await gate.get("/api/models/acme/tiny")
+    with yard.double.failing(LieAboutSize(-1_000_000)):
+        for _ in range(2):
+            with pytest.raises(UpstreamBroken):
+                await gate.get(path)
+    assert (await gate.get(path)).outcome == "miss"
+
+
+async def test_a_file_that_cannot_be_named_does_not_spoil_a_listing(yard: Yard, gate: Gate) -> None:
+    yard.double.add_repo("acme/tiny").commit({"odd\\name.txt": b"odd", "config.json": b"{}"})
+    answer = await gate.get("/api/models/acme/tiny/tree/main?recursive=true")
+    assert {item["path"] for item in orjson.loads(answer.body)} == {"odd\\name.txt", "config.json"}
+    assert (await gate.get("/api/models/acme/tiny?blobs=true")).status == 200
+    file, _ = await gate.proxied.file_at(parse_repo("acme/tiny"), MAIN, RepoPath("config.json"), ANONYMOUS)
+    assert file.entry.size_bytes == 2
