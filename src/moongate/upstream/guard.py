@@ -203,7 +203,7 @@ class AddressGuard:
                 return connection
         if time.monotonic() >= deadline:
             raise UpstreamTimeout(f"{_host_port(host, port)} did not accept a connection in time")
-        raise UpstreamUnreachable(f"cannot connect to {_host_port(host, port)}: {why}")
+        raise UpstreamUnreachable(f"cannot connect to upstream at {_host_port(host, port)}: {why}")
 
     def _allows(self, scheme: str, host: str, port: int) -> bool:
         if (scheme, host, port) == (self._scheme, self._host, self._port):

@@ -6,6 +6,7 @@ query, which may hold a signature, and never a header.
 
 from __future__ import annotations
 
+import os
 from collections.abc import AsyncIterator, Iterator, Mapping
 from contextlib import contextmanager
 
@@ -138,7 +139,9 @@ def translated(url: URL) -> Iterator[None]:
     except (aiohttp.ClientConnectorCertificateError, aiohttp.ClientSSLError):
         raise UpstreamUnreachable(f"{where} could not prove its identity (TLS)") from None
     except aiohttp.ClientConnectorError as error:
-        why = os.strerror(error.errno) if error.errno else "no connection"
+        # The event loop's own text repeats the address. A name that does not resolve has a number below 0.
+        number = error.errno or 0
+        why = os.strerror(number) if number > 0 else error.strerror or "no connection"
         raise UpstreamUnreachable(f"cannot connect to upstream at {where}: {why}") from None
     except aiohttp.InvalidURL:
         raise UpstreamBroken("upstream led to something that is no URL") from None

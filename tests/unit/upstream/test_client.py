@@ -153,7 +153,7 @@ async def test_a_lasting_trouble_is_told(
 
 
 async def test_upstream_is_away(hub: HubDouble, client: UpstreamClient) -> None:
-    with hub.away(), pytest.raises(errors.UpstreamUnreachable, match="cannot connect"):
+    with hub.away(), pytest.raises(errors.UpstreamUnreachable, match="cannot connect to upstream"):
         await client.get("/api/models/acme/tiny", None)
 
 
