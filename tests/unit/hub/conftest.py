@@ -6,10 +6,10 @@ from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
 import pytest
-from support.yard import TINY, Clock, Gate, Yard
 
 from moongate.core.names import RepoId
 from moongate.double import HubDouble
+from support.yard import TINY, Clock, Gate, Yard
 
 
 @pytest.fixture
