@@ -61,8 +61,8 @@ _CACHE = """\
             proxy_cache_valid 200 1d;
             proxy_cache_lock on;
             proxy_buffer_size 16k;
-            proxy_buffers 16 128k;
-            proxy_busy_buffers_size 512k;
+            proxy_buffers 8 64k;
+            proxy_busy_buffers_size 128k;
         }}
     }}"""
 
