@@ -272,7 +272,8 @@ async def open_house(
         status_page=_page,
     )
     dispatch = dispatcher(rooms, door, metrics, request_log)
-    front = FrontDoor(dispatch, FastLane(hub, door, dispatch.known_route, metrics, request_log))
+    lane = FastLane(hub, door, dispatch.known_route, metrics, request_log)
+    front = FrontDoor(dispatch, lane, note=dispatch.note)
     listener = listen("127.0.0.1", 0)
     port = listener.getsockname()[1]
     server = await asyncio.get_running_loop().create_server(front.accept, sock=listener)

@@ -169,6 +169,11 @@ class Dispatcher:
         self._finish(exchange)
         raise ConnectionResetError(exchange.error)
 
+    def note(self, exchange: Exchange) -> None:
+        """Counts and logs a request that was answered before it came here."""
+        self._metrics.running += 1
+        self._finish(exchange)
+
     def _finish(self, exchange: Exchange) -> None:
         self._metrics.running -= 1
         seconds = time.perf_counter() - exchange.started

@@ -21,6 +21,14 @@ from moongate.core.names import RepoId
 Outcome = Literal["hit", "miss", "stale", "pass"]
 
 _counter = itertools.count(1)
+_process_word = [os.urandom(6).hex()]
+
+
+def _renew_process_word() -> None:
+    _process_word[0] = os.urandom(6).hex()
+
+
+os.register_at_fork(after_in_child=_renew_process_word)  # a forked worker must not repeat its parent's ids
 
 
 @dataclass(slots=True, eq=False)
@@ -95,18 +103,7 @@ def begin(request: web.BaseRequest) -> Exchange:
 
 def new_request_id() -> str:
     """An id that no other process shares."""
-    return f"{_process_word()}{next(_counter):08x}"
-
-
-def _process_word() -> str:
-    global _word  # noqa: PLW0603 - a forked worker must not repeat its parent's ids
-    pid = os.getpid()
-    if _word[0] != pid:
-        _word = (pid, os.urandom(6).hex())
-    return _word[1]
-
-
-_word: tuple[int, str] = (0, "")
+    return f"{_process_word[0]}{next(_counter):08x}"
 
 
 def _path_of_absolute(target: str) -> str:

@@ -10,7 +10,7 @@ from aiohttp import hdrs, web
 
 from moongate.app.dispatch import allow
 from moongate.app.exchange import Exchange
-from moongate.app.passing import Passing, accept_body
+from moongate.app.passing import Passing, accept_body, body_pieces
 from moongate.app.replies import Reply, freshness, json_reply
 from moongate.core.callers import Caller
 from moongate.core.errors import Absent, AuthRequired, BadRequest
@@ -96,7 +96,7 @@ async def read_body(exchange: Exchange, max_bytes: int) -> bytes:
         raise too_long
     await accept_body(request)
     body = bytearray()
-    async for chunk in request.content.iter_chunked(64 << 10):
+    async for chunk in body_pieces(request):
         body += chunk
         if len(body) > max_bytes:
             raise too_long

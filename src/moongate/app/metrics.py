@@ -11,7 +11,14 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal, cast
 
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+from prometheus_client import (
+    CollectorRegistry,
+    Counter,
+    Gauge,
+    Histogram,
+    disable_created_metrics,
+    generate_latest,
+)
 from prometheus_client.multiprocess import MultiProcessCollector
 
 from moongate.app.exchange import Record
@@ -72,6 +79,7 @@ class Metrics:
     """
 
     def __init__(self, *, multiprocess: bool = False) -> None:
+        disable_created_metrics()  # type: ignore[no-untyped-call]
         self._multiprocess = multiprocess
         self.registry = CollectorRegistry()
         made: dict[str, Counter | Gauge | Histogram] = {row.name: self._make(row) for row in METRICS}

@@ -6,6 +6,7 @@ the origin and nowhere else; one of our own tokens is never sent upstream. Bodie
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator, Callable, Iterable, Mapping
 from contextlib import AbstractAsyncContextManager
 from typing import Protocol
@@ -160,7 +161,27 @@ async def _body_of(request: web.BaseRequest) -> AsyncIterator[bytes] | None:
     if not request.body_exists:
         return None
     await accept_body(request)
-    return request.content.iter_chunked(_PIECE_BYTES)
+    return body_pieces(request)
+
+
+async def body_pieces(request: web.BaseRequest) -> AsyncIterator[bytes]:
+    """The request's body as it comes; a client that falls silent in the middle of it is cut off.
+
+    Raises:
+        ConnectionResetError: it fell silent.
+    """
+    silence_seconds, transport = request.protocol.keepalive_timeout, request.transport
+    while True:
+        try:
+            async with asyncio.timeout(silence_seconds):
+                piece = await request.content.read(_PIECE_BYTES)
+        except TimeoutError:
+            if transport is not None:
+                transport.abort()
+            raise ConnectionResetError("the client fell silent in the middle of its request") from None
+        if not piece:
+            return
+        yield piece
 
 
 async def _whole(body: bytes) -> AsyncIterator[bytes]:

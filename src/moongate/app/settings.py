@@ -129,6 +129,12 @@ class Settings(BaseSettings):
     )
     min_free_bytes: int = _row(1 * GIB, "Room left free on the disk.", "bytes", ge=0)
     memory_cache_bytes: int = _row(64 * MIB, "Memory for ready-made answers, per process.", "bytes", ge=0)
+    client_timeout_seconds: float = _row(
+        75.0,
+        "Longest silence of a client that keeps a connection open or owes us its request.",
+        "seconds",
+        gt=0,
+    )
     drain_seconds: float = _row(
         30.0, "How long running responses may take to finish on a stop.", "seconds", ge=0
     )

@@ -252,7 +252,8 @@ def front_door(gateway: Gateway) -> Front:
     )
     dispatch = dispatcher(rooms, door, gateway.metrics, request_log)
     lane = FastLane(_AtHand(gateway.repos), door, dispatch.known_route, gateway.metrics, request_log)
-    return Front(FrontDoor(dispatch, lane), sender, request_log)
+    server = FrontDoor(dispatch, lane, settings.client_timeout_seconds, dispatch.note)
+    return Front(server, sender, request_log)
 
 
 def make_door(gateway: Gateway) -> Door:

@@ -113,6 +113,8 @@ async def test_what_is_not_http_is_a_coded_400(house: House, request_bytes: byte
     answer = await raw(house, request_bytes)
     assert answer.startswith(b"HTTP/1.1 400 ")
     assert b"X-Error-Code: " in answer
+    (line,) = [json.loads(line) for line in house.log_text().splitlines()]
+    assert line["status"] == 400
 
 
 async def test_methods_nobody_knows_are_405(house: House) -> None:
