@@ -15,9 +15,6 @@ Rules of this room:
   round, nothing that it needs is freed behind its back.
 """
 
-# ruff: noqa: PTH
-# Paths are text here: making a Path would cost more than opening it.
-
 from __future__ import annotations
 
 import fcntl

@@ -4,9 +4,6 @@ What stays is copied out and given its name before the old file goes. A crash in
 a complete segment, which counts as nothing and is collected.
 """
 
-# ruff: noqa: PTH
-# Paths are text here: making a Path would cost more than opening it.
-
 from __future__ import annotations
 
 import os

@@ -4,9 +4,6 @@ Whoever adds, leads, cuts or removes segments holds the folder's lock while it d
 one on the folder itself. Readers need no lock.
 """
 
-# ruff: noqa: PTH
-# Paths are text here: making a Path would cost more than opening it.
-
 from __future__ import annotations
 
 import fcntl
