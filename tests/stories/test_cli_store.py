@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import io
 import json
 from collections.abc import Callable
 from pathlib import Path
@@ -165,6 +166,18 @@ def test_10_rm_without_yes_and_without_a_terminal_deletes_nothing(run: Run) -> N
     assert code == exits.USAGE
     assert "--yes" in err
     assert len(json.loads(run("ls", "--json")[1])["repos"]) == 3
+
+
+@pytest.mark.parametrize(("answer", "left"), [("n\n", 3), ("\n", 3), ("", 3), ("yes\n", 2)])
+def test_10b_rm_asks_somebody_who_is_there(
+    run: Run, monkeypatch: pytest.MonkeyPatch, answer: str, left: int
+) -> None:
+    monkeypatch.setattr("moongate.cli.removal.may_ask", lambda: True)
+    monkeypatch.setattr("sys.stdin", io.StringIO(answer))
+    code, _, err = run("rm", "acme/tiny")
+    assert "Delete acme/tiny? [y/N]" in err
+    assert code == (exits.DONE if left == 2 else exits.FAILED)
+    assert len(json.loads(run("ls", "--json")[1])["repos"]) == left
 
 
 def test_11_rm_of_a_pattern_takes_only_its_type(run: Run) -> None:
