@@ -58,7 +58,7 @@ def test_02_ctrl_c_ends_it_cleanly(environment: dict[str, str], tmp_path: Path) 
     process = _started(COMMAND, environment, tmp_path)
     assert process.stderr is not None
     for line in process.stderr:
-        if line.startswith("hf download, cold"):
+        if line.startswith("hf, cold"):
             break
     process.send_signal(signal.SIGINT)
     out, err = process.communicate(timeout=60)

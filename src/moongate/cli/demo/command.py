@@ -88,7 +88,8 @@ def demo(
         _report(rows, as_json=as_json, repo=REPO)
         say(
             f"All went as told, in {time.monotonic() - started:.0f} s. "
-            "Seconds of `hf download` include the start of the client."
+            "`hf` is `hf download` into an empty cache, its own start included;\n"
+            "upstream is what the Hub sent for it, ratio that to what was received."
         )
         if keep:
             _wait(place.gateway_url, REPO)
@@ -112,8 +113,8 @@ def _report(
         Column("seconds", "right"),
         Column("received", "right"),
         Column("MB/s", "right"),
-        Column("from upstream", "right"),
-        Column("per byte received", "right"),
+        Column("upstream", "right"),
+        Column("ratio", "right"),
         Column("sha256 right"),
     ]
     put_table(
