@@ -128,6 +128,15 @@ class WireTalk:
         except ConnectionError:
             return True
 
+    def was_closed(self) -> bool:
+        """Whether the other side has closed by now. Nothing that it said is read."""
+        try:
+            return not self._socket.recv(1, socket.MSG_PEEK | socket.MSG_DONTWAIT)
+        except BlockingIOError:
+            return False
+        except ConnectionError:
+            return True
+
     def _line(self) -> str:
         try:
             line = self._input.readline(1 << 16)

@@ -183,7 +183,7 @@ class FrontDoor(web.Server):
             access_log=None,
             logger=logging.getLogger("moongate.http"),
             keepalive_timeout=silence_seconds,
-            lingering_time=_LINGER_SECONDS,
+            lingering_time=min(_LINGER_SECONDS, silence_seconds),
             max_line_size=MAX_TARGET_BYTES,
             max_field_size=MAX_FIELD_BYTES,
             auto_decompress=False,

@@ -96,6 +96,7 @@ def parse_revision(text: str) -> Revision:
         or text.endswith((".lock", "/", "."))
         or any(part in text for part in ("..", "//", "@{", "/."))
         or any(char <= " " or char in "~^:?*[\\\x7f" for char in text)
+        or _has_no_utf8(text)
     )
     if bad:
         raise BadName(f"not a revision: {shown(text)}")
@@ -119,6 +120,7 @@ def parse_repo_path(text: str) -> RepoPath:
         or len(text) > _MAX_PATH_CHARS
         or any(char < " " or char in "\\\x7f" for char in text)
         or any(segment in ("", ".", "..") for segment in text.split("/"))
+        or _has_no_utf8(text)
     )
     if bad:
         raise BadName(f"not a path inside a repository: {shown(text)}")
@@ -128,3 +130,8 @@ def parse_repo_path(text: str) -> RepoPath:
 def shown(text: str) -> str:
     """Untrusted text, fit for an error message: quoted, control characters escaped, at most 80 characters."""
     return repr(text if len(text) <= 80 else text[:77] + "...")
+
+
+def _has_no_utf8(text: str) -> bool:
+    """Whether half a surrogate pair stands alone in it, as JSON can spell it: no file or row takes that."""
+    return not text.isascii() and any("\ud800" <= char <= "\udfff" for char in text)
