@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from typing import Literal, NewType, cast
+from typing import Literal, NewType
 
 from moongate.core.errors import BadName
 
@@ -63,7 +63,7 @@ def parse_repo_type(text: str) -> RepoType:
     singular = text.removesuffix("s")
     if singular not in REPO_TYPES:
         raise BadName(f"unknown repository type {text!r}: use model, dataset or space")
-    return cast(RepoType, singular)
+    return singular
 
 
 def parse_repo_id(repo_type: RepoType, text: str) -> RepoId:

@@ -173,11 +173,20 @@ class Fills:
             raise UpstreamUnreachable("the file was removed while it was opened; ask again")
         if handle.size_bytes != size_bytes:
             handle.release()
-            raise UpstreamBroken(
-                f"upstream tells {size_bytes} bytes for a file that has {handle.size_bytes}"
-            )
+            raise UpstreamBroken(f"upstream tells {size_bytes} bytes for a file that has {handle.size_bytes}")
         self._read[etag] = time.time()
         return FileBody(etag, size_bytes, handle, span)
+
+    def sealed(self, etag: Etag, size_bytes: int) -> FileBody | None:
+        """The content when it is here, whole and of that size; nothing is awaited."""
+        handle = self._handles.acquire(etag)
+        if handle is None:
+            return None
+        if handle.size_bytes != size_bytes:
+            handle.release()
+            return None
+        self._read[etag] = time.time()
+        return FileBody(etag, size_bytes, handle, ByteSpan(0, size_bytes))
 
     def take_reads(self) -> dict[Etag, float]:
         """When content was last read, since the last call: for the index, in batches."""
