@@ -28,10 +28,10 @@ from sqlalchemy import (
 
 from moongate.core.names import RepoId, parse_repo_type
 
-SCHEMA_VERSION: Final = "0001"
+SCHEMA_VERSION: Final = "0002"
 """The newest migration's revision. An index that is there needs no look at the migrations."""
 
-KNOWN_VERSIONS: Final = frozenset({"0001"})
+KNOWN_VERSIONS: Final = frozenset({"0001", "0002"})
 """Every revision this program can bring up to date; another one was written by a newer program."""
 
 metadata = MetaData(
@@ -91,7 +91,33 @@ files = Table(
     Column("path", Text, primary_key=True),
     Column("etag", Text, nullable=False),
     Column("size_bytes", BigInteger, nullable=False),
+    Column("xet_hash", Text),
     Index(None, "etag"),
+    sqlite_with_rowid=False,
+)
+
+reconstructions = Table(
+    "reconstructions",
+    metadata,
+    Column("file_id", Text, primary_key=True),
+    Column("etag", Text, nullable=False),
+    Column("size_bytes", BigInteger, nullable=False),
+    Column("terms", LargeBinary, nullable=False),
+    Column("fetches", LargeBinary, nullable=False),
+    Column("noted_at", Double, nullable=False),
+    Column("verified_at", Double),  # NULL: not proven, or not any more
+    Column("read_at", Double, nullable=False),
+    Index(None, "etag"),
+    Index(None, "read_at", "file_id"),
+)
+
+file_xorbs = Table(
+    "file_xorbs",
+    metadata,
+    Column("file_id", Text, primary_key=True),
+    Column("xorb", LargeBinary, primary_key=True),
+    Column("ranges", LargeBinary, nullable=False),
+    Index(None, "xorb"),
     sqlite_with_rowid=False,
 )
 

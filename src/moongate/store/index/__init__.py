@@ -1,6 +1,6 @@
 """`Index`: what this gateway knows, in SQLite or PostgreSQL.
 
-    Index ── refs · answers · files · blobs · pins · fills · access · leases · removal   (one noun a file)
+    Index ── refs · answers · files · blobs · reconstructions · pins · fills · access · leases · removal
        └── Database: SqliteDatabase | PostgresDatabase
 
 Everything here is synchronous and may be called from any thread. Point reads (they say so) take some
@@ -25,6 +25,12 @@ from moongate.store.index.files import FileRows
 from moongate.store.index.fills import Failure, FillRows
 from moongate.store.index.leases import LeaseRows
 from moongate.store.index.pins import Pin, PinRows
+from moongate.store.index.reconstructions import (
+    KeptFetch,
+    ReconstructionRow,
+    ReconstructionRows,
+    XetFileRow,
+)
 from moongate.store.index.refs import RefRow, RefRows
 from moongate.store.index.removal import HeldContent, RemovalRows
 from moongate.store.index.sqlite import SqliteDatabase
@@ -39,11 +45,14 @@ __all__ = [
     "Grant",
     "HeldContent",
     "Index",
+    "KeptFetch",
     "Pin",
+    "ReconstructionRow",
     "RefRow",
     "RepoUsage",
     "StoredAnswer",
     "TokenRow",
+    "XetFileRow",
 ]
 
 
@@ -52,6 +61,7 @@ class Index(
     AnswerRows,
     FileRows,
     BlobRows,
+    ReconstructionRows,
     PinRows,
     FillRows,
     AccessRows,

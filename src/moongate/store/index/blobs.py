@@ -100,7 +100,7 @@ class BlobRows:
                 select(blobs)
                 .where(
                     tuple_(order, blobs.c.etag) > tuple_(bindparam("after"), bindparam("after_etag")),
-                    ~_pinned(blobs.c.etag),
+                    ~pinned(blobs.c.etag),
                 )
                 .order_by(order, blobs.c.etag)
                 .limit(bindparam("count")),
@@ -120,7 +120,7 @@ class BlobRows:
             "count",
         )
         self._is_pinned = prepare(
-            select(literal_column("1")).where(_pinned(bindparam("etag", type_=blobs.c.etag.type)))
+            select(literal_column("1")).where(pinned(bindparam("etag", type_=blobs.c.etag.type)))
         )
         self._usage = prepare(_usage_statement())
         self._unlisted = prepare(
@@ -220,7 +220,7 @@ def _total(column: ColumnElement[int]) -> ColumnElement[int]:
     return cast(func.coalesce(func.sum(column), 0), BigInteger)
 
 
-def _pinned(etag: ColumnElement[str]) -> ColumnElement[bool]:
+def pinned(etag: ColumnElement[str]) -> ColumnElement[bool]:
     """Whether a pinned commit lists the content: all of a repository, a commit, or where a ref points."""
     points_here = exists().where(
         refs.c.repo == pins.c.repo,

@@ -9,12 +9,12 @@ from __future__ import annotations
 from collections.abc import Iterable
 from itertools import islice
 
-from sqlalchemy import bindparam, select, update
+from sqlalchemy import bindparam, case, func, select, update
 
 from moongate.core.digests import Etag
 from moongate.core.names import CommitHash, RepoId, RepoPath
 from moongate.core.records import FileAt, FileEntry
-from moongate.store.index.database import Database, Transaction, by
+from moongate.store.index.database import Database, Prepared, Transaction, by
 from moongate.store.schema import commits, files, repo_key, repo_of
 
 _BATCH = 5000
@@ -30,13 +30,17 @@ class FileRows:
         listed = commits.join(files, files.c.commit_number == commits.c.commit_number)
         of_commit = by(commits.c.repo, commits.c.commit_hash)
         self._get_file = prepare(
-            select(files.c.etag, files.c.size_bytes).select_from(listed).where(of_commit, by(files.c.path)),
+            select(files.c.etag, files.c.size_bytes, files.c.xet_hash)
+            .select_from(listed)
+            .where(of_commit, by(files.c.path)),
             "repo",
             "commit_hash",
             "path",
         )
         self._files_of = prepare(
-            select(files.c.path, files.c.etag, files.c.size_bytes).select_from(listed).where(of_commit),
+            select(files.c.path, files.c.etag, files.c.size_bytes, files.c.xet_hash)
+            .select_from(listed)
+            .where(of_commit),
             "repo",
             "commit_hash",
         )
@@ -50,13 +54,20 @@ class FileRows:
             "repo_",
             "commit_hash_",
         )
-        self._put_file = database.upsert(files)
+        self._put_file = _put_file(database)
         self._complete = prepare(update(commits).values(complete=1).where(by(commits.c.commit_number)))
         self._commits_of = prepare(
             select(commits.c.commit_hash).where(by(commits.c.repo)).order_by(commits.c.commit_number)
         )
         self._where_is = prepare(
-            select(commits.c.repo, commits.c.commit_hash, files.c.path, files.c.etag, files.c.size_bytes)
+            select(
+                commits.c.repo,
+                commits.c.commit_hash,
+                files.c.path,
+                files.c.etag,
+                files.c.size_bytes,
+                files.c.xet_hash,
+            )
             .select_from(listed)
             .where(by(files.c.etag))
             .limit(_WHERE_LIMIT)
@@ -65,12 +76,14 @@ class FileRows:
     def get_file(self, repo: RepoId, commit_hash: CommitHash, path: RepoPath) -> FileEntry | None:
         """One file of one commit; None when it is not known here. A point read: fit for an event loop."""
         row = self._db.one(self._get_file, repo_key(repo), commit_hash, path)
-        return None if row is None else FileEntry(path, row[0], row[1])
+        return None if row is None else FileEntry(path, *row)
 
     def put_files(
         self, repo: RepoId, commit_hash: CommitHash, entries: Iterable[FileEntry], complete: bool = False
     ) -> None:
         """Add files to a commit's listing; `complete` says that with them it has every file.
+
+        A Xet id that is known of a file stays when it is told again, as the same content, without one.
 
         Long listings are written in several transactions, so that other writers get their turn; the listing
         counts as complete only after the last.
@@ -83,7 +96,8 @@ class FileRows:
                 number = self._commit_number(transaction, repo_key(repo), commit_hash)
                 first = number if first is None else first
                 transaction.run_many(
-                    self._put_file, ((number, entry.path, entry.etag, entry.size_bytes) for entry in batch)
+                    self._put_file,
+                    ((number, one.path, one.etag, one.size_bytes, one.xet_hash) for one in batch),
                 )
                 ends = len(batch) < _BATCH
                 if ends and complete and number == first:  # a removal in between starts the listing anew
@@ -118,6 +132,22 @@ class FileRows:
             FileAt(repo_of(repo), commit_hash, FileEntry(*entry))
             for repo, commit_hash, *entry in self._db.all(self._where_is, etag)
         ]
+
+
+def _put_file(database: Database) -> Prepared:
+    insert = database.insert(files).values({column: bindparam(f"{column.name}_") for column in files.c})
+    new = insert.excluded
+    known = case((files.c.etag == new.etag, files.c.xet_hash))
+    return database.prepare(
+        insert.on_conflict_do_update(
+            index_elements=["commit_number", "path"],
+            set_={
+                "etag": new.etag,
+                "size_bytes": new.size_bytes,
+                "xet_hash": func.coalesce(new.xet_hash, known),
+            },
+        )
+    )
 
 
 def _path_of(entry: FileEntry) -> RepoPath:
