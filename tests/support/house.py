@@ -101,6 +101,7 @@ class FakeHub:
     asked: list[tuple[object, str, str, bytes | None]] = field(default_factory=list)
     opened: int = 0
     memory: Answer | None = None
+    files_in_memory: bool = False
     lane_hits: int = 0
 
     async def answer(
@@ -123,6 +124,19 @@ class FakeHub:
             return None
         self.lane_hits += 1
         return self.memory
+
+    def file_at_hand(
+        self, repo: RepoId, revision: Revision, path: RepoPath, caller: Caller
+    ) -> tuple[FileAt, Resolved] | None:
+        if not self.files_in_memory or path not in self.contents:
+            return None
+        self.lane_hits += 1
+        return self._file(repo, path), self.resolved
+
+    def sealed(self, file: FileAt) -> FakeBody:
+        path = self.folder / file.entry.etag
+        path.write_bytes(self.contents[file.entry.path])
+        return FakeBody(path, file.entry.etag, file.entry.size_bytes, None, 0)
 
     async def manifest(self, repo: RepoId, tag: str, caller: Caller, user_agent: str) -> Answer:
         return await self.answer(routes.V2Manifest(repo, tag), "", caller)
@@ -244,6 +258,10 @@ class House:
         return self.log.read_text()
 
 
+async def _note_nothing(repo: RepoId | None, caller: Caller) -> None:
+    """The hub of this house forgets nothing, as it remembers nothing."""
+
+
 @asynccontextmanager
 async def open_house(
     folder: Path, *, rules: DoorRules | None = None, offline: bool = False, shape: str = "json"
@@ -260,6 +278,7 @@ async def open_house(
         upstream_origin="https://hub.example",
         base_url=door.base_url,
         read_credential=lambda caller, repo: caller.credential,
+        changed=_note_nothing,
     )
     files = FileRoutes(hub, sender)
     rooms = Rooms(
@@ -272,7 +291,7 @@ async def open_house(
         status_page=_page,
     )
     dispatch = dispatcher(rooms, door, metrics, request_log)
-    lane = FastLane(hub, door, dispatch.known_route, metrics, request_log)
+    lane = FastLane(hub, hub, door, dispatch.known_route, metrics, request_log)
     front = FrontDoor(dispatch, lane, note=dispatch.note)
     listener = listen("127.0.0.1", 0)
     port = listener.getsockname()[1]

@@ -1,7 +1,8 @@
 """The admin API under `/api/moongate/v1/`: one table of operations, and the OpenAPI document made from it.
 
 For administrators: a token with scope `admin`, or anybody on this machine while we listen on loopback.
-Other sites' pages are turned away by their Origin, so that a visitor's browser cannot be made to act here.
+Other sites' pages are turned away by what browsers say of them (Origin, Sec-Fetch-Site), so that a visitor's
+browser cannot be made to act here.
 Everything that may take a while runs in a thread.
 """
 
@@ -38,6 +39,7 @@ if TYPE_CHECKING:
 BASE = "/api/moongate/v1"
 _MAX_BODY_BYTES = 1 << 20
 _MAX_FAILURES = 1000
+_MAX_QUERY_FIELDS = 32
 _VERIFY = models.NewVerify
 
 
@@ -136,8 +138,10 @@ class AdminRoutes:
         raise Absent(f"the admin API has no such operation; {BASE}/openapi.json lists them")
 
     def _refuse_foreign_pages(self, exchange: Exchange) -> None:
-        origin = exchange.request.headers.get(hdrs.ORIGIN)
-        if origin is not None and origin != self._door.base_url(exchange.request):
+        headers = exchange.request.headers
+        origin, site = headers.get(hdrs.ORIGIN), headers.get("Sec-Fetch-Site")
+        foreign = origin is not None and origin != self._door.base_url(exchange.request)
+        if foreign or site in ("cross-site", "same-site"):
             raise NotAllowed("Pages of other sites may not use the admin API.")
 
     # What is kept
@@ -393,7 +397,10 @@ def _fields(row: object, model: type[Model]) -> dict[str, object]:
 
 
 def _query(raw: str, operation: Operation) -> dict[str, str]:
-    query = dict(parse_qsl(raw, keep_blank_values=True, max_num_fields=32))
+    try:
+        query = dict(parse_qsl(raw, keep_blank_values=True, max_num_fields=_MAX_QUERY_FIELDS))
+    except ValueError:
+        raise BadRequest(f"the query has more than {_MAX_QUERY_FIELDS} keys") from None
     unknown = set(query) - set(operation.query)
     if unknown:
         raise BadRequest(f"unknown query key: {min(unknown)[:40]!r}")

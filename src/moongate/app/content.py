@@ -56,6 +56,16 @@ class Content:
 
         return await self.fills.open(entry.etag, entry.size_bytes, make_source, span)
 
+    def file_at_hand(
+        self, repo: RepoId, revision: Revision, path: RepoPath, caller: Caller
+    ) -> tuple[FileAt, Resolved] | None:
+        """See `ProxiedRepos.file_at_hand`."""
+        return self.repos.file_at_hand(repo, revision, path, caller)
+
+    def sealed(self, file: FileAt) -> FileBody | None:
+        """The file's bytes when they are here and verified; see `Fills.sealed`."""
+        return self.fills.sealed(file.entry.etag, file.entry.size_bytes)
+
     async def lfs_object(
         self, repo: RepoId, oid: Etag, caller: Caller, size_bytes: int | None = None
     ) -> FileAt:

@@ -27,6 +27,12 @@ from moongate.wire.errors import error_answer
 
 _KNOWN_METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")
 _ROUTES_KEPT = 4096
+_ALLOW = (("Allow", ", ".join(_KNOWN_METHODS)),)
+_LET_IN = (
+    ("Access-Control-Allow-Methods", ", ".join(_KNOWN_METHODS)),
+    ("Access-Control-Allow-Headers", "Authorization, Content-Type, Range, If-None-Match, If-Range"),
+    ("Access-Control-Max-Age", "86400"),
+)
 
 log = structlog.get_logger("moongate.http")
 
@@ -74,7 +80,7 @@ class Dispatcher:
         except MoongateError as error:
             response = self._refuse(exchange, error)
         except MethodAbsent as error:
-            response = _method_absent(exchange, error)
+            response = self._method_absent(exchange, error)
         except BrokenOff as error:
             exchange.error = f"{type(error.error).__name__}: {error.error.message}"
             self._finish(exchange)
@@ -106,7 +112,7 @@ class Dispatcher:
         self._door.check_host(request)
         if exchange.method == "OPTIONS":
             exchange.route = "options"
-            return _preflight(exchange)
+            return self._preflight(exchange)
         if exchange.method not in _KNOWN_METHODS:
             raise MethodAbsent(_KNOWN_METHODS)
         if page is not None:
@@ -145,7 +151,28 @@ class Dispatcher:
         if answer.status == 401 and exchange.route.startswith(("Git", "Lfs")):
             # git answers no other challenge
             headers.append(("WWW-Authenticate", 'Basic realm="moongate"'))
-        return Reply(answer.status, headers, answer.body, request_id=exchange.request_id)
+        shared = not self._is_ours(exchange.path)
+        return Reply(answer.status, headers, answer.body, request_id=exchange.request_id, shared=shared)
+
+    def _method_absent(self, exchange: Exchange, error: MethodAbsent) -> Reply:
+        exchange.error = "MethodAbsent"
+        return error_reply(
+            405,
+            "MethodNotAllowed",
+            f"{exchange.method[:20]} is not possible here",
+            exchange.request_id,
+            (("Allow", ", ".join(error.allowed)),),
+            shared=not self._is_ours(exchange.path),
+        )
+
+    def _preflight(self, exchange: Exchange) -> Reply:
+        if self._is_ours(exchange.path):
+            return Reply(204, _ALLOW, b"", request_id=exchange.request_id, shared=False)
+        return Reply(204, (*_ALLOW, *_LET_IN), b"", request_id=exchange.request_id)
+
+    def _is_ours(self, path: str) -> bool:
+        """Whether a path is our own (pages, admin API) and not the Hub's, which other origins' pages may read."""
+        return path in self._pages or path.startswith(self._admin_prefix)
 
     def _broken(self, exchange: Exchange, error: Exception) -> web.StreamResponse:
         exchange.error = type(error).__name__
@@ -189,24 +216,3 @@ def allow(exchange: Exchange, *methods: str) -> None:
     """
     if exchange.method not in methods:
         raise MethodAbsent((*methods, "OPTIONS"))
-
-
-def _preflight(exchange: Exchange) -> Reply:
-    headers = (
-        ("Allow", ", ".join(_KNOWN_METHODS)),
-        ("Access-Control-Allow-Methods", ", ".join(_KNOWN_METHODS)),
-        ("Access-Control-Allow-Headers", "Authorization, Content-Type, Range, If-None-Match, If-Range"),
-        ("Access-Control-Max-Age", "86400"),
-    )
-    return Reply(204, headers, b"", request_id=exchange.request_id)
-
-
-def _method_absent(exchange: Exchange, error: MethodAbsent) -> Reply:
-    exchange.error = "MethodAbsent"
-    return error_reply(
-        405,
-        "MethodNotAllowed",
-        f"{exchange.method[:20]} is not possible here",
-        exchange.request_id,
-        (("Allow", ", ".join(error.allowed)),),
-    )

@@ -30,7 +30,7 @@ from moongate.wire.headers import etag_matches, file_headers
 from moongate.wire.lfs import pointer_text
 from moongate.wire.ranges import Unsatisfiable, if_range, multipart_frame, parse_range
 
-_INLINE_BYTES = 64 << 10
+INLINE_BYTES = 64 << 10
 """Sealed content up to this long is read and written at once: a descriptor of its own would cost more."""
 
 
@@ -88,8 +88,7 @@ class FileRoutes:
 
     async def _give(self, exchange: Exchange, file: FileAt, resolved: Resolved) -> web.StreamResponse:
         exchange.outcome = resolved.outcome
-        # every reply of ours exposes the same headers already
-        headers = [pair for pair in file_headers(file) if pair[0] != "Access-Control-Expose-Headers"]
+        headers = plain_headers(file)
         if resolved.outcome == "stale":
             headers += freshness("stale", resolved.age_seconds)[1:]
         return await self.give(exchange, file, headers)
@@ -130,7 +129,7 @@ class FileRoutes:
         try:
             headers.append(_mark(exchange))
             count = await _first_bytes(body, span)
-            if count == span.length <= _INLINE_BYTES:
+            if count == span.length <= INLINE_BYTES:
                 data = os.pread(body.fd, count, span.start)
                 if len(data) == count:
                     return Reply(status, headers, data, request_id=exchange.request_id)
@@ -182,6 +181,11 @@ class FileRoutes:
         self, exchange: Exchange, response: web.StreamResponse, body: FileBody, span: ByteSpan
     ) -> None:
         exchange.sent_bytes += await self._sender.send(exchange.request, response, body, span)
+
+
+def plain_headers(file: FileAt) -> list[tuple[str, str]]:
+    """A file's headers, but for those that every reply of ours has."""
+    return [pair for pair in file_headers(file) if pair[0] != "Access-Control-Expose-Headers"]
 
 
 async def _first_bytes(body: FileBody, span: ByteSpan) -> int:

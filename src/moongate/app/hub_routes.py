@@ -15,6 +15,7 @@ from moongate.app.replies import Reply, freshness, json_reply
 from moongate.core.callers import Caller
 from moongate.core.errors import Absent, AuthRequired, BadRequest
 from moongate.hub.answers import Answer
+from moongate.upstream.transport import AnswerTooLong
 from moongate.wire import routes
 
 MAX_QUESTION_BYTES = 8 << 20
@@ -48,7 +49,10 @@ class HubRoutes:
         """GET and HEAD from what is kept or can be asked; any other method is upstream's business."""
         if not exchange.is_read:
             return await self._passing.pass_through(exchange)
-        answer = await self._answers.answer(route, exchange.query, exchange.caller)
+        try:
+            answer = await self._answers.answer(route, exchange.query, exchange.caller)
+        except AnswerTooLong:
+            return await self._passing.pass_through(exchange)
         return self._reply(exchange, answer)
 
     async def repo_other(self, exchange: Exchange, route: routes.RepoOther) -> web.StreamResponse:
@@ -75,7 +79,7 @@ class HubRoutes:
             raise AuthRequired("Invalid username or password.")
         if caller.kind == "token":
             return json_reply(200, _own_user(caller), exchange.request_id)
-        return await self._passing.pass_through(exchange)
+        return await self.read(exchange, route)
 
     def _reply(self, exchange: Exchange, answer: Answer) -> Reply:
         exchange.outcome = answer.outcome

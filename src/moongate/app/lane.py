@@ -9,20 +9,25 @@ which decides everything again, so the lane can be left out without changing any
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Callable
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 from aiohttp import hdrs
 from aiohttp.http_parser import RawRequestMessage
 
 from moongate.app.door import Door
 from moongate.app.exchange import Record, new_request_id
+from moongate.app.file_routes import INLINE_BYTES, Resolved, plain_headers
 from moongate.app.metrics import Metrics
 from moongate.app.replies import date_line, freshness, head_bytes
 from moongate.app.request_log import RequestLog
 from moongate.core.callers import Caller
+from moongate.core.names import RepoId, RepoPath, Revision
+from moongate.core.records import FileAt
 from moongate.hub.answers import Answer
+from moongate.hub.fill import FileBody
 from moongate.wire import routes
 
 _HEADS_KEPT = 512
@@ -46,51 +51,69 @@ class AnswersAtHand(Protocol):
     def at_hand(self, route: routes.Route, query: str, caller: Caller) -> Answer | None: ...
 
 
+class FilesAtHand(Protocol):
+    """What the lane needs of `content.Content`."""
+
+    def file_at_hand(
+        self, repo: RepoId, revision: Revision, path: RepoPath, caller: Caller
+    ) -> tuple[FileAt, Resolved] | None: ...
+
+    def sealed(self, file: FileAt) -> FileBody | None: ...
+
+
+class _Ready(NamedTuple):
+    """An answer found: its constant head, its body."""
+
+    head: bytes
+    body: bytes
+    status: int
+
+
 class FastLane:
     """Answers requests synchronously, or says that it cannot. One per process."""
 
     def __init__(
         self,
         answers: AnswersAtHand,
+        files: FilesAtHand,
         door: Door,
         known_route: Callable[[str], routes.Route | None],
         metrics: Metrics,
         request_log: RequestLog,
     ) -> None:
         self._answers = answers
+        self._files = files
         self._door = door
         self._known_route = known_route
         self._metrics = metrics
         self._log = request_log
-        self._heads: dict[tuple[int, str], tuple[Answer, bytes]] = {}
+        self._heads: dict[tuple[int, str], tuple[object, bytes]] = {}
 
     def answer(self, message: RawRequestMessage, peer: str | None) -> bytes | None:
         """The bytes that answer this request; None when it must go the ordinary way."""
         started = time.perf_counter()
-        method = message.method
+        method, headers = message.method, message.headers
         if (method != "GET" and method != "HEAD") or message.should_close or message.version[1] != 1:  # noqa: PLR1714
             return None
         path, _, query = message.path.partition("?")
-        route = self._known_route(path)
-        if not isinstance(route, _TAKEN):
-            return None
-        headers = message.headers
-        host = headers.get(hdrs.HOST)
-        if host is None or not self._door.knows_host(host):
+        route, host = self._known_route(path), headers.get(hdrs.HOST)
+        if route is None or host is None or not self._door.knows_host(host):
             return None
         caller = self._door.caller_at_hand(headers)
         if caller is None:
             return None
-        answer = self._answers.at_hand(route, query, caller)
-        if answer is None or answer.outcome != "hit" or len(answer.body) > _MOST_BYTES:
+        if isinstance(route, routes.Resolve):
+            ready = self._file(route, message, caller)
+        elif isinstance(route, _TAKEN):
+            ready = self._answer(route, query, caller, host)
+        else:
             return None
-        head = self._head(answer, host)
-        if head is None:
+        if ready is None:
             return None
-        body = answer.body
+        head, body, status = ready
         record = Record(method, path, query, new_request_id(), peer, headers.get("X-Amzn-Trace-Id"), started)
         record.route, record.repo = type(route).__name__, getattr(route, "repo", None)
-        record.caller, record.outcome, record.status = caller, "hit", answer.status
+        record.caller, record.outcome, record.status = caller, "hit", status
         if method == "HEAD":
             body = b""
         record.sent_bytes = len(body)
@@ -99,18 +122,55 @@ class FastLane:
         self._log.write(record, seconds)
         return b"%b%bX-Request-Id: %b\r\n\r\n%b" % (head, date_line(), record.request_id.encode(), body)
 
-    def _head(self, answer: Answer, host: str) -> bytes | None:
-        """The constant part of the answer's head, made once for each Host."""
-        key = (id(answer), host)
-        known = self._heads.get(key)
-        if known is not None and known[0] is answer:
-            return known[1]
-        base_url = self._door.plain_base_url(host)
-        if base_url is None:
+    def _answer(self, route: routes.Route, query: str, caller: Caller, host: str) -> _Ready | None:
+        """A JSON answer out of memory."""
+        answer = self._answers.at_hand(route, query, caller)
+        if answer is None or answer.outcome != "hit" or len(answer.body) > _MOST_BYTES:
             return None
-        headers = [*freshness("hit", 0.0), *answer.headers_for(base_url)]
-        head = head_bytes(answer.status, headers, len(answer.body))
+        head = self._known_head(answer, host)
+        if head is None:
+            base_url = self._door.plain_base_url(host)
+            if base_url is None:
+                return None
+            headers = [*freshness("hit", 0.0), *answer.headers_for(base_url)]
+            head = self._keep_head(answer, host, head_bytes(answer.status, headers, len(answer.body)))
+        return _Ready(head, answer.body, answer.status)
+
+    def _file(self, route: routes.Resolve, message: RawRequestMessage, caller: Caller) -> _Ready | None:
+        """A file's headers, and for GET the bytes of a small sealed one; nothing conditional, no ranges."""
+        headers, wants_body = message.headers, message.method == "GET"
+        if hdrs.IF_NONE_MATCH in headers or (wants_body and hdrs.RANGE in headers):
+            return None
+        found = self._files.file_at_hand(route.repo, route.revision, route.path, caller)
+        if found is None or found[1].outcome != "hit":
+            return None
+        file = found[0]
+        content = b""
+        if wants_body:
+            if file.entry.size_bytes > INLINE_BYTES:
+                return None
+            body = self._files.sealed(file)
+            if body is None:
+                return None
+            try:
+                content = os.pread(body.fd, file.entry.size_bytes, 0)
+            finally:
+                body.close()
+            if len(content) != file.entry.size_bytes:
+                return None
+        head = self._known_head(file, "")
+        if head is None:
+            told = [*plain_headers(file), ("X-Moongate-Cache", "hit")]
+            head = self._keep_head(file, "", head_bytes(200, told, file.entry.size_bytes))
+        return _Ready(head, content, 200)
+
+    def _known_head(self, thing: object, host: str) -> bytes | None:
+        known = self._heads.get((id(thing), host))
+        return known[1] if known is not None and known[0] is thing else None
+
+    def _keep_head(self, thing: object, host: str, head: bytes) -> bytes:
+        """Keeps the constant part of a head; with the thing it is of, so that no other gets its id."""
         if len(self._heads) >= _HEADS_KEPT:
             self._heads.clear()
-        self._heads[key] = (answer, head)
+        self._heads[id(thing), host] = (thing, head)
         return head

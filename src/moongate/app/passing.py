@@ -7,7 +7,7 @@ the origin and nowhere else; one of our own tokens is never sent upstream. Bodie
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Iterable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping
 from contextlib import AbstractAsyncContextManager
 from typing import Protocol
 
@@ -67,13 +67,18 @@ class Passing:
         upstream_origin: str,
         base_url: Callable[[web.BaseRequest], str],
         read_credential: Callable[[Caller, RepoId | None], Secret | None],
+        changed: Callable[[RepoId | None, Caller], Awaitable[None]],
     ) -> None:
-        """`read_credential`: what a caller's reads of a repository are asked with: theirs, or by a grant."""
+        """`read_credential`: what a caller's reads of a repository are asked with: theirs, or by a grant.
+
+        `changed` is told of a write that upstream accepted, before the client is: so the client sees it.
+        """
         self._streams = streams
         self._offline = offline
         self._origin = upstream_origin
         self._base_url = base_url
         self._read_credential = read_credential
+        self._changed = changed
 
     async def pass_through(
         self, exchange: Exchange, *, reads: bool = False, body: bytes | None = None
@@ -100,6 +105,8 @@ class Passing:
             _whole(body) if body is not None else await _body_of(request),
             credential,
         ) as upstream:
+            if not reads and not exchange.is_read and upstream.status < 400:
+                await self._changed(exchange.repo, exchange.caller)
             response = streamed(exchange, upstream.status, self._headers_down(exchange, upstream.headers))
             await response.prepare(request)
             exchange.status = upstream.status

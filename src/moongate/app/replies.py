@@ -100,10 +100,12 @@ def json_reply(status: int, value: object, request_id: str = "", headers: Header
     return Reply(status, (JSON_TYPE, *headers), orjson.dumps(value), request_id=request_id, shared=False)
 
 
-def error_reply(status: int, code: str, message: str, request_id: str, headers: Headers = ()) -> Reply:
+def error_reply(
+    status: int, code: str, message: str, request_id: str, headers: Headers = (), *, shared: bool = True
+) -> Reply:
     """An error as the Hub words it: JSON `error`, `X-Error-Code`, `X-Error-Message`."""
     coded = (JSON_TYPE, ("X-Error-Code", code), ("X-Error-Message", header_text(message)), *headers)
-    return Reply(status, coded, orjson.dumps({"error": message}), request_id=request_id)
+    return Reply(status, coded, orjson.dumps({"error": message}), request_id=request_id, shared=shared)
 
 
 def streamed(exchange: Exchange, status: int, headers: Headers) -> web.StreamResponse:

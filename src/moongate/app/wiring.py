@@ -35,12 +35,10 @@ if TYPE_CHECKING:
     from moongate.app.sendfile import FileSender
     from moongate.app.server import FrontDoor
     from moongate.app.upkeep import Upkeep
-    from moongate.hub.answers import Answer
     from moongate.hub.fill import Fills
     from moongate.hub.proxied import ProxiedRepos
     from moongate.hub.pull import Puller
     from moongate.upstream.client import UpstreamClient
-    from moongate.wire.routes import Route
 
 USER_AGENT = f"moongate/{__version__}"
 
@@ -237,6 +235,7 @@ def front_door(gateway: Gateway) -> Front:
         upstream_origin=settings.upstream,
         base_url=door.base_url,
         read_credential=gateway.repos.access.credential,
+        changed=gateway.repos.changed,
     )
     files = FileRoutes(gateway.content, sender)
     rooms = Rooms(
@@ -251,7 +250,7 @@ def front_door(gateway: Gateway) -> Front:
         status_page=StatusPage(gateway, door),
     )
     dispatch = dispatcher(rooms, door, gateway.metrics, request_log)
-    lane = FastLane(_AtHand(gateway.repos), door, dispatch.known_route, gateway.metrics, request_log)
+    lane = FastLane(gateway.repos, gateway.content, door, dispatch.known_route, gateway.metrics, request_log)
     server = FrontDoor(dispatch, lane, settings.client_timeout_seconds, dispatch.note)
     return Front(server, sender, request_log)
 
@@ -342,11 +341,3 @@ def _sampler(gateway: Gateway) -> Callable[[], None]:
         gateway.metrics.gauge("store_bytes").set(gateway.index.total_bytes())
 
     return sample
-
-
-class _AtHand:
-    def __init__(self, repos: ProxiedRepos) -> None:
-        self._repos = repos
-
-    def at_hand(self, route: Route, query: str, caller: Caller) -> Answer | None:
-        return self._repos._at_hand((route, query), caller)

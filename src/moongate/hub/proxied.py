@@ -28,6 +28,7 @@ from moongate.hub.identity import auth_check, whoami
 from moongate.hub.infos import Infos
 from moongate.hub.listings import Listings
 from moongate.hub.manifests import Manifests
+from moongate.hub.notes import write_down
 from moongate.hub.pinned import PinnedAnswers
 from moongate.hub.questions import CommitRoute, commit_question, lessons, paths_info_question, ref_lessons
 from moongate.hub.refs import Refs, Resolved
@@ -137,6 +138,37 @@ class ProxiedRepos:
         self._memory.drop_repo(repo)
         for room in (self._refs, self._entries, self._listings):
             room.forget(repo)
+
+    def at_hand(self, route: routes.Route, query: str, caller: Caller) -> Answer | None:
+        """The fresh answer that memory has for exactly this caller; nothing is awaited."""
+        return self._at_hand((route, query), caller)
+
+    def file_at_hand(
+        self, repo: RepoId, revision: Revision, path: RepoPath, caller: Caller
+    ) -> tuple[FileAt, Resolved] | None:
+        """As `file_at`, when all of it is known, fresh, and open to this caller; nothing is awaited."""
+        resolved = self._refs.at_hand(repo, revision, caller)
+        if resolved is None or not self.access.reads(caller, resolved.repo):
+            return None
+        file = self._entries.known(resolved.repo, resolved.commit_hash, path)
+        return None if file is None else (file, resolved)
+
+    async def changed(self, repo: RepoId | None, caller: Caller) -> None:
+        """Ask anew, since this caller changed a repository upstream: this one, or one that is not named.
+
+        Whoever uploads through us and then reads must see it. Other processes learn of it by the index, but for
+        what their memory holds as fresh.
+        """
+        await self.access.forget(caller)
+        self._memory.drop_audience(caller.key)
+        self._refs.forget_absences()
+        if repo is None:
+            return
+        repo = self._refs.canonical(repo)
+        await self._refs.doubt(repo)
+        for pairs in ("", "?include_prs=1"):
+            await write_down(self._index.drop_answer, keys.of_repo("refs", repo, pairs))
+        self.forget(repo)
 
     async def close(self) -> None:
         """Give up the questions that are in the air."""

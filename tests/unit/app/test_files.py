@@ -158,3 +158,28 @@ async def test_layers_are_the_same_content(house: House) -> None:
         assert answer.headers["Content-Length"] == str(len(LARGE))
     async with house.session.get(url, headers={"Range": "bytes=4-7"}) as answer:
         assert (answer.status, await answer.read()) == (206, LARGE[4:8])
+
+
+@pytest.mark.parametrize("method", ["GET", "HEAD"])
+async def test_the_fast_lane_gives_the_same_file(house: House, method: str) -> None:
+    told = []
+    for house.hub.files_in_memory in (False, False, True):
+        async with house.session.request(method, house.url + FILE + "config.json") as answer:
+            headers = {str(name).lower(): value for name, value in answer.headers.items()}
+            del headers["x-request-id"], headers["date"]
+            told.append((answer.status, headers, await answer.read()))
+    assert told[1] == told[2]
+    assert house.hub.lane_hits == 1
+
+
+async def test_the_fast_lane_leaves_conditions_and_ranges_alone(house: House) -> None:
+    house.hub.files_in_memory = True
+    url = house.url + FILE + "config.json"
+    etag = house.hub.etag("config.json")
+    for _ in range(2):
+        async with house.session.get(url, headers={"Range": "bytes=0-3"}) as answer:
+            assert (answer.status, await answer.read()) == (206, SMALL[:4])
+        async with house.session.get(url, headers={"If-None-Match": f'"{etag}"'}) as answer:
+            assert answer.status == 304
+        async with house.session.get(house.url + FILE + "model.safetensors") as answer:
+            assert await answer.read() == LARGE
