@@ -92,7 +92,7 @@ def head_bytes(status: int, headers: Headers, size_bytes: int, *, shared: bool =
         raise UpstreamBroken("an answer carries a header with a line break")
     length = "" if status in _BODILESS else f"Content-Length: {size_bytes}\r\n"
     first = _STATUS_LINES.get(status) or f"HTTP/1.1 {status} Status{CRLF}"
-    return f"{first}{_COMMON if shared else _OWN}{text}{length}".encode("utf-8", "surrogateescape")
+    return f"{first}{_COMMON if shared else _OWN}{text}{length}".encode("latin-1", "replace")
 
 
 def json_reply(status: int, value: object, request_id: str = "", headers: Headers = ()) -> Reply:
