@@ -1,13 +1,14 @@
-"""Many small requests at once: wrk for GET, ab for HEAD (wrk waits for a body that a HEAD does not have)."""
+"""Many small requests at once: wrk for GET, a client of our own for HEAD."""
 
 from __future__ import annotations
 
-import csv
 import json
 import shutil
 import subprocess
 from pathlib import Path
+from urllib.parse import urlsplit
 
+from bench.clients import Client
 from bench.processes import CannotRun, Program, clean_environment, pinned
 
 CONNECTIONS = 16
@@ -56,28 +57,19 @@ def head(url: str, seconds: float, server: Program, cpus: set[int], folder: Path
     """The same with HEADs.
 
     Raises:
-        CannotRun: ab is missing, or answers were not all 2xx.
+        CannotRun: answers were not all 200.
     """
-    table = folder / "ab.csv"
-    limit = ["-t", str(max(1, round(seconds))), "-n", "100000000"]
-    command = ["ab", "-q", "-i", "-k", "-c", str(CONNECTIONS), *limit, "-e", str(table), url]
+    parts = urlsplit(url)
+    job = {"host": parts.hostname, "port": parts.port, "path": parts.path}
     before = server.cpu_seconds()
-    said = _run(command, seconds, cpus)
+    found = Client("heads", {**job, "connections": CONNECTIONS, "seconds": seconds}, cpus).result()
     spent = server.cpu_seconds() - before
-    facts = {
-        name.strip(): value.split() for name, _, value in (line.partition(":") for line in said.splitlines())
-    }
-    done = int(facts["Complete requests"][0])
-    if "Non-2xx responses" in facts or int(facts["Failed requests"][0]) or not done:
-        raise CannotRun(f"HEADs to {server.name} failed")
-    with table.open(newline="") as opened:
-        milliseconds = {row[0]: float(row[1]) for row in list(csv.reader(opened))[1:]}
     return {
-        "per_second": float(facts["Requests per second"][0]),
-        "p50_ms": milliseconds["50"],
-        "p95_ms": milliseconds["95"],
-        "p99_ms": milliseconds["99"],
-        "cpu_us": spent / done * 1e6,
+        "per_second": found["requests"] / found["seconds"],
+        "p50_ms": found["p50"],
+        "p95_ms": found["p95"],
+        "p99_ms": found["p99"],
+        "cpu_us": spent / found["requests"] * 1e6,
     }
 
 

@@ -25,7 +25,7 @@ def measure(stage: Stage) -> Section:
     section = Section(
         NAME,
         "Metadata from cache",
-        f"{load.CONNECTIONS} connections from one thread (wrk for GET, ab for HEAD). The info answer has "
+        fX
         f"{len(body):,} bytes; nginx serves the same bytes as a static file.",
     )
     asked = {

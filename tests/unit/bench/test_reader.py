@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
-from bench import probe, reader
+from bench import heads, probe, reader
 from bench.reader import Answered, Connection
 
 BODY = bytes(range(256)) * 4096
@@ -30,6 +30,11 @@ class _Handler(BaseHTTPRequestHandler):
             self.close_connection = True
         else:
             self.send_error(404)
+
+    def do_HEAD(self) -> None:
+        self.send_response(200 if self.path == "/file" else 404)
+        self.send_header("Content-Length", str(len(BODY)))
+        self.end_headers()
 
     def _file(self) -> None:
         asked = self.headers.get("Range")
@@ -102,3 +107,14 @@ def test_a_probe_times_each_of_its_requests(port: int) -> None:
     taken = probe.latencies("127.0.0.1", port, "/file", 0.05)
     assert len(taken) == 10
     assert all(seconds > 0 for seconds in taken)
+
+
+def test_heads_are_counted_on_every_connection(port: int) -> None:
+    found = heads.load("127.0.0.1", port, "/file", 4, 0.05)
+    assert found["requests"] >= 4
+    assert 0 < found["p50"] <= found["p95"] <= found["p99"]
+
+
+def test_a_head_with_another_status_is_no_measurement(port: int) -> None:
+    with pytest.raises(Answered, match="404"):
+        heads.load("127.0.0.1", port, "/nothing", 1, 0.05)
