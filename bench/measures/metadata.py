@@ -25,8 +25,8 @@ def measure(stage: Stage) -> Section:
     section = Section(
         NAME,
         "Metadata from cache",
-        fX
-        f"{len(body):,} bytes; nginx serves the same bytes as a static file.",
+        f"{load.CONNECTIONS} connections from one thread (wrk for GET, a client of our own for HEAD). The info "
+        f"answer has {len(body):,} bytes; nginx serves the same bytes as a static file.",
     )
     asked = {
         "info by commit": (load.get, info_path(stage)),
