@@ -70,7 +70,8 @@ def is_coded(answer: RawAnswer, *statuses: int) -> None:
     assert answer.headers.get("x-error-code"), answer
     told = answer.json()["error"]
     assert told
+    assert told.isprintable()
     for line in (told, answer.headers.get("x-error-message", "")):
-        assert line.isprintable()
+        assert not any(char < " " or char == "\x7f" for char in line)
         assert "Traceback" not in line
         assert not any(path in line for path in HOST_PATHS if len(path) > 1), line

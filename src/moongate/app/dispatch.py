@@ -171,7 +171,7 @@ class Dispatcher:
         return Reply(204, (*_ALLOW, *_LET_IN), b"", request_id=exchange.request_id)
 
     def _is_ours(self, path: str) -> bool:
-        """Whether a path is our own (pages, admin API) and not the Hub's, which other origins' pages may read."""
+        """Whether a path is our own (pages, admin API): other origins' pages may read the Hub's alone."""
         return path in self._pages or path.startswith(self._admin_prefix)
 
     def _broken(self, exchange: Exchange, error: Exception) -> web.StreamResponse:
