@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from moongate.double import LfsFile
+from moongate.double import HubDouble, LfsFile
 from support.clients import run_script
 from support.gateway import Gateway
 from support.hub import FurnishedHub
@@ -25,14 +25,17 @@ def ml(client_python: Callable[[str], Path]) -> Path:
     return client_python("ml")
 
 
-@pytest.fixture(scope="session")
-def tables(ml: Path, hub: FurnishedHub, tmp_path_factory: pytest.TempPathFactory) -> str:
-    """The id of a dataset of parquet files."""
+@pytest.fixture(scope="module")
+def tables(ml: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Gateway]:
+    """A gateway before a Hub that has a dataset of parquet files, `acme/tables`."""
     folder = tmp_path_factory.mktemp("tables")
-    names = run_script(ml, "make_tables.py", {"folder": str(folder)}, home=folder, endpoint=hub.url)
-    repo = hub.double.add_repo("acme/tables", "dataset", xet=True)
-    repo.commit({f"data/{name}": LfsFile((folder / name).read_bytes()) for name in names})
-    return repo.id
+    double = HubDouble(folder / "hub")
+    with double.running():
+        names = run_script(ml, "make_tables.py", {"folder": str(folder)}, home=folder, endpoint=double.url)
+        files = {f"data/{name}": LfsFile((folder / name).read_bytes()) for name in names}
+        double.add_repo("acme/tables", "dataset", xet=True).commit(files)
+        with Gateway(folder / "gateway", double.url, cdn=double.cdn_netloc) as running:
+            yield running
 
 
 def test_transformers_embedding(
@@ -62,36 +65,42 @@ def dot(left: list[float], right: list[float]) -> float:
     return sum(a * b for a, b in zip(left, right, strict=True))
 
 
-def test_datasets(ml: Path, hub: FurnishedHub, tables: str, gateway: Gateway, tmp_path: Path) -> None:
+def test_datasets_of_parquet(ml: Path, tables: Gateway, tmp_path: Path) -> None:
+    part = "hf://datasets/acme/tables/data/test-00000-of-00001.parquet"
     plan: dict[str, Any] = {
-        "load": {
-            "parquet": {"path": tables},
-            "jsonl": {"path": "acme/rows"},
-            "files": {"path": "acme/rows", "data_files": {"only": "test.jsonl"}, "revision": "v1"},
-        },
+        "load": {"whole": {"path": "acme/tables"}},
         "stream": {
-            "parquet stream": {"path": tables, "split": "train"},
-            "parquet middle": {"path": tables, "split": "train", "skip": 3200, "take": 5},
-            "jsonl stream": {"path": "acme/rows", "split": "train", "take": 300},
-            "one file": {
-                "path": "parquet",
-                "data_files": f"hf://datasets/{tables}/data/test-00000-of-00001.parquet",
-                "split": "train",
-            },
+            "streamed": {"path": "acme/tables", "split": "train"},
+            "middle": {"path": "acme/tables", "split": "train", "skip": 3200, "take": 5},
+            "one file": {"path": "parquet", "data_files": part, "split": "train"},
         },
     }
-    told = run_script(ml, "datasets_load.py", plan, home=tmp_path / "g", endpoint=gateway.url)
-    assert [answer for answer in told.values() if "gave" not in answer] == []
-    gave = {name: answer["gave"] for name, answer in told.items()}
-    assert [gave["parquet"][split]["rows"] for split in ("train", "test")] == [6000, 50]
-    assert gave["parquet"]["train"]["last"]["id"] == 5999
-    assert [gave["jsonl"][split]["rows"] for split in ("train", "test")] == [500, 20]
-    assert gave["jsonl"]["train"]["first"] == {"id": 0, "text": "row 0 é"}
-    assert gave["files"]["only"]["rows"] == 20
-    assert gave["parquet stream"]["rows"] == 6000
-    assert [gave["parquet middle"][at]["id"] for at in ("first", "last")] == [3200, 3204]
-    assert gave["jsonl stream"]["last"] == {"id": 299, "text": "row 299 é"}
+    gave = given(run_script(ml, "datasets_load.py", plan, home=tmp_path / "g", endpoint=tables.url))
+    assert [gave["whole"][split]["rows"] for split in ("train", "test")] == [6000, 50]
+    assert gave["whole"]["train"]["last"]["id"] == 5999
+    assert gave["streamed"]["rows"] == 6000
+    assert [gave["middle"][at]["id"] for at in ("first", "last")] == [3200, 3204]
     assert gave["one file"]["rows"] == 50
+
+
+def test_datasets_of_json_lines(ml: Path, hub: FurnishedHub, gateway: Gateway, tmp_path: Path) -> None:
+    plan: dict[str, Any] = {
+        "load": {
+            "whole": {"path": "acme/rows"},
+            "files": {"path": "acme/rows", "data_files": {"only": "test.jsonl"}, "revision": "v1"},
+        },
+        "stream": {"streamed": {"path": "acme/rows", "split": "train", "take": 300}},
+    }
+    gave = given(run_script(ml, "datasets_load.py", plan, home=tmp_path / "g", endpoint=gateway.url))
+    assert [gave["whole"][split]["rows"] for split in ("train", "test")] == [500, 20]
+    assert gave["whole"]["train"]["first"] == {"id": 0, "text": "row 0 é"}
+    assert gave["files"]["only"]["rows"] == 20
+    assert gave["streamed"]["last"] == {"id": 299, "text": "row 299 é"}
+
+
+def given(told: dict[str, Any]) -> dict[str, Any]:
+    assert [answer for answer in told.values() if "gave" not in answer] == []
+    return {name: answer["gave"] for name, answer in told.items()}
 
 
 def test_diffusers(ml: Path, hub: FurnishedHub, gateway: Gateway, tmp_path: Path) -> None:

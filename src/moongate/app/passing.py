@@ -2,6 +2,7 @@
 
 Rules: hop-by-hop headers stay on their side; cookies pass neither way; the client's own credential goes to
 the origin and nowhere else; one of our own tokens is never sent upstream. Bodies keep their Content-Encoding.
+Only short answers to writes are read here, since the addresses they name must be ours.
 """
 
 from __future__ import annotations
@@ -14,14 +15,15 @@ from typing import Protocol
 from aiohttp import hdrs, web
 
 from moongate.app.exchange import Exchange
-from moongate.app.replies import streamed
+from moongate.app.replies import Reply, streamed
 from moongate.app.sendfile import BrokenOff
 from moongate.core.callers import Caller, Secret
 from moongate.core.errors import MoongateError, NotAllowed, UpstreamUnreachable
 from moongate.core.names import RepoId
-from moongate.wire.links import next_header, next_link, rewrite_next
+from moongate.wire.links import next_header, next_link, rewrite_next, with_own_addresses
 
 _PIECE_BYTES = 256 << 10
+_SHORT_BYTES = 64 << 10
 
 _FORWARDED_UP = frozenset((
     "accept", "accept-encoding", "accept-language", "cache-control", "content-encoding", "content-length",
@@ -96,7 +98,10 @@ class Passing:
             raise UpstreamUnreachable("this gateway is offline, and this is not kept here")
         request = exchange.request
         credential = self._credential(exchange, reads or exchange.is_read)
+        writes = not reads and not exchange.is_read
         headers = [(name, value) for name, value in request.headers.items() if name.lower() in _FORWARDED_UP]
+        if writes:
+            headers = [pair for pair in headers if pair[0].lower() != "accept-encoding"]  # we read the answer
         exchange.outcome = "pass"
         async with self._streams.stream(
             exchange.method,
@@ -105,15 +110,26 @@ class Passing:
             _whole(body) if body is not None else await _body_of(request),
             credential,
         ) as upstream:
-            if not reads and not exchange.is_read and upstream.status < 400:
+            if writes and upstream.status < 400:
                 await self._changed(exchange.repo, exchange.caller)
-            response = streamed(exchange, upstream.status, self._headers_down(exchange, upstream.headers))
+            headers_down = self._headers_down(exchange, upstream.headers)
+            if writes and exchange.path.startswith("/api/") and _is_short_json(upstream.headers):
+                return await self._readdressed(exchange, upstream, headers_down)
+            response = streamed(exchange, upstream.status, headers_down)
             await response.prepare(request)
             exchange.status = upstream.status
             if exchange.method != "HEAD":
                 await self._copy(exchange, upstream, response)
             await response.write_eof()
             return response
+
+    async def _readdressed(
+        self, exchange: Exchange, upstream: UpstreamStream, headers: list[tuple[str, str]]
+    ) -> Reply:
+        body = b"".join([piece async for piece in upstream.chunks()])
+        body = with_own_addresses(body, self._origin, self._base_url(exchange.request))
+        headers = [pair for pair in headers if pair[0].lower() not in ("content-length", "etag")]
+        return Reply(upstream.status, headers, body, request_id=exchange.request_id)
 
     async def _copy(self, exchange: Exchange, upstream: UpstreamStream, response: web.StreamResponse) -> None:
         try:
@@ -154,6 +170,17 @@ class Passing:
                     value = base_url + value  # noqa: PLW2901
             down.append((name, value))
         return down
+
+
+def _is_short_json(headers: Mapping[str, str]) -> bool:
+    said = {name.lower(): value for name, value in headers.items()}
+    length = said.get("content-length", "")
+    return (
+        "json" in said.get("content-type", "")
+        and "content-encoding" not in said
+        and length.isdigit()
+        and int(length) <= _SHORT_BYTES
+    )
 
 
 async def accept_body(request: web.BaseRequest) -> None:

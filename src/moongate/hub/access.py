@@ -251,6 +251,15 @@ class Access:
             await self._write(identity, repo, "none")
         return error
 
+    async def forget(self, caller: Caller) -> None:
+        """Drop what is remembered of a caller, since something of theirs was changed."""
+        identity = self.identity(caller)
+        for key in [key for key in self._rows if key[0] == identity]:
+            del self._rows[key]
+        for key in [key for key in self._refusals if key[0] == identity]:
+            del self._refusals[key]
+        await write_down(self._index.drop_access, identity)
+
     async def close(self) -> None:
         await self._flights.close()
 

@@ -156,8 +156,8 @@ class ProxiedRepos:
     async def changed(self, repo: RepoId | None, caller: Caller) -> None:
         """Ask anew, since this caller changed a repository upstream: this one, or one that is not named.
 
-        Whoever uploads through us and then reads must see it. Other processes learn of it by the index, but for
-        what their memory holds as fresh.
+        Whoever uploads through us and then reads must see it. Other processes learn of it by the index, but
+        for what their memory holds as fresh.
         """
         await self.access.forget(caller)
         self._memory.drop_audience(caller.key)

@@ -27,6 +27,7 @@ from moongate.hub.access import Access
 from moongate.hub.answers import PUBLIC
 from moongate.hub.flights import Flights, Turns
 from moongate.hub.infos import Infos, Learned
+from moongate.hub.notes import write_down
 from moongate.hub.rules import HubRules
 from moongate.store.index import Index
 
@@ -112,6 +113,22 @@ class Refs:
         """Drop what memory knows of a repository, under all its names."""
         for key in [key for key, hot in self._hot.items() if repo in (key[0], hot.resolved.repo)]:
             del self._hot[key]
+        for place in [place for place in self._absent if place[1] == repo]:
+            del self._absent[place]
+
+    def forget_absences(self) -> None:
+        """Drop what memory knows of repositories that are not there: one may have come to be."""
+        self._absent.clear()
+
+    async def doubt(self, repo: RepoId) -> None:
+        """Have every revision of a repository asked anew; where it pointed stays known for bad times."""
+        self.forget(repo)
+        await write_down(self._age, repo, self._clock() - self._rules.ref_ttl_seconds)
+
+    def _age(self, repo: RepoId, at_most: float) -> None:
+        for revision, row in self._index.refs_of(repo).items():
+            if row.checked_at > at_most and not is_commit_hash(revision):
+                self._index.put_ref(repo, revision, row.commit_hash, at_most)
 
     async def close(self) -> None:
         await self._flights.close()

@@ -1,11 +1,13 @@
-"""The `Link` header of paginated lists: the next page, found in upstream's answer and re-told as ours.
+"""Addresses of upstream's, re-told as ours: next pages of lists, and what answers to writes name.
 
-Clients follow the address verbatim, with their token, so it must name our own origin; and it must be
-absolute, because some clients accept nothing else.
+Clients follow a `Link` header verbatim, with their token, so it must name our own origin; and it must be
+absolute, because some clients accept nothing else. Of a repository or a commit that was made they read the
+name off its address, and know it by their endpoint only.
 """
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Mapping
 from urllib.parse import urlsplit
@@ -14,6 +16,7 @@ _LINK = re.compile(r"<([^<>]*)>((?:\s*;\s*[^\s=;,]+\s*=\s*(?:\"[^\"]*\"|[^\s\",;
 _REL_NEXT = re.compile(r";\s*rel\s*=\s*(?:\"(?:[^\"]*\s)?next(?:\s[^\"]*)?\"|next(?=[;\s]|$))", re.IGNORECASE)
 _UNSAFE = re.compile(r"[\x00-\x20\x7f-\U0010ffff<>\"\\]")
 _MAX_HEADER_CHARS = 32 * 1024
+_ADDRESSES = ("url", "commitUrl", "pullRequestUrl")
 
 
 def next_link(headers: Mapping[str, str]) -> str | None:
@@ -54,6 +57,23 @@ def rewrite_next(url: str, upstream_origin: str, own_base: str) -> str | None:
 def next_header(url: str) -> str:
     """The value of a `Link` header whose next page is there, in the one spelling that all clients parse."""
     return f'<{url}>; rel="next"'
+
+
+def with_own_addresses(body: bytes, upstream_origin: str, own_base: str) -> bytes:
+    """The JSON answer to a write, with the repository, commit and pull request it names at our base.
+
+    What is no JSON object, and addresses that lead elsewhere, are left as they are.
+    """
+    try:
+        told = json.loads(body)
+    except (ValueError, RecursionError):
+        return body
+    if not isinstance(told, dict):
+        return body
+    found = {name: told[name] for name in _ADDRESSES if isinstance(told.get(name), str)}
+    ours = {name: rewrite_next(url, upstream_origin, own_base) for name, url in found.items()}
+    told |= {name: url for name, url in ours.items() if url is not None}
+    return json.dumps(told, separators=(",", ":")).encode() if ours else body
 
 
 def _authority(url: str) -> tuple[str, int | None] | None:

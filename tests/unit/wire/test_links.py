@@ -1,8 +1,10 @@
 from __future__ import annotations
 
+import json
+
 import pytest
 
-from moongate.wire.links import next_header, next_link, relative_next, rewrite_next
+from moongate.wire.links import next_header, next_link, relative_next, rewrite_next, with_own_addresses
 
 HUB = "https://huggingface.co"
 
@@ -52,3 +54,22 @@ def test_the_next_page_is_ours_and_absolute() -> None:
     url = rewrite_next(f"{HUB}/api/models?cursor=abc", HUB, "http://gate:8080/hub/")
     assert url == "http://gate:8080/hub/api/models?cursor=abc"
     assert next_link({"Link": next_header(url)}) == url
+
+
+def test_what_was_made_is_at_our_address() -> None:
+    told = {
+        "url": f"{HUB}/ada/new",
+        "commitUrl": f"{HUB}/ada/new/commit/1",
+        "pullRequestUrl": "https://else/1",
+        "n": 1,
+    }
+    ours = json.loads(with_own_addresses(json.dumps(told).encode(), HUB, "http://gate:8080"))
+    assert ours == told | {
+        "url": "http://gate:8080/ada/new",
+        "commitUrl": "http://gate:8080/ada/new/commit/1",
+    }
+
+
+@pytest.mark.parametrize("body", [b"", b"no json", b"[1]", b'{"url": 5}', b'{ "other": "x" }', b"\xff"])
+def test_other_answers_stay_as_they_are(body: bytes) -> None:
+    assert with_own_addresses(body, HUB, "http://gate:8080") == body
