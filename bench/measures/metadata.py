@@ -25,7 +25,7 @@ def measure(stage: Stage) -> Section:
     section = Section(
         NAME,
         "Metadata from cache",
-        f"{load.CONNECTIONS} connections from one thread (wrk for GET, a client of our own for HEAD). The info "
+        f"{load.CONNECTIONS} connections from one thread (wrk for GET, our own client for HEAD). The info "
         f"answer has {len(body):,} bytes; nginx serves the same bytes as a static file.",
     )
     asked = {
