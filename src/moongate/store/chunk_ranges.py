@@ -7,7 +7,7 @@ begins or ends; union and difference make no other cuts, so every result knows i
 from __future__ import annotations
 
 import struct
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 from moongate.core.spans import ByteSpan
@@ -55,11 +55,6 @@ def difference(ranges: Iterable[ChunkRange], without: Iterable[ChunkRange]) -> l
         if first < one.end:
             left.append(_range(first, one.end, start, one.span.end))
     return left
-
-
-def covers(ranges: Sequence[ChunkRange], first: int, end: int) -> bool:
-    """Whether ranges, joined and in order, have all chunks `first` up to `end`."""
-    return any(one.first <= first and end <= one.end for one in ranges)
 
 
 def total_bytes(ranges: Iterable[ChunkRange]) -> int:

@@ -1,6 +1,7 @@
 """`Index`: what this gateway knows, in SQLite or PostgreSQL.
 
-    Index ── refs · answers · files · blobs · reconstructions · pins · fills · access · leases · removal
+    Index ── refs · answers · files · blobs · reconstructions · usage       (one noun a file)
+       │     pins · fills · access · leases · removal
        └── Database: SqliteDatabase | PostgresDatabase
 
 Everything here is synchronous and may be called from any thread. Point reads (they say so) take some
@@ -16,10 +17,11 @@ from types import TracebackType
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import ArgumentError
 
+from moongate.core.callers import TokenRow
 from moongate.core.errors import StoreError
-from moongate.store.index.access import AccessRow, AccessRows, Allowed, Grant, TokenRow, TokenRows
+from moongate.store.index.access import AccessRow, AccessRows, Allowed, Grant, TokenRows
 from moongate.store.index.answers import AnswerRows, StoredAnswer
-from moongate.store.index.blobs import EVICTIONS, BlobRow, BlobRows, Eviction, RepoUsage
+from moongate.store.index.blobs import EVICTIONS, BlobRow, BlobRows, Eviction
 from moongate.store.index.database import Database
 from moongate.store.index.files import FileRows
 from moongate.store.index.fills import Failure, FillRows
@@ -34,6 +36,7 @@ from moongate.store.index.reconstructions import (
 from moongate.store.index.refs import RefRow, RefRows
 from moongate.store.index.removal import HeldContent, RemovalRows
 from moongate.store.index.sqlite import SqliteDatabase
+from moongate.store.index.usage import RepoUsage, UsageRows
 
 __all__ = [
     "EVICTIONS",
@@ -62,6 +65,7 @@ class Index(
     FileRows,
     BlobRows,
     ReconstructionRows,
+    UsageRows,
     PinRows,
     FillRows,
     AccessRows,

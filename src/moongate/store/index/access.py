@@ -7,7 +7,7 @@ from typing import Literal
 
 from sqlalchemy import bindparam, delete, func, or_, select, update
 
-from moongate.core.callers import Scope
+from moongate.core.callers import TokenRow
 from moongate.core.names import RepoId
 from moongate.store.index.database import Database, by
 from moongate.store.schema import access, grants, repo_key, tokens
@@ -29,20 +29,6 @@ class Grant:
 
     user: str
     repo_pattern: str
-
-
-@dataclass(frozen=True, slots=True)
-class TokenRow:
-    """One of this gateway's tokens. Only its sha256 is kept."""
-
-    id: str
-    sha256: str
-    user: str
-    scope: Scope
-    created_at: float
-    expires_at: float | None = None
-    revoked_at: float | None = None
-    note: str = ""
 
 
 class AccessRows:

@@ -7,14 +7,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Literal
 
 from sqlalchemy import (
     BigInteger,
     ColumnElement,
-    Select,
     bindparam,
-    case,
     cast,
     delete,
     exists,
@@ -27,9 +25,8 @@ from sqlalchemy import (
 )
 
 from moongate.core.digests import Etag
-from moongate.core.names import RepoId
 from moongate.store.index.database import Database, Prepared, by
-from moongate.store.schema import blobs, commits, files, pins, refs, repo_of
+from moongate.store.schema import blobs, commits, files, pins, reconstructions, refs
 
 Eviction = Literal["lru", "fifo", "largest"]
 EVICTIONS: tuple[Eviction, ...] = ("lru", "fifo", "largest")
@@ -44,24 +41,6 @@ class BlobRow:
     sealed_at: float
     read_at: float
     verified_at: float
-
-
-@dataclass(frozen=True, slots=True)
-class RepoUsage:
-    """What one repository holds of the store.
-
-    files: paths, over all its commits, whose content is here (a path counts once for each content).
-    logical_bytes: the sizes of those files, added up.
-    stored_bytes: the same without repetition: what its contents take on disk.
-    own_bytes: the part of `stored_bytes` that no other repository's listing has.
-    """
-
-    repo: RepoId
-    files: int
-    logical_bytes: int
-    stored_bytes: int
-    own_bytes: int
-    last_read_at: float
 
 
 _ORDERS: dict[Eviction, tuple[ColumnElement[float], Callable[[BlobRow], float]]] = {
@@ -94,13 +73,13 @@ class BlobRows:
         self._drop_blob = prepare(delete(blobs).where(by(blobs.c.etag)))
         self._drop_row = prepare(delete(blobs).where(by(blobs.c.etag, blobs.c.sealed_at)))
         self._blob = prepare(select(blobs).where(by(blobs.c.etag)))
-        self._total = prepare(select(func.count(), _total(blobs.c.size_bytes)).select_from(blobs))
+        self._total = prepare(select(func.count(), total(blobs.c.size_bytes)).select_from(blobs))
         self._candidates = {
-            policy: prepare(
+            (policy, copies): prepare(
                 select(blobs)
                 .where(
                     tuple_(order, blobs.c.etag) > tuple_(bindparam("after"), bindparam("after_etag")),
-                    ~pinned(blobs.c.etag),
+                    *([_is_copy()] if copies else [~pinned(blobs.c.etag), ~_is_copy()]),
                 )
                 .order_by(order, blobs.c.etag)
                 .limit(bindparam("count")),
@@ -109,6 +88,7 @@ class BlobRows:
                 "count",
             )
             for policy, (order, _) in _ORDERS.items()
+            for copies in (False, True)
         }
         self._page = prepare(
             select(blobs)
@@ -122,9 +102,8 @@ class BlobRows:
         self._is_pinned = prepare(
             select(literal_column("1")).where(pinned(bindparam("etag", type_=blobs.c.etag.type)))
         )
-        self._usage = prepare(_usage_statement())
         self._unlisted = prepare(
-            select(func.count(), _total(blobs.c.size_bytes)).where(
+            select(func.count(), total(blobs.c.size_bytes)).where(
                 ~exists().where(files.c.etag == blobs.c.etag)
             )
         )
@@ -196,12 +175,16 @@ class BlobRows:
         return (0, 0) if row is None else (int(row[0]), int(row[1]))
 
     def eviction_candidates(
-        self, limit: int, policy: Eviction = "lru", after: BlobRow | None = None
+        self, limit: int, policy: Eviction = "lru", after: BlobRow | None = None, *, copies: bool = False
     ) -> list[BlobRow]:
-        """What to evict next, best first, pinned content left out; `after` continues a walk."""
+        """What to evict next, best first; `after` continues a walk.
+
+        `copies`: content that verified chunks make, too, so that nothing is lost with it, pinned or not.
+        Without: all other content, but for what is pinned.
+        """
         key = _ORDERS[policy][1]
         cursor = (_BEFORE_ALL, "") if after is None else (key(after), after.etag)
-        return self._blob_page(self._candidates[policy], *cursor, limit)
+        return self._blob_page(self._candidates[policy, copies], *cursor, limit)
 
     def _blob_page(self, statement: Prepared, *args: object) -> list[BlobRow]:
         return [BlobRow(*row) for row in self._db.all(statement, *args)]
@@ -210,14 +193,14 @@ class BlobRows:
         """Whether a pinned commit lists this content."""
         return self._db.one(self._is_pinned, etag) is not None
 
-    def usage_by_repo(self) -> list[RepoUsage]:
-        """What each repository holds, the largest first. Walks every listing: not for a hot path."""
-        usage = [RepoUsage(repo_of(row[0]), *row[1:]) for row in self._db.all(self._usage)]
-        return sorted(usage, key=lambda one: (-one.stored_bytes, one.repo))
 
-
-def _total(column: ColumnElement[int]) -> ColumnElement[int]:
+def total(column: ColumnElement[int]) -> ColumnElement[int]:
     return cast(func.coalesce(func.sum(column), 0), BigInteger)
+
+
+def _is_copy() -> ColumnElement[bool]:
+    """Whether a blob could be made again from verified chunks."""
+    return exists().where(reconstructions.c.etag == blobs.c.etag, reconstructions.c.verified_at.is_not(None))
 
 
 def pinned(etag: ColumnElement[str]) -> ColumnElement[bool]:
@@ -233,38 +216,3 @@ def pinned(etag: ColumnElement[str]) -> ColumnElement[bool]:
         pins.c.repo == commits.c.repo,
         or_(pins.c.revision == "", pins.c.revision == commits.c.commit_hash, points_here),
     )
-
-
-def _usage_statement() -> Select[Any]:
-    """Per repository: files, logical, stored and own bytes, last read."""
-    held = (
-        select(commits.c.repo, files.c.path, blobs.c.etag, blobs.c.size_bytes, blobs.c.read_at)
-        .select_from(
-            blobs.join(files, files.c.etag == blobs.c.etag).join(
-                commits, commits.c.commit_number == files.c.commit_number
-            )
-        )
-        .distinct()
-        .cte("held")
-    )
-    content = select(held.c.repo, held.c.etag, held.c.size_bytes, held.c.read_at).distinct().cte("content")
-    holders = select(content.c.etag, func.count().label("repos")).group_by(content.c.etag).cte("holders")
-    named = (
-        select(held.c.repo, func.count().label("files"), _total(held.c.size_bytes).label("logical"))
-        .group_by(held.c.repo)
-        .cte("named")
-    )
-    stored = (
-        select(
-            content.c.repo,
-            _total(content.c.size_bytes).label("stored"),
-            _total(case((holders.c.repos == 1, content.c.size_bytes), else_=0)).label("own"),
-            func.max(content.c.read_at).label("read_at"),
-        )
-        .select_from(content.join(holders, holders.c.etag == content.c.etag))
-        .group_by(content.c.repo)
-        .cte("stored")
-    )
-    return select(
-        named.c.repo, named.c.files, named.c.logical, stored.c.stored, stored.c.own, stored.c.read_at
-    ).select_from(named.join(stored, stored.c.repo == named.c.repo))

@@ -22,8 +22,10 @@ from moongate.store.keeping.collect import Ages, Collected, collect
 from moongate.store.keeping.evict import Evicted, Limits, evict, make_room
 from moongate.store.keeping.remove import Removed, remove
 from moongate.store.keeping.usage import StoreUsage, usage
-from moongate.store.keeping.verify import Checked, verify
+from moongate.store.keeping.verify import verify
+from moongate.store.keeping.verify_xet import Checked
 from moongate.store.layout import Layout
+from moongate.store.segments import Segments
 
 __all__ = [
     "Ages",
@@ -50,17 +52,19 @@ class Keeping:
         min_free_bytes: int = 0,
         eviction: Eviction = "lru",
         clock: Callable[[], float] = time.time,
+        segments: Segments | None = None,
     ) -> None:
-        """`quota_bytes` bounds sealed and partial files together; zero means no bound, for either limit."""
+        """`quota_bytes` bounds blobs, xorbs and partial files together; zero: no bound, for either limit."""
         self._layout = layout
         self._blobs = blobs
+        self._segments = segments or Segments(layout)
         self._index = index
         self._limits = Limits(quota_bytes, min_free_bytes, eviction)
         self._clock = clock
 
     def evict(self, stop: Callable[[], bool] = lambda: False) -> Evicted:
         """Bring the store within its limits, as far as what may go allows."""
-        return evict(self._layout, self._blobs, self._index, self._limits, stop=stop)
+        return evict(self._layout, self._blobs, self._segments, self._index, self._limits, stop=stop)
 
     def make_room(self, incoming_bytes: int) -> Evicted:
         """Evict until so many bytes more fit the limits.
@@ -68,7 +72,7 @@ class Keeping:
         Raises:
             StoreFull: they do not fit, whatever may go.
         """
-        return make_room(self._layout, self._blobs, self._index, self._limits, incoming_bytes)
+        return make_room(self._layout, self._blobs, self._segments, self._index, self._limits, incoming_bytes)
 
     def remove(self, repo: RepoId, revision: Revision | None = None) -> Removed:
         """Give up a repository, or a revision of it, now.
@@ -77,7 +81,7 @@ class Keeping:
             RepoAbsent, RevisionAbsent: nothing of it is known here.
             StoreError: it is pinned.
         """
-        return remove(self._layout, self._blobs, self._index, repo, revision)
+        return remove(self._layout, self._blobs, self._segments, self._index, repo, revision)
 
     def verify(
         self,
@@ -86,9 +90,10 @@ class Keeping:
         threads: int | None = None,
         progress: Callable[[int], None] | None = None,
     ) -> Iterator[Checked]:
-        """Hash every sealed file whose bytes were last found right before a time; results as they come."""
+        """Hash every blob and Xet file that was last found right before a time; results as they come."""
         return verify(
             self._blobs,
+            self._segments,
             self._index,
             verified_before=verified_before,
             threads=threads,
@@ -98,8 +103,16 @@ class Keeping:
 
     def collect(self, ages: Ages | None = None, stop: Callable[[], bool] = lambda: False) -> Collected:
         """Bring disk and index together and drop what serves nobody."""
-        return collect(self._layout, self._blobs, self._index, ages or Ages(), clock=self._clock, stop=stop)
+        return collect(
+            self._layout,
+            self._blobs,
+            self._segments,
+            self._index,
+            ages or Ages(),
+            clock=self._clock,
+            stop=stop,
+        )
 
     def usage(self) -> StoreUsage:
         """Who holds how much. Walks every listing."""
-        return usage(self._layout, self._index, self._limits.quota_bytes)
+        return usage(self._layout, self._segments, self._index, self._limits.quota_bytes)

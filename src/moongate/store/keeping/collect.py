@@ -1,7 +1,9 @@
 """Collection: disk and index are brought together again, and what serves nobody goes.
 
 Files are believed before rows: a sealed file without a row is registered (so a lost index costs tokens and
-pins, not bytes), a row without a file is dropped. Every step may be stopped and run again.
+pins, not bytes), a row without a file is dropped. Chunks mean nothing without a reconstruction: those that no
+file needs go after a while, in which upstream may tell again whose they are. Every step may be stopped and
+run again.
 """
 
 from __future__ import annotations
@@ -13,6 +15,8 @@ from moongate.store.blobs import Blobs
 from moongate.store.index import Index
 from moongate.store.keeping.partials import drop_partial, partial_files, temporary_files
 from moongate.store.layout import Layout
+from moongate.store.release import free, is_complete, release
+from moongate.store.segments import Segments
 
 _PAGE = 500
 _HOUR, _DAY = 3600.0, 86400.0
@@ -27,11 +31,16 @@ class Ages:
     answer_unread_seconds: float = 30 * _DAY
     access_seconds: float = 7 * _DAY
     quarantine_seconds: float = 30 * _DAY
+    unneeded_seconds: float = _DAY
 
 
 @dataclass(frozen=True, slots=True)
 class Collected:
-    """What a collection did."""
+    """What a collection did.
+
+    doubted: Xet files that miss chunks, and have to be fetched and proven again. unproven: Xet files that
+    nobody continued, forgotten. leftovers: files among the segments that meant nothing.
+    """
 
     registered: int = 0
     rows_dropped: int = 0
@@ -40,11 +49,15 @@ class Collected:
     quarantined: int = 0
     answers: int = 0
     freed_bytes: int = 0
+    doubted: int = 0
+    unproven: int = 0
+    leftovers: int = 0
 
 
 def collect(
     layout: Layout,
     blobs: Blobs,
+    segments: Segments,
     index: Index,
     ages: Ages,
     *,
@@ -58,6 +71,10 @@ def collect(
     partials, partial_bytes = _drop_idle_partials(layout, blobs, now - ages.partial_idle_seconds, stop)
     temporaries, temporary_bytes = _unlink_temporaries(layout, now - ages.temporary_seconds)
     quarantined, quarantine_bytes = _unlink_quarantined(layout, now - ages.quarantine_seconds)
+    doubted = _doubt_incomplete(segments, index, stop)
+    unproven, unproven_bytes = _drop_unproven(segments, index, now - ages.partial_idle_seconds, stop)
+    unneeded_bytes = _free_unneeded(segments, index, now, ages.unneeded_seconds, stop)
+    leftovers, leftover_bytes = segments.tidy(now - ages.temporary_seconds)
     index.flush_reads(now)
     answers = index.prune_answers(now - ages.answer_unread_seconds)
     index.prune_access(now - ages.access_seconds)
@@ -69,7 +86,15 @@ def collect(
         temporaries=temporaries,
         quarantined=quarantined,
         answers=answers,
-        freed_bytes=partial_bytes + temporary_bytes + quarantine_bytes,
+        freed_bytes=partial_bytes
+        + temporary_bytes
+        + quarantine_bytes
+        + unproven_bytes
+        + unneeded_bytes
+        + leftover_bytes,
+        doubted=doubted,
+        unproven=unproven,
+        leftovers=leftovers,
     )
 
 
@@ -110,6 +135,38 @@ def _drop_idle_partials(
         count += freed is not None
         freed_bytes += freed or 0
     return count, freed_bytes
+
+
+def _doubt_incomplete(segments: Segments, index: Index, stop: Callable[[], bool]) -> int:
+    """Verified files whose chunks are not all here are not."""
+    doubted, after = 0, ""
+    while not stop() and (page := index.xet_files_after(after, _PAGE)):
+        for row in page:
+            if not is_complete(segments, index, row.file_id):
+                doubted += index.mark_unverified(row.file_id)
+        after = page[-1].file_id
+    return doubted
+
+
+def _drop_unproven(
+    segments: Segments, index: Index, idle_since: float, stop: Callable[[], bool]
+) -> tuple[int, int]:
+    count, freed_bytes, after = 0, 0, ""
+    while not stop() and (page := index.unproven_after(after, _PAGE, idle_since)):
+        freed_bytes += release(segments, index, page).freed_bytes
+        count, after = count + len(page), page[-1].file_id
+    return count, freed_bytes
+
+
+def _free_unneeded(
+    segments: Segments, index: Index, now: float, seconds: float, stop: Callable[[], bool]
+) -> int:
+    """Chunks that no file needs. With a new index, nobody was asked yet: their time begins now."""
+    if index.was_created:
+        for xorb in index.unreferenced(segments.xorbs()):
+            segments.touch(xorb, now)
+        return 0
+    return free(segments, index, segments.xorbs(), idle_since=now - seconds, stop=stop).freed_bytes
 
 
 def _unlink_temporaries(layout: Layout, older_than: float) -> tuple[int, int]:

@@ -1,8 +1,12 @@
 """Eviction: content that can be fetched again makes room, in the order of a policy.
 
-Never chosen: what a pinned commit lists, what somebody has open (a shared lock says so), what is being
-filled. Idle partials stand in the same queue as sealed files. One process evicts at a time; a second one
-waits, looks again, and mostly finds nothing to do.
+First go blobs that verified chunks make, too: nothing is lost with them. Then sealed files, idle partials and
+Xet files stand in one queue. A Xet file frees the chunks that no other one needs; one that would free none
+waits until the queue is empty. Last go chunks that nobody needs, which only a crash leaves.
+
+Never chosen: what a pinned commit lists (but for its second copy), what somebody has open (a shared lock says
+so), what is being filled. One process evicts at a time; a second one waits, looks again, and mostly finds
+nothing to do.
 """
 
 from __future__ import annotations
@@ -10,15 +14,21 @@ from __future__ import annotations
 import fcntl
 import heapq
 import os
-from collections.abc import Callable, Iterator
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import TypeAlias
 
 from moongate.core.errors import StoreFull
 from moongate.store.blobs import Blobs
-from moongate.store.index import BlobRow, Eviction, Index
+from moongate.store.index import BlobRow, Eviction, Index, XetFileRow
 from moongate.store.keeping.partials import PartialFile, drop_partial, partial_files
 from moongate.store.layout import Layout
+from moongate.store.release import free, is_in_use, own_needs, release
+from moongate.store.segments import Segments
+
+_Candidate: TypeAlias = BlobRow | PartialFile | XetFileRow
 
 _PAGE = 1000
 
@@ -41,11 +51,13 @@ class Evicted:
     partials: int = 0
     busy: int = 0
     over_bytes: int = 0
+    xet_files: int = 0
 
 
 def make_room(
     layout: Layout,
     blobs: Blobs,
+    segments: Segments,
     index: Index,
     limits: Limits,
     incoming_bytes: int,
@@ -55,7 +67,7 @@ def make_room(
     Raises:
         StoreFull: they do not, whatever may go.
     """
-    evicted = evict(layout, blobs, index, limits, incoming_bytes)
+    evicted = evict(layout, blobs, segments, index, limits, incoming_bytes)
     if evicted.over_bytes:
         raise StoreFull(
             f"no room for {incoming_bytes} bytes: {evicted.over_bytes} too many, and what is left is pinned "
@@ -67,6 +79,7 @@ def make_room(
 def evict(
     layout: Layout,
     blobs: Blobs,
+    segments: Segments,
     index: Index,
     limits: Limits,
     incoming_bytes: int = 0,
@@ -78,24 +91,79 @@ def evict(
         return Evicted()
     with _alone(layout):
         partials = partial_files(layout)
-        excess = _excess(layout, index, limits, partials, incoming_bytes)
-        freed_bytes = removed_blobs = removed_partials = busy = 0
+        excess = _excess(layout, segments, index, limits, partials, incoming_bytes)
+        eviction = _Eviction(layout, blobs, segments, index, excess)
         unpinned = [partial for partial in partials if not index.is_pinned(partial.etag)]
         queue = _queue(index, limits.eviction, unpinned)
-        while excess.bytes > 0 and not stop() and (candidate := next(queue, None)) is not None:
-            if isinstance(candidate, PartialFile):
-                freed = drop_partial(layout, candidate.etag)
-                removed_partials += freed is not None
-            else:
-                freed = drop_blob(blobs, index, candidate)
-                removed_blobs += freed is not None
-            if freed is None:
-                busy += 1
-                continue
-            freed_bytes += freed
-            counted = candidate.stored_bytes if isinstance(candidate, PartialFile) else candidate.size_bytes
-            excess = excess.less(counted, freed)
-    return Evicted(freed_bytes, removed_blobs, removed_partials, busy, max(0, int(excess.bytes)))
+        while eviction.excess.bytes > 0:
+            if stop():
+                return eviction.result()
+            candidate = next(queue, None) or eviction.next_deferred()
+            if candidate is None:
+                eviction.sweep()
+                break
+            eviction.take(candidate)
+        return eviction.result()
+
+
+class _Eviction:
+    """One eviction under way."""
+
+    def __init__(
+        self, layout: Layout, blobs: Blobs, segments: Segments, index: Index, excess: _Excess
+    ) -> None:
+        self.excess = excess
+        self._layout = layout
+        self._blobs = blobs
+        self._segments = segments
+        self._index = index
+        self._deferred: deque[XetFileRow] = deque()
+        self._queue_ended = False
+        self._freed_bytes = self._busy = 0
+        self._removed = {BlobRow: 0, PartialFile: 0, XetFileRow: 0}
+
+    def result(self) -> Evicted:
+        blobs, partials, xet_files = self._removed.values()
+        over_bytes = max(0, int(self.excess.bytes))
+        return Evicted(self._freed_bytes, blobs, partials, self._busy, over_bytes, xet_files)
+
+    def next_deferred(self) -> XetFileRow | None:
+        """A file that had no chunk of its own while others were there; asked for once the queue is empty."""
+        self._queue_ended = True
+        return self._deferred.popleft() if self._deferred else None
+
+    def take(self, candidate: _Candidate) -> None:
+        """Free a candidate, unless it is open."""
+        if isinstance(candidate, PartialFile):
+            self._count(candidate, candidate.stored_bytes, drop_partial(self._layout, candidate.etag))
+        elif isinstance(candidate, BlobRow):
+            self._count(candidate, candidate.size_bytes, drop_blob(self._blobs, self._index, candidate))
+        else:
+            self._take_xet_file(candidate)
+
+    def _take_xet_file(self, file: XetFileRow) -> None:
+        own = own_needs(self._index, file.file_id)
+        if not own and not self._queue_ended:
+            self._deferred.append(file)
+        elif is_in_use(self._segments, own):
+            self._busy += 1
+        else:
+            freed_bytes = release(self._segments, self._index, [file]).freed_bytes
+            self._count(file, freed_bytes, freed_bytes)
+
+    def sweep(self) -> None:
+        """Free chunks that nobody needs."""
+        freed_bytes = free(self._segments, self._index, self._segments.xorbs()).freed_bytes
+        self._freed_bytes += freed_bytes
+        self.excess = self.excess.less(freed_bytes, freed_bytes)
+
+    def _count(self, candidate: _Candidate, counted_bytes: int, freed_bytes: int | None) -> None:
+        if freed_bytes is None:
+            self._busy += 1
+            return
+        self._removed[type(candidate)] += 1
+        self._freed_bytes += freed_bytes
+        self.excess = self.excess.less(counted_bytes, freed_bytes)
 
 
 def drop_blob(blobs: Blobs, index: Index, row: BlobRow, *, force: bool = False) -> int | None:
@@ -131,34 +199,54 @@ class _Excess:
 
 
 def _excess(
-    layout: Layout, index: Index, limits: Limits, partials: list[PartialFile], incoming_bytes: int
+    layout: Layout,
+    segments: Segments,
+    index: Index,
+    limits: Limits,
+    partials: list[PartialFile],
+    incoming_bytes: int,
 ) -> _Excess:
     of_quota = of_disk = float("-inf")
     if limits.quota_bytes:
         used = index.total_bytes() + sum(partial.stored_bytes for partial in partials)
-        of_quota = used + incoming_bytes - limits.quota_bytes
+        of_quota = used + segments.stored_bytes() + incoming_bytes - limits.quota_bytes
     if limits.min_free_bytes:
         disk = os.statvfs(layout.root)
         of_disk = limits.min_free_bytes + incoming_bytes - disk.f_bavail * disk.f_frsize
     return _Excess(of_quota, of_disk)
 
 
-def _queue(index: Index, policy: Eviction, partials: list[PartialFile]) -> Iterator[BlobRow | PartialFile]:
-    """Sealed and partial files together, what should go first in front."""
+def _queue(index: Index, policy: Eviction, partials: list[PartialFile]) -> Iterator[_Candidate]:
+    """Second copies, then sealed files, partial files and Xet files together; what goes first in front."""
 
-    def key(candidate: BlobRow | PartialFile) -> float:
+    def key(candidate: _Candidate) -> float:
         if isinstance(candidate, PartialFile):
             return -candidate.stored_bytes if policy == "largest" else candidate.changed_at
         if policy == "largest":
             return -candidate.size_bytes
-        return candidate.read_at if policy == "lru" else candidate.sealed_at
+        if policy == "lru":
+            return candidate.read_at
+        return candidate.sealed_at if isinstance(candidate, BlobRow) else candidate.noted_at
 
-    return heapq.merge(_sealed(index, policy), sorted(partials, key=key), key=key)
+    yield from _sealed(index, policy, copies=True)
+    streams: list[Iterable[_Candidate]] = [
+        _sealed(index, policy, copies=False),
+        sorted(partials, key=key),
+        _xet_files(index, policy),
+    ]
+    yield from heapq.merge(*streams, key=key)
 
 
-def _sealed(index: Index, policy: Eviction) -> Iterator[BlobRow]:
+def _sealed(index: Index, policy: Eviction, *, copies: bool) -> Iterator[BlobRow]:
     last: BlobRow | None = None
-    while page := index.eviction_candidates(_PAGE, policy, last):
+    while page := index.eviction_candidates(_PAGE, policy, last, copies=copies):
+        yield from page
+        last = page[-1]
+
+
+def _xet_files(index: Index, policy: Eviction) -> Iterator[XetFileRow]:
+    last: XetFileRow | None = None
+    while page := index.xet_candidates(_PAGE, policy, last):
         yield from page
         last = page[-1]
 

@@ -1,7 +1,7 @@
 """Removal by order: a repository, or one revision of it, with the bytes that nobody else lists.
 
-Bytes go first and rows last, so that a removal that was cut short is finished by asking again. Readers do not
-hold it up; they end on what they have open.
+Blobs go first and listings last, so that a removal that was cut short is finished by asking again; chunks of
+Xet files that were cut short wait for `collect`. Readers do not hold it up; they end on what they have open.
 """
 
 from __future__ import annotations
@@ -11,19 +11,23 @@ from dataclasses import dataclass
 from moongate.core.errors import RepoAbsent, RevisionAbsent, StoreError
 from moongate.core.names import CommitHash, RepoId, Revision, shown
 from moongate.store.blobs import Blobs
-from moongate.store.index import BlobRow, Index
+from moongate.store.chunk_ranges import difference, total_bytes, union
+from moongate.store.index import BlobRow, Index, XetFileRow
 from moongate.store.keeping.evict import drop_blob
 from moongate.store.keeping.partials import drop_partial
 from moongate.store.layout import Layout
+from moongate.store.release import Needs, release
+from moongate.store.segments import Segments
 
 _PAGE = 5000
 
 
 @dataclass(frozen=True, slots=True)
 class Removed:
-    """What a removal did. `kept_bytes` stay because a listing that stays has them, too.
+    """What a removal did. `kept_bytes` stay because a listing, or a Xet file, that stays has them, too.
 
-    `filling` counts partial files that are being filled or read at this moment; they go when idle.
+    `filling` counts partial files and segments that are being filled or read at this moment; they go when
+    idle. `blobs` and `xet_files` may count the same content.
     """
 
     freed_bytes: int = 0
@@ -31,11 +35,14 @@ class Removed:
     blobs: int = 0
     kept_blobs: int = 0
     filling: int = 0
+    xet_files: int = 0
+    kept_xet_files: int = 0
 
 
 def remove(
     layout: Layout,
     blobs: Blobs,
+    segments: Segments,
     index: Index,
     repo: RepoId,
     revision: Revision | None = None,
@@ -49,10 +56,13 @@ def remove(
     commit_hash = _commit(index, repo, revision)
     _refuse_pinned(index, repo, revision, commit_hash)
     freed_bytes = kept_bytes = removed = kept = filling = 0
+    gone: list[XetFileRow] = []
+    shared: list[XetFileRow] = []
     after = ""
     while page := index.contents_of(repo, commit_hash, after, _PAGE):
         for content in page:
             size_bytes = blobs.size_bytes(content.etag)
+            (shared if content.shared else gone).extend(index.xet_files_of(content.etag))
             if content.shared:
                 kept += size_bytes is not None
                 kept_bytes += size_bytes or 0
@@ -66,11 +76,39 @@ def remove(
                 filling += dropped is None
                 freed_bytes += dropped or 0
         after = page[-1].etag
+    needs = _needs(index, [*gone, *shared])
+    released = release(segments, index, gone, force=True)
     if commit_hash is None:
         index.drop_repo(repo)
     else:
         index.drop_commit(repo, commit_hash)
-    return Removed(freed_bytes, kept_bytes, removed, kept, filling)
+    return Removed(
+        freed_bytes + released.freed_bytes,
+        kept_bytes + _needed_still(index, needs),
+        removed,
+        kept,
+        filling + released.busy,
+        xet_files=len(gone),
+        kept_xet_files=len(shared),
+    )
+
+
+def _needs(index: Index, files: list[XetFileRow]) -> Needs:
+    """The chunks of those files that are here whole."""
+    needs: Needs = {}
+    for file in files:
+        if file.verified_at is not None:
+            for xorb, ranges in index.ranges_of(file.file_id).items():
+                needs.setdefault(xorb, []).extend(ranges)
+    return needs
+
+
+def _needed_still(index: Index, needs: Needs) -> int:
+    """How many bytes of these chunks stay because a file needs them."""
+    return sum(
+        total_bytes(union(ranges)) - total_bytes(difference(ranges, index.needed(xorb)))
+        for xorb, ranges in needs.items()
+    )
 
 
 def _commit(index: Index, repo: RepoId, revision: Revision | None) -> CommitHash | None:

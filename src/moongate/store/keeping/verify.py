@@ -1,4 +1,4 @@
-"""Verification: every sealed file is hashed again, by several threads, in bounded memory.
+"""Verification: every blob and every Xet file is hashed again, by several threads, in bounded memory.
 
 Results come as they are ready. Whoever stops asking stops the work; asking again with the same
 `verified_before` continues, because what was found right is written down.
@@ -11,17 +11,17 @@ import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from contextlib import contextmanager
-from dataclasses import dataclass
-from pathlib import Path
-from typing import Literal
+from typing import TypeVar
 
 from moongate.core.digests import Etag, content_hasher
 from moongate.core.errors import StoreError
 from moongate.store.blobs import Blobs
 from moongate.store.index import BlobRow, Index
 from moongate.store.keeping.collect import register_sealed
+from moongate.store.keeping.verify_xet import Checked, XetWorker
+from moongate.store.segments import Segments
 
-Outcome = Literal["right", "wrong", "gone"]
+_Row = TypeVar("_Row")
 
 _PAGE = 500
 _READ_BYTES = 1 << 20
@@ -29,23 +29,9 @@ _MAX_THREADS = 8
 _NOTED_TOGETHER = 200
 
 
-@dataclass(frozen=True, slots=True)
-class Checked:
-    """One file's verdict.
-
-    outcome: `right`; `wrong`: it was quarantined (`quarantined_at` says where, `why` what was found), and
-    the next request fetches it anew; `gone`: it was removed meanwhile, or had been lost.
-    """
-
-    etag: Etag
-    size_bytes: int
-    outcome: Outcome
-    why: str = ""
-    quarantined_at: Path | None = None
-
-
 def verify(
     blobs: Blobs,
+    segments: Segments,
     index: Index,
     *,
     verified_before: float = float("inf"),
@@ -53,28 +39,39 @@ def verify(
     progress: Callable[[int], None] | None = None,
     clock: Callable[[], float],
 ) -> Iterator[Checked]:
-    """Hash every sealed file that was last found right before `verified_before`.
+    """Hash every blob and every Xet file that was last found right before `verified_before`.
 
     `progress` is told of bytes as they are hashed, from any thread. Closing the iterator stops the threads.
     """
     register_sealed(blobs, index)
     worker = _Worker(blobs, index, progress, clock)
+    chunks = XetWorker(segments, index, worker.stopped, progress, clock)
     threads = threads or min(_MAX_THREADS, os.cpu_count() or 1)
     with worker.noting(), ThreadPoolExecutor(threads, thread_name_prefix="verify") as pool:
-        waiting: set[Future[Checked | None]] = set()
         try:
-            for row in _rows(index, verified_before):
-                waiting.add(pool.submit(worker.check, row))
-                if len(waiting) >= 2 * threads:
-                    done, waiting = wait(waiting, return_when=FIRST_COMPLETED)
-                    yield from _results(done)
-            while waiting:
-                done, waiting = wait(waiting, return_when=FIRST_COMPLETED)
-                yield from _results(done)
+            yield from _in_threads(pool, threads, worker.check, _rows(index, verified_before))
+            yield from _in_threads(pool, threads, chunks.check, chunks.rows(verified_before))
         finally:
             worker.stopped.set()
-            for future in waiting:
-                future.cancel()
+    yield from chunks.quarantine_wrong()
+
+
+def _in_threads(
+    pool: ThreadPoolExecutor, threads: int, check: Callable[[_Row], Checked | None], rows: Iterator[_Row]
+) -> Iterator[Checked]:
+    waiting: set[Future[Checked | None]] = set()
+    try:
+        for row in rows:
+            waiting.add(pool.submit(check, row))
+            if len(waiting) >= 2 * threads:
+                done, waiting = wait(waiting, return_when=FIRST_COMPLETED)
+                yield from _results(done)
+        while waiting:
+            done, waiting = wait(waiting, return_when=FIRST_COMPLETED)
+            yield from _results(done)
+    finally:
+        for future in waiting:
+            future.cancel()
 
 
 def _rows(index: Index, verified_before: float) -> Iterator[BlobRow]:
