@@ -15,6 +15,7 @@ import contextlib
 import os
 import select
 import socket
+from collections.abc import AsyncIterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import Protocol
 
@@ -22,7 +23,6 @@ from aiohttp import web
 
 from moongate.core.errors import MoongateError, StoreError, StoreFull
 from moongate.core.spans import ByteSpan
-from moongate.hub.fill import FileBody
 
 _INLINE_BYTES = 1 << 20
 _TURN_BYTES = 512 << 10
@@ -46,6 +46,17 @@ class BrokenOff(Exception):
         self.error = error
 
 
+class Body(Protocol):
+    """What can be sent. Positions count from the start of the content; `base` is where `fd` begins."""
+
+    @property
+    def fd(self) -> int: ...
+    @property
+    def base(self) -> int: ...
+    async def ready(self, position: int, end: int) -> int: ...
+    def stream(self, position: int, end: int) -> AsyncIterator[bytes]: ...
+
+
 class _Transport(Protocol):
     def abort(self) -> None: ...
 
@@ -60,7 +71,7 @@ class FileSender:
         self._pool.shutdown(wait=False, cancel_futures=True)
 
     async def send(
-        self, request: web.BaseRequest, response: web.StreamResponse, body: FileBody, span: ByteSpan
+        self, request: web.BaseRequest, response: web.StreamResponse, body: Body, span: ByteSpan
     ) -> int:
         """Send `span` of the body after the response's headers, which must be prepared already.
 
@@ -75,8 +86,8 @@ class FileSender:
         if transport is None:
             raise ClientGone
         if transport.get_extra_info("sslcontext") is not None:
-            return await self._send(_Written(response, body.fd), transport, response, body, span)
-        with _Socket(transport, body.fd, self._pool) as sender:
+            return await self._send(_Written(response, body), transport, response, body, span)
+        with _Socket(transport, body, self._pool) as sender:
             await sender.drained()
             return await self._send(sender, transport, response, body, span)
 
@@ -85,7 +96,7 @@ class FileSender:
         sender: _Sender,
         transport: _Transport,
         response: web.StreamResponse,
-        body: FileBody,
+        body: Body,
         span: ByteSpan,
     ) -> int:
         position = span.start
@@ -105,7 +116,7 @@ class _Sender(Protocol):
     async def send(self, position: int, count: int) -> int: ...
 
 
-async def _stream(response: web.StreamResponse, body: FileBody, span: ByteSpan, transport: _Transport) -> int:
+async def _stream(response: web.StreamResponse, body: Body, span: ByteSpan, transport: _Transport) -> int:
     """The rest of an answer for which the disk has no room."""
     sent = 0
     try:
@@ -128,12 +139,12 @@ async def _write(response: web.StreamResponse, piece: bytes) -> None:
 class _Written:
     """Reads and writes, for transports that need to see the bytes."""
 
-    def __init__(self, response: web.StreamResponse, fd: int) -> None:
+    def __init__(self, response: web.StreamResponse, body: Body) -> None:
         self._response = response
-        self._fd = fd
+        self._fd, self._base = body.fd, body.base
 
     async def send(self, position: int, count: int) -> int:
-        piece = await asyncio.to_thread(os.pread, self._fd, min(count, _TLS_BYTES), position)
+        piece = await asyncio.to_thread(os.pread, self._fd, min(count, _TLS_BYTES), position - self._base)
         await _write(self._response, piece)
         return len(piece)
 
@@ -141,9 +152,9 @@ class _Written:
 class _Socket:
     """The client's socket under a descriptor of our own, so that polling it leaves the transport alone."""
 
-    def __init__(self, transport: asyncio.Transport, fd: int, pool: ThreadPoolExecutor) -> None:
+    def __init__(self, transport: asyncio.Transport, body: Body, pool: ThreadPoolExecutor) -> None:
         self._transport = transport
-        self._fd = fd
+        self._fd, self._base = body.fd, body.base
         self._pool = pool
         self._loop = asyncio.get_running_loop()
         self._out = -1
@@ -216,7 +227,7 @@ class _Socket:
     def _sendfile(self, position: int, count: int) -> int:
         """Bytes that the socket took; 0 when it is full."""
         try:
-            sent = os.sendfile(self._out, self._fd, position, count)
+            sent = os.sendfile(self._out, self._fd, position - self._base, count)
         except BlockingIOError:
             return 0
         except OSError as error:  # reset, broken pipe, or closed under us

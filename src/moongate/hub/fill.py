@@ -15,7 +15,7 @@ import contextlib
 import time
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass, field
-from typing import Literal, Protocol
+from typing import Final, Literal, Protocol
 
 from moongate.core.digests import Etag
 from moongate.core.errors import (
@@ -79,7 +79,10 @@ class FileBody:
     """An open file to send: a descriptor, and how far it may be read now.
 
     outcome: `hit` when the content was here and verified, `miss` when it is being filled.
+    base: the position of the descriptor's first byte.
     """
+
+    base: Final = 0
 
     def __init__(self, etag: Etag, size_bytes: int, origin: Handle | Fill, span: ByteSpan) -> None:
         self.etag = etag
