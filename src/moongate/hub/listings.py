@@ -54,6 +54,8 @@ class WholeListing:
             for path, item in self.items.items()
             if path.startswith(below) and (recursive or dirname(path) == folder)
         ]
+        if not recursive:
+            shown.sort(key=lambda item: item.get("type") != "directory")  # folders first, as upstream shows them
         return orjson.dumps(shown) if len(shown) <= _MAX_ENTRIES_SHOWN else None
 
     def lacks(self, path: str) -> bool:
