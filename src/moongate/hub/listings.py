@@ -55,7 +55,8 @@ class WholeListing:
             if path.startswith(below) and (recursive or dirname(path) == folder)
         ]
         if not recursive:
-            shown.sort(key=lambda item: item.get("type") != "directory")  # folders first, as upstream shows them
+            # Folders first, as upstream shows them.
+            shown.sort(key=lambda item: item.get("type") != "directory")
         return orjson.dumps(shown) if len(shown) <= _MAX_ENTRIES_SHOWN else None
 
     def lacks(self, path: str) -> bool:
