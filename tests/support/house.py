@@ -31,14 +31,13 @@ from moongate.app.replies import Reply
 from moongate.app.request_log import RequestLog
 from moongate.app.sendfile import FileSender
 from moongate.app.server import FrontDoor, listen
-from moongate.core.callers import Caller, Secret
+from moongate.core.callers import Caller, Secret, TokenRow
 from moongate.core.digests import Etag, content_hasher
 from moongate.core.errors import EntryAbsent, MoongateError, RepoAbsent
 from moongate.core.names import CommitHash, RepoId, RepoPath, Revision
 from moongate.core.records import FileAt, FileEntry
 from moongate.core.spans import ByteSpan
 from moongate.hub.answers import Answer
-from moongate.store.index.access import TokenRow
 from moongate.wire import routes
 
 COMMIT = CommitHash("c" * 40)

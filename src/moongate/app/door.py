@@ -24,7 +24,7 @@ import orjson
 from aiohttp import hdrs, web
 from multidict import CIMultiDictProxy
 
-from moongate.core.callers import ANONYMOUS, Caller, Secret
+from moongate.core.callers import ANONYMOUS, Caller, Secret, TokenRow
 from moongate.core.errors import (
     AuthRequired,
     BadRequest,
@@ -35,7 +35,6 @@ from moongate.core.errors import (
     UpstreamBroken,
     UpstreamError,
 )
-from moongate.store.index.access import TokenRow
 from moongate.wire.bearer import looks_like_ours, token_of
 
 _HOST = re.compile(r"(\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9._-]{1,253})(?::\d{1,5})?")

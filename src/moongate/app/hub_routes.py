@@ -13,9 +13,8 @@ from moongate.app.exchange import Exchange
 from moongate.app.passing import Passing, accept_body, body_pieces
 from moongate.app.replies import Reply, freshness, json_reply
 from moongate.core.callers import Caller
-from moongate.core.errors import Absent, AuthRequired, BadRequest
+from moongate.core.errors import Absent, AnswerTooLong, AuthRequired, BadRequest
 from moongate.hub.answers import Answer
-from moongate.upstream.transport import AnswerTooLong
 from moongate.wire import routes
 
 MAX_QUESTION_BYTES = 8 << 20

@@ -10,8 +10,7 @@ import secrets
 import string
 from typing import Protocol
 
-from moongate.core.callers import Scope, Secret
-from moongate.store.index import TokenRow
+from moongate.core.callers import Scope, Secret, TokenRow
 
 _ALPHABET = string.ascii_letters + string.digits
 _RANDOM_CHARS = 48

@@ -10,15 +10,15 @@ import asyncio
 import os
 import secrets
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from typing import Protocol
 
 import structlog
 
 from moongate.app.metrics import Metrics
+from moongate.core.digests import Etag
 from moongate.core.errors import StoreError
 from moongate.hub.fill import Fills
-from moongate.store.index import Index
-from moongate.store.keeping import Keeping
 
 _NOTE_SECONDS = 5.0
 _EVICT_SECONDS = 60.0
@@ -27,10 +27,38 @@ _TIDY_SECONDS = 3600.0
 log = structlog.get_logger("moongate.upkeep")
 
 
+class ReadLedger(Protocol):
+    """What upkeep needs of the index."""
+
+    @property
+    def was_created(self) -> bool: ...
+    def touch_blobs(self, read_at: Mapping[Etag, float]) -> None: ...
+    def flush_reads(self, now: float) -> None: ...
+    def try_lease(self, name: str, owner: str, seconds: float, now: float) -> bool: ...
+
+
+class Evicted(Protocol):
+    """What an eviction did."""
+
+    @property
+    def blobs(self) -> int: ...
+    @property
+    def partials(self) -> int: ...
+    @property
+    def freed_bytes(self) -> int: ...
+
+
+class Keeper(Protocol):
+    """What upkeep needs of the store's keeping."""
+
+    def evict(self, stop: Callable[[], bool]) -> Evicted: ...
+    def collect(self, *, stop: Callable[[], bool]) -> object: ...
+
+
 class Upkeep:
     """A background task; `start` it on a running loop, `stop` it before the index closes."""
 
-    def __init__(self, fills: Fills, index: Index, keeping: Keeping, metrics: Metrics) -> None:
+    def __init__(self, fills: Fills, index: ReadLedger, keeping: Keeper, metrics: Metrics) -> None:
         self._fills = fills
         self._index = index
         self._keeping = keeping

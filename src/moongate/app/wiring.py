@@ -28,13 +28,13 @@ from moongate.store.keeping import Ages, Collected, Keeping
 from moongate.store.layout import Layout
 
 if TYPE_CHECKING:
-    from moongate.app.content import Content
     from moongate.app.door import Door
     from moongate.app.metrics import Metrics
     from moongate.app.request_log import RequestLog
     from moongate.app.sendfile import FileSender
     from moongate.app.server import FrontDoor
     from moongate.app.upkeep import Upkeep
+    from moongate.hub.content import Content
     from moongate.hub.fill import Fills
     from moongate.hub.proxied import ProxiedRepos
     from moongate.hub.pull import Puller
@@ -138,9 +138,9 @@ def build(settings: Settings) -> Gateway:
     Raises:
         StoreError: the store or index cannot be made or opened.
     """
-    from moongate.app.content import Content  # noqa: PLC0415 - commands without an upstream need none of it
     from moongate.app.metrics import Metrics  # noqa: PLC0415 - looks at the environment when imported
     from moongate.app.upkeep import Upkeep  # noqa: PLC0415
+    from moongate.hub.content import Content  # noqa: PLC0415 - commands without an upstream need none of it
     from moongate.hub.fill import FillRules, Fills  # noqa: PLC0415
     from moongate.hub.proxied import ProxiedRepos  # noqa: PLC0415
     from moongate.hub.pull import Puller  # noqa: PLC0415

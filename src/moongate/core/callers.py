@@ -61,3 +61,17 @@ class Caller:
 
 
 ANONYMOUS = Caller("anonymous")
+
+
+@dataclass(frozen=True, slots=True)
+class TokenRow:
+    """One of this gateway's tokens. Only its sha256 is kept."""
+
+    id: str
+    sha256: str
+    user: str
+    scope: Scope
+    created_at: float
+    expires_at: float | None = None
+    revoked_at: float | None = None
+    note: str = ""

@@ -16,6 +16,7 @@ MoongateError
 │   ├─ UpstreamBusy          429; carries how long to wait
 │   ├─ UpstreamRefused       a redirect or an address that policy forbids
 │   └─ UpstreamBroken        an answer that makes no sense (bad JSON, lying sizes)
+│       └─ AnswerTooLong     too long to be read whole; it can be passed through
 ├─ VerificationFailed    the bytes are not what their etag says; nothing was kept
 └─ StoreError
     └─ StoreFull         no room, and nothing may be evicted
@@ -110,6 +111,10 @@ class UpstreamRefused(UpstreamError):
 
 class UpstreamBroken(UpstreamError):
     """An answer that makes no sense: malformed JSON, lying sizes, a wrong range."""
+
+
+class AnswerTooLong(UpstreamBroken):
+    """An answer that is too long to be read whole. It can still be passed through as it comes."""
 
 
 class VerificationFailed(MoongateError):

@@ -16,7 +16,7 @@ from urllib.parse import quote
 import orjson
 
 from moongate.core.callers import Secret
-from moongate.core.errors import Absent, BadName, RepoAbsent, RevisionAbsent, UpstreamBroken
+from moongate.core.errors import Absent, AnswerTooLong, BadName, RepoAbsent, RevisionAbsent, UpstreamBroken
 from moongate.core.names import CommitHash, RepoId, Revision, is_commit_hash
 from moongate.core.records import RepoFacts
 from moongate.hub import keys
@@ -24,7 +24,6 @@ from moongate.hub.answers import AnswerMemory, kept_headers
 from moongate.hub.asker import Asker
 from moongate.hub.notes import write_down
 from moongate.store.index import Index, StoredAnswer
-from moongate.upstream.transport import AnswerTooLong
 from moongate.wire.listings import info_facts, without_xet
 from moongate.wire.routes import Info, parse_route
 

@@ -14,17 +14,13 @@ import aiohttp
 from aiohttp.http_exceptions import ContentEncodingError
 from yarl import URL
 
-from moongate.core.errors import UpstreamBroken, UpstreamTimeout, UpstreamUnreachable
+from moongate.core.errors import AnswerTooLong, UpstreamBroken, UpstreamTimeout, UpstreamUnreachable
 from moongate.upstream.guard import AddressGuard
 
 MAX_HEADER_LINE_BYTES = 32 * 1024
 _MAX_CONNECTIONS = 256
 _READ_BYTES = 256 * 1024
 _DNS_SECONDS = 10
-
-
-class AnswerTooLong(UpstreamBroken):
-    """An answer that is too long to be read whole. It can still be passed through as it comes."""
 
 
 class Transport:

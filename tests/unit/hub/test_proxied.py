@@ -9,6 +9,7 @@ import pytest
 
 from moongate.core.callers import ANONYMOUS, Caller, Secret
 from moongate.core.errors import (
+    AnswerTooLong,
     AuthRequired,
     BadRequest,
     BadToken,
@@ -19,7 +20,6 @@ from moongate.core.errors import (
 )
 from moongate.core.names import RepoId, RepoPath, Revision, parse_repo
 from moongate.double import LfsFile, LieAboutSize, MalformedJson, Match, SetHeaders, Status
-from moongate.upstream.transport import AnswerTooLong
 from support.yard import ALICE, BOB, CAROL, MAIN, Gate, Yard
 
 REPO_ROUTES = (
