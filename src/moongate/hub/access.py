@@ -329,7 +329,7 @@ class Access:
 
     @staticmethod
     def _gated(caller: Caller, repo: RepoId, why: str) -> GatedRepo:
-        return GatedRepo(
-            f"Access to {repo.repo_type} {repo.repo_id} is restricted: {why}.",
-            authenticated=caller.kind != "anonymous",
-        )
+        known = caller.kind != "anonymous"
+        if why == _NOT_LET_IN and not known:
+            why = "you must be authenticated to have access to it; please log in"
+        return GatedRepo(f"Access to {repo.repo_type} {repo.repo_id} is restricted: {why}.", authenticated=known)
