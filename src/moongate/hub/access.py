@@ -332,4 +332,5 @@ class Access:
         known = caller.kind != "anonymous"
         if why == _NOT_LET_IN and not known:
             why = "you must be authenticated to have access to it; please log in"
-        return GatedRepo(f"Access to {repo.repo_type} {repo.repo_id} is restricted: {why}.", authenticated=known)
+        text = f"Access to {repo.repo_type} {repo.repo_id} is restricted: {why}."
+        return GatedRepo(text, authenticated=known)
