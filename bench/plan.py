@@ -93,7 +93,7 @@ def parse(arguments: Sequence[str]) -> Plan:
         rounds=given.rounds or (2 if quick else 5),
         hot_bytes=(given.size_mib or (128 if quick else 1024)) * MIB,
         limited_bytes=(192 if quick else 512) * MIB,
-        passes=1 if quick else 4,
+        passes=4,
         small_spans=200 if quick else 1000,
         load_seconds=1.0 if quick else 5.0,
         probe_seconds=2.0 if quick else 10.0,
