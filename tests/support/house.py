@@ -54,6 +54,7 @@ class FakeBody:
     """A body whose bytes may fail after a while, as those of a fill do."""
 
     outcome = "hit"
+    base = 0
 
     def __init__(
         self, path: Path, etag: Etag, size_bytes: int, trouble: MoongateError | None, after: int
