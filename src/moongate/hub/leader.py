@@ -45,6 +45,8 @@ _IDLE_SECONDS = 2.0
 _PROBE_SECONDS = 0.2
 _FASTER = 1.25
 _EXTRA_FOR_READERS = 4
+_NEAR_BYTES = 4 << 20
+_FAR_AWAY = 1 << 62
 _MAX_ATTEMPTS = 6
 _MAX_BACKOFF_SECONDS = 8.0
 _LONGEST_WAIT_SECONDS = 30.0
@@ -129,6 +131,7 @@ class Leader:
         self._busy = bytearray(partial.blocks)
         self._cursor = 0
         self._workers: dict[threading.Thread, RangedConnection] = {}
+        self._heads: dict[int, int] = {}  # by thread: the position that its connection has reached
         self._idle = 0
         self._hashing: threading.Thread | None = None
         self._halt = threading.Event()
@@ -204,11 +207,14 @@ class Leader:
         left_blocks = self._partial.blocks - self._cursor
         if not self._partial.whole or left_blocks <= self._span_blocks or time.monotonic() < self._not_before:
             return False
-        return count < self._probe.advise(self._fetched_bytes, time.monotonic())
+        return count < self._probe.advise(count, self._fetched_bytes, time.monotonic())
 
     def _near(self, block: int) -> bool:
-        """Whether a connection is about to get there by itself: it works on the block just before."""
-        return block > 0 and bool(self._busy[block - 1]) and self._partial.whole and len(self._workers) > 1
+        """Whether a connection will get there by itself before a new one would."""
+        if not self._partial.whole or block == 0 or not self._busy[block - 1]:
+            return False
+        place = block * BLOCK_BYTES
+        return any(0 <= place - head <= _NEAR_BYTES for head in self._heads.values())
 
     def _spawn(self) -> None:
         connection = self._source.connect()
@@ -242,7 +248,7 @@ class Leader:
         if first < 0:
             return None
         partial, end = self._partial, first + 1
-        most = partial.blocks if self._ranges_ignored else self._span_blocks
+        most = partial.blocks if self._ranges_ignored else self._longest_span(first)
         while (
             end < partial.blocks
             and end - first < most
@@ -255,12 +261,20 @@ class Leader:
         start = first * BLOCK_BYTES + partial.have(first)
         return ByteSpan(start, min(end * BLOCK_BYTES, partial.size_bytes))
 
+    def _longest_span(self, first: int) -> int:
+        """In blocks: shorter towards the end, so that no connection is left alone with a long last span."""
+        others = len(self._workers)
+        if others < 2:
+            return self._span_blocks
+        return max(2, min(self._span_blocks, (self._partial.blocks - first) // (2 * others)))
+
     # -- fetching (worker threads) ---------------------------------------------------------------------------
 
     def _work(self, connection: RangedConnection) -> None:
         buffer = memoryview(bytearray(min(_READ_BYTES, max(1, self._partial.size_bytes))))
+        with self._changed:
+            self._heads[threading.get_ident()] = -_FAR_AWAY
         try:
-            self._reserve()
             while (span := self._wait_for_span()) is not None:
                 try:
                     self._fetch(connection, span, buffer)
@@ -274,10 +288,12 @@ class Leader:
             connection.close()
             with self._changed:
                 self._workers.pop(threading.current_thread(), None)
+                self._heads.pop(threading.get_ident(), None)
                 self._changed.notify_all()
             self._watcher.progressed()
 
     def _reserve(self) -> None:
+        """Make room for the whole file, once upstream's answer has borne out how long it is."""
         with self._changed:
             if self._reserved or not self._partial.whole:
                 return
@@ -316,6 +332,7 @@ class Leader:
             begun = position
             try:
                 body = connection.open(ByteSpan(position, span.end))
+                self._reserve()
                 if body.position + body.remaining > span.end or body.position < position:
                     self._ranges_ignored = True
                 position = self._drain(body, position, span.end, buffer)
@@ -339,6 +356,7 @@ class Leader:
     def _drain(self, body: Body, position: int, end: int, buffer: memoryview) -> int:
         """Write the body's bytes from `position` to `end`; where that came to."""
         partial, alone, first = self._partial, self._hashing is None, True
+        me = threading.get_ident()
         while position < end:
             at = body.position
             count = body.readinto(buffer[: min(len(buffer), end - at)])
@@ -351,6 +369,7 @@ class Leader:
             data = buffer[max(0, position - at) : count]
             partial.write(position, data)
             position += len(data)
+            self._heads[me] = position
             self._notify(first)
             first = False
             if alone:
@@ -449,9 +468,11 @@ class _Probe:
         """Ask for no more connections: upstream said that it is too much already."""
         self._settled = True
 
-    def advise(self, fetched_bytes: int, now: float) -> int:
+    def advise(self, count: int, fetched_bytes: int, now: float) -> int:
+        """How many connections to have, given that there are `count`, and what they fetched so far."""
         if self._settled:
             return self._advice
+        self._advice = max(self._advice, min(count, self._most))  # readers may have got one of their own
         if self._since is None:
             if fetched_bytes:
                 self._since, self._bytes = now, fetched_bytes

@@ -242,6 +242,8 @@ class Partial:
         if end <= position or self.state in (State.VERIFIED, State.SEALED):
             return end
         first, last = position // BLOCK_BYTES, (end - 1) // BLOCK_BYTES
+        if 0 not in self._released[first : last + 1]:
+            return end  # given out before; what is given out never becomes the hold
         with self._exclusively():
             if first <= self.hold <= last and not (may_move_hold and self._move_hold(first, last)):
                 end = self.hold * BLOCK_BYTES

@@ -14,7 +14,9 @@ Rules of this file:
 from __future__ import annotations
 
 import http.client
+import socket
 import ssl
+import struct
 import threading
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -115,6 +117,7 @@ class Body:
         self._raw = None if response.chunked else response.fp
         self.position = span.start
         self.remaining = span.length
+        connection.wait_in_kernel(True)
 
     def readinto(self, buffer: memoryview) -> int:
         """At least one byte, as soon as there is one; at most `remaining`.
@@ -131,7 +134,9 @@ class Body:
                 piece = self._response.read1(len(view))
                 count = len(piece)
                 view[:count] = piece
-        except TimeoutError as error:
+            if count is None:
+                raise TimeoutError
+        except (TimeoutError, BlockingIOError, ssl.SSLWantReadError) as error:
             self._connection.close()
             raise UpstreamTimeout("upstream fell silent in the middle of a file") from error
         except (OSError, http.client.HTTPException, ValueError) as error:
@@ -148,6 +153,7 @@ class Body:
         """Give the connection back for the next span; an unread rest closes it."""
         if self.remaining == 0 and not self._response.chunked and not self._response.will_close:
             self._response.close()
+            self._connection.wait_in_kernel(False)
         else:
             self._connection.close()
 
@@ -338,6 +344,16 @@ class _Connection(http.client.HTTPConnection):
         except (OSError, ssl.SSLError) as error:
             sock.close()
             raise UpstreamUnreachable(f"no TLS connection to {self.host}: {error}") from error
+
+    def wait_in_kernel(self, on: bool) -> None:
+        """Let the kernel keep the time of reads: Python's own time-out costs a poll before every one."""
+        if self.sock is None:
+            return
+        self.sock.settimeout(None if on else self.timeout)
+        if on:
+            seconds = self._source.timeout_seconds
+            limit = struct.pack("ll", int(seconds), int(seconds % 1 * 1_000_000))
+            self.sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVTIMEO, limit)
 
     def ask(
         self, method: str, target: str, body: bytes | None, headers: dict[str, str]
