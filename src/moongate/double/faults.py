@@ -311,7 +311,8 @@ class LieAboutTerms(Fault):
 
     `how`: "order" has the terms reversed, "repeat" the first one in place of the last, "drop" leaves out the
     last, "chunks" makes the first one chunk shorter and keeps its length, "length" says its unpacked length
-    one byte too long, "spans" moves every span to fetch by one byte.
+    one byte too long, "spans" moves every span to fetch by one byte. The first three need a file of several
+    terms to be lies that a reader can find nothing odd in.
     """
 
     how: str = "order"
