@@ -119,6 +119,8 @@ class FakeHub:
         self.asked.append((route, query, caller.key, post_body))
         return self.answer_value
 
+    generation = 0
+
     def at_hand(self, route: routes.Route, query: str, caller: Caller) -> Answer | None:
         if self.memory is None:
             return None

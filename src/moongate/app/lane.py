@@ -5,6 +5,8 @@ object and several coroutines. The lane takes only what is sure: a plain GET or 
 from a Host that was checked before, by a caller who is known without asking, on a route that was parsed
 before, whose fresh answer the hub has at hand for this caller. All else goes the ordinary way,
 which decides everything again, so the lane can be left out without changing any answer.
+
+What was found is believed for `memo_seconds`, a small part of the time that a branch is believed for.
 """
 
 from __future__ import annotations
@@ -31,6 +33,7 @@ from moongate.hub.fill import FileBody
 from moongate.wire import routes
 
 _HEADS_KEPT = 512
+_MEMOS_KEPT = 2048
 _MOST_BYTES = 64 << 10
 """Longer answers gain little here; and the heads kept hold on to their answers."""
 _TAKEN = (
@@ -48,6 +51,8 @@ _TAKEN = (
 class AnswersAtHand(Protocol):
     """What the lane needs of `hub.ProxiedRepos`."""
 
+    @property
+    def generation(self) -> int: ...
     def at_hand(self, route: routes.Route, query: str, caller: Caller) -> Answer | None: ...
 
 
@@ -80,7 +85,11 @@ class FastLane:
         known_route: Callable[[str], routes.Route | None],
         metrics: Metrics,
         request_log: RequestLog,
+        memo_seconds: float = 0.0,
     ) -> None:
+        self._memo_seconds = memo_seconds
+        self._generation = 0
+        self._memos: dict[tuple[str, str, str, str], tuple[float, routes.Route, _Ready]] = {}
         self._answers = answers
         self._files = files
         self._door = door
@@ -96,21 +105,26 @@ class FastLane:
         if (method != "GET" and method != "HEAD") or message.should_close or message.version[1] != 1:  # noqa: PLR1714
             return None
         path, _, query = message.path.partition("?")
-        route, host = self._known_route(path), headers.get(hdrs.HOST)
-        if route is None or host is None or not self._door.knows_host(host):
+        host = headers.get(hdrs.HOST)
+        if host is None or not self._door.knows_host(host):
             return None
         caller = self._door.caller_at_hand(headers)
         if caller is None:
             return None
-        if isinstance(route, routes.Resolve):
-            ready = self._file(route, message, caller)
-        elif isinstance(route, _TAKEN):
-            ready = self._answer(route, query, caller, host)
+        key = (method, message.path, host, caller.key)
+        if self._generation != self._answers.generation:
+            self._generation = self._answers.generation
+            self._memos.clear()
+        memo = self._memos.get(key)
+        if memo is not None and memo[0] > started and hdrs.IF_NONE_MATCH not in headers:
+            _, route, (head, body, status) = memo
         else:
-            return None
-        if ready is None:
-            return None
-        head, body, status = ready
+            found = self._find(message, path, query, caller, host)
+            if found is None:
+                return None
+            route, (head, body, status) = found
+            if self._memo_seconds and not (method == "GET" and isinstance(route, routes.Resolve)):
+                self._remember(key, started, route, found[1])
         record = Record(method, path, query, new_request_id(), peer, headers.get("X-Amzn-Trace-Id"), started)
         record.route, record.repo = type(route).__name__, getattr(route, "repo", None)
         record.caller, record.outcome, record.status = caller, "hit", status
@@ -121,6 +135,25 @@ class FastLane:
         self._metrics.count(record, seconds)
         self._log.write(record, seconds)
         return b"%b%bX-Request-Id: %b\r\n\r\n%b" % (head, date_line(), record.request_id.encode(), body)
+
+    def _find(
+        self, message: RawRequestMessage, path: str, query: str, caller: Caller, host: str
+    ) -> tuple[routes.Route, _Ready] | None:
+        route = self._known_route(path)
+        if isinstance(route, routes.Resolve):
+            ready = self._file(route, message, caller)
+        elif isinstance(route, _TAKEN):
+            ready = self._answer(route, query, caller, host)
+        else:
+            return None
+        return None if ready is None else (route, ready)
+
+    def _remember(
+        self, key: tuple[str, str, str, str], now: float, route: routes.Route, ready: _Ready
+    ) -> None:
+        if len(self._memos) >= _MEMOS_KEPT:
+            self._memos.clear()
+        self._memos[key] = (now + self._memo_seconds, route, ready)
 
     def _answer(self, route: routes.Route, query: str, caller: Caller, host: str) -> _Ready | None:
         """A JSON answer out of memory."""

@@ -250,7 +250,15 @@ def front_door(gateway: Gateway) -> Front:
         status_page=StatusPage(gateway, door),
     )
     dispatch = dispatcher(rooms, door, gateway.metrics, request_log)
-    lane = FastLane(gateway.repos, gateway.content, door, dispatch.known_route, gateway.metrics, request_log)
+    lane = FastLane(
+        gateway.repos,
+        gateway.content,
+        door,
+        dispatch.known_route,
+        gateway.metrics,
+        request_log,
+        memo_seconds=min(0.5, settings.ref_ttl_seconds / 50),
+    )
     server = FrontDoor(dispatch, lane, settings.client_timeout_seconds, dispatch.note)
     return Front(server, sender, request_log)
 

@@ -66,10 +66,14 @@ class _Kept:
 
 
 class AnswerMemory:
-    """Answers by (audience, question), least recently used first to go. Not for several threads."""
+    """Answers by (audience, question), least recently used first to go. Not for several threads.
+
+    `generation` changes with every removal that is not by age: who remembers more than this must forget.
+    """
 
     def __init__(self, max_bytes: int) -> None:
         self._max_bytes = max_bytes
+        self.generation = 0
         self._kept: OrderedDict[tuple[str, Hashable], _Kept] = OrderedDict()
         self._used_bytes = 0
 
@@ -112,11 +116,13 @@ class AnswerMemory:
 
     def drop_repo(self, repo: RepoId) -> None:
         """Forget everything about a repository."""
+        self.generation += 1
         for key in [key for key, kept in self._kept.items() if kept.repo == repo]:
             self._drop(key)
 
     def drop_audience(self, audience: str) -> None:
         """Forget everything kept for one caller."""
+        self.generation += 1
         for key in [key for key in self._kept if key[0] == audience]:
             self._drop(key)
 

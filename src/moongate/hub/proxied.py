@@ -139,6 +139,17 @@ class ProxiedRepos:
         for room in (self._refs, self._entries, self._listings):
             room.forget(repo)
 
+    def doubt(self, file: FileAt) -> None:
+        """Ask upstream afresh what a file is, because its bytes were not what upstream had said of it."""
+        self._entries.doubt(file)
+        self._listings.forget(file.repo)
+        self._memory.drop_repo(file.repo)
+
+    @property
+    def generation(self) -> int:
+        """Changes whenever something that was at hand may no longer be believed."""
+        return self._memory.generation
+
     def at_hand(self, route: routes.Route, query: str, caller: Caller) -> Answer | None:
         """The fresh answer that memory has for exactly this caller; nothing is awaited."""
         return self._at_hand((route, query), caller)
