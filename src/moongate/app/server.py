@@ -229,7 +229,13 @@ class _Connection(RequestHandler):
         exc: BaseException | None = None,
         message: str | None = None,
     ) -> web.StreamResponse:
-        """What a request that is not HTTP, or too long, is told."""
+        """What a request that is not HTTP, or too long, is told.
+
+        Raises:
+            ConnectionError: the exchange was broken off and is logged already; nothing can be told any more.
+        """
+        if isinstance(exc, ConnectionError):
+            raise exc
         exchange = begin(request)
         if isinstance(exc, LineTooLong):
             if exc.args[1] == MAX_TARGET_BYTES:

@@ -7,6 +7,9 @@ from dataclasses import dataclass
 from moongate.core.digests import Etag
 from moongate.core.names import CommitHash, RepoId, RepoPath
 
+MAX_FILE_BYTES = 1 << 44
+"""16 TiB. Whoever tells of a longer file is wrong, or lies to have room made for it."""
+
 
 @dataclass(frozen=True, slots=True)
 class FileEntry:

@@ -26,14 +26,13 @@ from moongate.core.names import (
     parse_repo_type,
     parse_revision,
 )
-from moongate.core.records import FileEntry, RepoFacts
+from moongate.core.records import MAX_FILE_BYTES, FileEntry, RepoFacts
 from moongate.hub import keys
 from moongate.hub.bundle_file import BadBundle
 from moongate.store.index import StoredAnswer
 
 _FORMAT: Final = "moongate-bundle"
 _VERSION: Final = 1
-_MAX_SIZE_BYTES = 1 << 60
 
 
 @dataclass(frozen=True, slots=True)
@@ -206,7 +205,7 @@ def _sizes(items: list[Any]) -> dict[Etag, int]:
 
 
 def _size(value: object) -> int:
-    if not isinstance(value, int) or isinstance(value, bool) or not 0 <= value < _MAX_SIZE_BYTES:
+    if not isinstance(value, int) or isinstance(value, bool) or not 0 <= value < MAX_FILE_BYTES:
         raise ValueError("not a size")
     return value
 

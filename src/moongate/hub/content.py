@@ -12,7 +12,7 @@ from urllib.parse import quote
 
 from moongate.core.callers import Caller
 from moongate.core.digests import Etag
-from moongate.core.errors import EntryAbsent
+from moongate.core.errors import EntryAbsent, UpstreamBroken
 from moongate.core.names import DEFAULT_REVISION, RepoId, RepoPath, Revision
 from moongate.core.records import FileAt, FileEntry
 from moongate.core.spans import ByteSpan
@@ -48,13 +48,22 @@ class Content:
         return await self.repos.file_at(repo, revision, path, caller)
 
     async def open(self, file: FileAt, caller: Caller, span: ByteSpan) -> FileBody:
-        """The file's bytes, of which `span` is wanted; see `Fills.open`."""
+        """The file's bytes, of which `span` is wanted; see `Fills.open`.
+
+        What upstream said of a file is not believed again when its bytes contradict it.
+        """
         entry = file.entry
 
         def make_source() -> FileSource:
             return self.source_of(self._road(file, caller), entry.size_bytes)
 
-        return await self.fills.open(entry.etag, entry.size_bytes, make_source, span)
+        try:
+            body = await self.fills.open(entry.etag, entry.size_bytes, make_source, span)
+        except UpstreamBroken:
+            self.repos.doubt(file)
+            raise
+        body.on_contradiction = lambda: self.repos.doubt(file)
+        return body
 
     def file_at_hand(
         self, repo: RepoId, revision: Revision, path: RepoPath, caller: Caller

@@ -49,6 +49,7 @@ class Entries:
         self._flights = Flights()
         self._files: OrderedDict[Place, FileAt] = OrderedDict()
         self._absences: OrderedDict[Place, float] = OrderedDict()
+        self._doubted: set[Place] = set()
 
     async def file_at(self, repo: RepoId, commit_hash: CommitHash, path: RepoPath, caller: Caller) -> FileAt:
         """The file at a path, when this caller may read it.
@@ -60,7 +61,8 @@ class Entries:
         """
         file = self.known(repo, commit_hash, path)
         if file is None:
-            self._raise_if_absent(repo, commit_hash, path)
+            if (repo, commit_hash, path) not in self._doubted:
+                self._raise_if_absent(repo, commit_hash, path)
             return await self._ask(repo, commit_hash, path, caller)
         if not self._access.reads(caller, repo):
             await self._access.may_read_files(caller, repo, commit_hash, path)
@@ -69,6 +71,8 @@ class Entries:
     def known(self, repo: RepoId, commit_hash: CommitHash, path: RepoPath) -> FileAt | None:
         """The file at a path, when it is known here. Says nothing of who may read it."""
         place = (repo, commit_hash, path)
+        if place in self._doubted:
+            return None
         file = self._files.get(place)
         if file is None:
             entry = self._index.get_file(repo, commit_hash, path)
@@ -77,8 +81,16 @@ class Entries:
             file = self._remember(FileAt(repo, commit_hash, entry))
         return file
 
+    def doubt(self, file: FileAt) -> None:
+        """Ask upstream about this file again before believing it: its bytes were not what was said of it."""
+        place = (file.repo, file.commit_hash, file.entry.path)
+        self._files.pop(place, None)
+        if len(self._doubted) < _MEMORY_ROWS:
+            self._doubted.add(place)
+
     def forget(self, repo: RepoId) -> None:
         """Drop what memory knows of a repository's files."""
+        self._doubted = {place for place in self._doubted if place[0] != repo}
         for rows in (self._files, self._absences):
             for place in [place for place in rows if place[0] == repo]:
                 del rows[place]
@@ -136,10 +148,19 @@ class Entries:
                 f"upstream answered for commit {said.commit_hash} when asked for {commit_hash}"
             )
         entry = FileEntry(path, said.etag, said.size_bytes)
+        if (repo, commit_hash, path) in self._doubted:
+            await self._correct(repo, commit_hash, entry)
         await write_down(self._index.put_files, repo, commit_hash, [entry])
         if not shared:
             await self._access.note(self._access.identity(caller, repo), repo, "files")
         return self._remember(FileAt(repo, commit_hash, entry))
+
+    async def _correct(self, repo: RepoId, commit_hash: CommitHash, entry: FileEntry) -> None:
+        """Forget what the commit's listings said, when they were wrong about this file."""
+        self._doubted.discard((repo, commit_hash, entry.path))
+        kept = self._index.get_file(repo, commit_hash, entry.path)
+        if kept is not None and (kept.etag, kept.size_bytes) != (entry.etag, entry.size_bytes):
+            await write_down(self._index.drop_answers, repo, commit_hash)
 
     def _raise_if_absent(self, repo: RepoId, commit_hash: CommitHash, path: RepoPath) -> None:
         until = self._absences.get((repo, commit_hash, path))

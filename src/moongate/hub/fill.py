@@ -23,6 +23,7 @@ from moongate.core.errors import (
     UpstreamBroken,
     UpstreamError,
     UpstreamUnreachable,
+    VerificationFailed,
 )
 from moongate.core.spans import ByteSpan
 from moongate.hub.handles import Handle, Handles
@@ -92,6 +93,8 @@ class FileBody:
         self.fd = origin.fd
         self._span = span
         self._closed = False
+        self.on_contradiction: Callable[[], None] = _nothing
+        """Called when the bytes turn out not to be what was said of them."""
 
     @property
     def outcome(self) -> Literal["hit", "miss"]:
@@ -109,7 +112,11 @@ class FileBody:
         """
         if self._fill is None:
             return end - position
-        return await self._fill.ready(position, end, self._span)
+        try:
+            return await self._fill.ready(position, end, self._span)
+        except (UpstreamBroken, VerificationFailed):
+            self.on_contradiction()
+            raise
 
     def stream(self, position: int, end: int) -> AsyncIterator[bytes]:
         """The bytes from `position` to `end` straight from upstream, kept nowhere: for a full disk.
@@ -167,6 +174,7 @@ class Fills:
             self.watcher.sealed(etag, 0, 0.0)
             handle = self._handles.acquire(etag)
         if handle is None:
+            await self._settled(etag, size_bytes)
             fill = self._fill(etag, size_bytes, make_source)
             if fill is not None:
                 fill.enter(span)
@@ -216,6 +224,13 @@ class Fills:
         fills = list(self._fills.values())
         await asyncio.gather(*(fill.stop() for fill in fills))
         self._handles.close()
+
+    async def _settled(self, etag: Etag, size_bytes: int) -> None:
+        """Wait for a fill of another length that has failed already to let go of its files."""
+        while (fill := self._fills.get(etag)) is not None and fill.is_ending:
+            if fill.partial.size_bytes == size_bytes:
+                return
+            await fill.changed(_LONGEST_WAIT_SECONDS)
 
     def _fill(self, etag: Etag, size_bytes: int, make_source: SourceMaker) -> Fill | None:
         fill = self._fills.get(etag)
@@ -318,6 +333,11 @@ class Fill:
     def filling(self) -> bool:
         return self._leader is not None
 
+    @property
+    def is_ending(self) -> bool:
+        """Whether it is over for the leader here, who is about to give up the lead."""
+        return self._leader is not None and self._leader.ended
+
     def _lead_or_follow(self) -> None:
         if self._leader is not None:
             self._leader.nudge()
@@ -407,6 +427,10 @@ class _Watch:
     def failed(self, error: MoongateError) -> None:
         self._fill.fills.watcher.failed(self._fill.partial.etag, error)
         self.progressed()
+
+
+def _nothing() -> None:
+    """Nobody wants to know."""
 
 
 def _release(waiter: asyncio.Future[None]) -> None:

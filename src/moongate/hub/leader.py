@@ -194,6 +194,11 @@ class Leader:
             thread.join(max(0.0, deadline - time.monotonic()))
 
     @property
+    def ended(self) -> bool:
+        """Whether nothing more will be fetched; connections may still be closing."""
+        return self._ended
+
+    @property
     def running(self) -> bool:
         with self._changed:
             return bool(self._workers) or not self._ended

@@ -8,7 +8,7 @@ from urllib.parse import quote
 
 import orjson
 
-from moongate.core.errors import BadName
+from moongate.core.errors import BadName, UpstreamBroken
 from moongate.core.names import (
     CommitHash,
     RepoId,
@@ -98,10 +98,21 @@ def lessons(
 
 
 def _nameable(items: object, key: str) -> object:
-    """A listing without the files whose paths no client could ask us for: odd, and no reason to refuse it."""
+    """A listing without the files whose paths no client could ask us for: odd, and no reason to refuse it.
+
+    Raises:
+        UpstreamBroken: a path climbs out of its place, as no path in git can; clients might follow it.
+    """
     if not isinstance(items, list):
         return items
+    if any(isinstance(item, dict) and _climbs(str(item.get(key))) for item in items):
+        raise UpstreamBroken("upstream's listing names a path that climbs out of its repository")
     return [item for item in items if not isinstance(item, dict) or _is_path(item.get(key))]
+
+
+def _climbs(path: str) -> bool:
+    segments = path.replace("\\", "/").split("/")  # some clients run on Windows
+    return "\0" in path or any(segment in ("", ".", "..") for segment in segments)
 
 
 def _is_path(text: object) -> bool:

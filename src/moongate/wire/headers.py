@@ -15,14 +15,13 @@ from urllib.parse import quote
 from moongate.core.digests import Etag, parse_etag
 from moongate.core.errors import BadName, UpstreamBroken
 from moongate.core.names import CommitHash, is_commit_hash
-from moongate.core.records import FileAt
+from moongate.core.records import MAX_FILE_BYTES, FileAt
 
 EXPOSED_HEADERS = (
     "Accept-Ranges, Content-Disposition, Content-Range, ETag, Link, X-Error-Code, X-Error-Message, "
     "X-Linked-ETag, X-Linked-Size, X-Moongate-Cache, X-Repo-Commit, X-Request-Id, X-Total-Count"
 )
 
-_MAX_SIZE_BYTES = 1 << 60
 _MAX_LOCATION_CHARS = 16 * 1024
 _SIZE = re.compile(r"[0-9]{1,19}")
 _HEX64 = re.compile(r"[0-9a-f]{64}")
@@ -131,7 +130,7 @@ def _read_size(said: Mapping[str, str], redirected: bool) -> int:
     text = said.get("x-linked-size")
     if text is None and not redirected and said.get("content-encoding", "identity") == "identity":
         text = said.get("content-length")
-    if text is None or not _SIZE.fullmatch(text.strip()) or int(text) > _MAX_SIZE_BYTES:
+    if text is None or not _SIZE.fullmatch(text.strip()) or int(text) > MAX_FILE_BYTES:
         raise UpstreamBroken("upstream gave no sensible size for a file")
     return int(text)
 

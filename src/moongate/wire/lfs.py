@@ -14,6 +14,7 @@ from typing import Literal
 from moongate.core.callers import Secret
 from moongate.core.digests import Etag, is_sha256, parse_etag
 from moongate.core.errors import BadName, BadRequest, UpstreamBroken
+from moongate.core.records import MAX_FILE_BYTES
 from moongate.wire.bearer import token_of
 
 MEDIA_TYPE = "application/vnd.git-lfs+json"
@@ -22,7 +23,6 @@ MAX_OBJECTS = 1000
 _POINTER = re.compile(
     rb"version https://git-lfs\.github\.com/spec/v1\noid sha256:([0-9a-f]{64})\nsize ([0-9]{1,19})\n"
 )
-_MAX_SIZE_BYTES = 1 << 60
 
 Operation = Literal["download", "upload"]
 
@@ -156,7 +156,7 @@ def _pointed(item: object) -> LfsPointed:
     if (
         not isinstance(size_bytes, int)
         or isinstance(size_bytes, bool)
-        or not 0 <= size_bytes < _MAX_SIZE_BYTES
+        or not 0 <= size_bytes < MAX_FILE_BYTES
     ):
         raise BadRequest("a git-lfs object needs a sensible size")
     return LfsPointed(etag, size_bytes)

@@ -13,11 +13,10 @@ from urllib.parse import parse_qsl
 from moongate.core.digests import Etag, parse_etag
 from moongate.core.errors import BadName, BadRequest, UpstreamBroken
 from moongate.core.names import CommitHash, RepoId, RepoPath, is_commit_hash, parse_repo_id, parse_repo_path
-from moongate.core.records import FileEntry, RepoFacts
+from moongate.core.records import MAX_FILE_BYTES, FileEntry, RepoFacts
 
 MAX_PATHS = 2000
 
-_MAX_SIZE_BYTES = 1 << 60
 _XET_KEYS = frozenset(("xetHash", "xet_hash", "xetEnabled"))
 
 
@@ -162,7 +161,7 @@ def _file_entry(item: object) -> FileEntry:
     if (
         not isinstance(size_bytes, int)
         or isinstance(size_bytes, bool)
-        or not 0 <= size_bytes < _MAX_SIZE_BYTES
+        or not 0 <= size_bytes < MAX_FILE_BYTES
     ):
         raise UpstreamBroken("upstream's listing holds a file without a sensible size")
     try:
