@@ -29,11 +29,11 @@ from moongate.core.spans import ByteSpan
 from moongate.hub.handles import Handle, Handles
 from moongate.hub.leader import Leader, LeaderLimits
 from moongate.hub.passing import pass_through
+from moongate.hub.sources import ByteSource
 from moongate.hub.troubles import error_of
 from moongate.store.blobs import Blobs
 from moongate.store.layout import Layout
 from moongate.store.partial import BLOCK_BYTES, Partial, State
-from moongate.upstream.ranged import FileSource
 
 _WINDOW_BYTES = 16 << 20
 _WANT_BYTES = 4 << 20
@@ -42,7 +42,7 @@ _FIRST_WAIT_SECONDS = 0.005
 _LONGEST_WAIT_SECONDS = 0.25
 _STOP_SECONDS = 5.0
 
-SourceMaker = Callable[[], FileSource]
+SourceMaker = Callable[[], ByteSource]
 """Makes the way to the bytes, when they must be fetched; called at most once per leader."""
 
 
@@ -212,6 +212,11 @@ class Fills:
             for etag, fill in self._fills.items()
             if fill.filling
         ]
+
+    def wants_whole(self, etag: Etag) -> bool:
+        """Whether all of this content is wanted here, rather than small ranges of it."""
+        fill = self._fills.get(etag)
+        return fill is not None and fill.partial.data_fd >= 0 and fill.partial.whole
 
     async def finished(self, etag: Etag) -> bool:
         """Wait until the fill of this content ended here; whether it is sealed now."""

@@ -34,9 +34,9 @@ from moongate.core.errors import (
     VerificationFailed,
 )
 from moongate.core.spans import ByteSpan
+from moongate.hub.sources import ByteBody, ByteConnection, ByteSource
 from moongate.hub.troubles import trouble_kind
 from moongate.store.partial import BLOCK_BYTES, Partial, State
-from moongate.upstream.ranged import Body, FileSource, RangedConnection
 
 _READ_BYTES = 256 << 10
 _HASH_BYTES = 1 << 20
@@ -119,7 +119,7 @@ class Leader:
     """The leader of one partial. Made by whoever holds the partial's lead; `tick` it every few 10 ms."""
 
     def __init__(
-        self, partial: Partial, source: FileSource, limits: LeaderLimits, watcher: LeaderWatcher
+        self, partial: Partial, source: ByteSource, limits: LeaderLimits, watcher: LeaderWatcher
     ) -> None:
         self._partial = partial
         self._source = source
@@ -130,7 +130,7 @@ class Leader:
         self._changed = threading.Condition()
         self._busy = bytearray(partial.blocks)
         self._cursor = 0
-        self._workers: dict[threading.Thread, RangedConnection] = {}
+        self._workers: dict[threading.Thread, ByteConnection] = {}
         self._heads: dict[int, int] = {}  # by thread: the position that its connection has reached
         self._idle = 0
         self._hashing: threading.Thread | None = None
@@ -142,7 +142,7 @@ class Leader:
         self._reserved = False
         self._fetched_bytes = 0
         self._notified_at = 0.0
-        self._probe = _Probe(limits.connections)
+        self._probe = Probe(limits.connections)
         self._resumed = partial.have(0) > 0
 
     # -- steering (event loop) -------------------------------------------------------------------------------
@@ -275,7 +275,7 @@ class Leader:
 
     # -- fetching (worker threads) ---------------------------------------------------------------------------
 
-    def _work(self, connection: RangedConnection) -> None:
+    def _work(self, connection: ByteConnection) -> None:
         buffer = memoryview(bytearray(min(_READ_BYTES, max(1, self._partial.size_bytes))))
         with self._changed:
             self._heads[threading.get_ident()] = -_FAR_AWAY
@@ -328,7 +328,7 @@ class Leader:
         with self._changed:
             self._busy[first:end] = bytes(end - first)
 
-    def _fetch(self, connection: RangedConnection, span: ByteSpan, buffer: memoryview) -> None:
+    def _fetch(self, connection: ByteConnection, span: ByteSpan, buffer: memoryview) -> None:
         position, attempts = span.start, 0
         while position < span.end:
             self._wait_for_turn()
@@ -358,7 +358,7 @@ class Leader:
     def _reached(self, span: ByteSpan, position: int) -> int:
         return max(position, self._partial.present_end(position, span.end))
 
-    def _drain(self, body: Body, position: int, end: int, buffer: memoryview) -> int:
+    def _drain(self, body: ByteBody, position: int, end: int, buffer: memoryview) -> int:
         """Write the body's bytes from `position` to `end`; where that came to."""
         partial, alone, first = self._partial, self._hashing is None, True
         me = threading.get_ident()
@@ -458,7 +458,7 @@ class Leader:
         self._watcher.failed(error)
 
 
-class _Probe:
+class Probe:
     """Finds out whether more connections bring more bytes: doubles while the rate grows by a quarter."""
 
     def __init__(self, most: int) -> None:

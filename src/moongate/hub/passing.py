@@ -9,13 +9,13 @@ from collections.abc import AsyncIterator
 from moongate.core.digests import Etag, Hasher, content_hasher
 from moongate.core.errors import VerificationFailed
 from moongate.core.spans import ByteSpan
-from moongate.upstream.ranged import FileSource
+from moongate.hub.sources import ByteSource
 
 _PIECE_BYTES = 256 << 10
 
 
 async def pass_through(
-    source: FileSource, etag: Etag, position: int, end: int, verify_from: int | None
+    source: ByteSource, etag: Etag, position: int, end: int, verify_from: int | None
 ) -> AsyncIterator[bytes]:
     """Pieces of the file from `position` to `end`, each fetched when the last one was taken.
 
@@ -47,7 +47,7 @@ async def pass_through(
         connection.close()
 
 
-def _hashed(fd: int, etag: Etag, position: int, source: FileSource) -> Hasher:
+def _hashed(fd: int, etag: Etag, position: int, source: ByteSource) -> Hasher:
     hasher = content_hasher(etag, source.size_bytes)
     at = 0
     while at < position and (piece := os.pread(fd, min(_PIECE_BYTES * 4, position - at), at)):
