@@ -16,7 +16,7 @@ from aiohttp import hdrs, web
 
 from moongate.app.dispatch import allow
 from moongate.app.exchange import Exchange, Outcome
-from moongate.app.replies import Headers, Reply, error_reply, freshness, streamed
+from moongate.app.replies import FileReply, Headers, Reply, error_reply, freshness, streamed
 from moongate.app.sendfile import FileSender
 from moongate.core.callers import Caller
 from moongate.core.digests import is_sha256
@@ -133,12 +133,10 @@ class FileRoutes:
                 data = os.pread(body.fd, count, span.start)
                 if len(data) == count:
                     return Reply(status, headers, data, request_id=exchange.request_id)
-            headers.append(("Content-Length", str(span.length)))
-            response = streamed(exchange, status, headers)
-            await response.prepare(exchange.request)
+            response = FileReply(status, headers, span.length, exchange.request_id)
             exchange.status = status
             await self._send(exchange, response, body, span)
-            return await _ended(response)
+            return response
         finally:
             body.close()
 

@@ -65,19 +65,44 @@ class Reply(web.StreamResponse):
         """Writes everything; nothing is left for `write_eof`."""
         if self._eof_sent:
             return None
-        keep_alive = request.keep_alive and self._keep_alive is not False
-        self._keep_alive = keep_alive
-        if not keep_alive:
-            connection = b"Connection: close\r\n"
-        elif request.version < (1, 1):
-            connection = b"Connection: keep-alive\r\n"
-        else:
-            connection = b""
+        self._keep_alive = request.keep_alive and self._keep_alive is not False
+        connection = _connection_line(request, self._keep_alive)
         body = b"" if request.method == "HEAD" else self.body
         writer = request.writer
         self._eof_sent = True
         await writer.write(b"%b%b%b\r\n%b" % (self._head, date_line(), connection, body))
         return writer
+
+
+class FileReply(web.StreamResponse):
+    """The head of an answer whose body goes to the socket past aiohttp; `FileSender` sends both together.
+
+    `headers` need no Content-Length, Date, Server or Connection; `size_bytes` is the body's length.
+    """
+
+    def __init__(self, status: int, headers: Headers, size_bytes: int, request_id: str) -> None:
+        super().__init__(status=status)
+        self._head = head_bytes(status, headers, size_bytes) + f"X-Request-Id: {request_id}\r\n".encode()
+
+    def take_head(self, request: web.BaseRequest) -> bytes:
+        """The head, for whoever sends it now; nothing is left for aiohttp to write."""
+        self._keep_alive = request.keep_alive
+        self._eof_sent = True
+        head = b"%b%b%b\r\n" % (self._head, date_line(), _connection_line(request, request.keep_alive))
+        request.writer.output_size += len(head)  # from now on an error can only break the connection off
+        return head
+
+    async def prepare(self, request: web.BaseRequest) -> AbstractStreamWriter | None:
+        return None
+
+    async def write_eof(self, data: bytes = b"") -> None:
+        pass
+
+
+def _connection_line(request: web.BaseRequest, keep_alive: bool) -> bytes:
+    if not keep_alive:
+        return b"Connection: close\r\n"
+    return b"Connection: keep-alive\r\n" if request.version < (1, 1) else b""
 
 
 def head_bytes(status: int, headers: Headers, size_bytes: int, *, shared: bool = True) -> bytes:

@@ -20,7 +20,9 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Protocol
 
 from aiohttp import web
+from aiohttp.abc import AbstractStreamWriter
 
+from moongate.app.replies import FileReply
 from moongate.core.errors import MoongateError, StoreError, StoreFull
 from moongate.core.spans import ByteSpan
 
@@ -57,10 +59,6 @@ class Body(Protocol):
     def stream(self, position: int, end: int) -> AsyncIterator[bytes]: ...
 
 
-class _Transport(Protocol):
-    def abort(self) -> None: ...
-
-
 class FileSender:
     """Sends spans of file bodies; one per process."""
 
@@ -73,9 +71,9 @@ class FileSender:
     async def send(
         self, request: web.BaseRequest, response: web.StreamResponse, body: Body, span: ByteSpan
     ) -> int:
-        """Send `span` of the body after the response's headers, which must be prepared already.
+        """Send `span` of the body: with the head of a `FileReply`, or after a response prepared before.
 
-        Returns the number of bytes sent. The response's end is the caller's.
+        Returns the number of body bytes sent. The response's end is the caller's.
 
         Raises:
             ClientGone: the client left.
@@ -85,67 +83,73 @@ class FileSender:
         transport = request.transport
         if transport is None:
             raise ClientGone
+        head = response.take_head(request) if isinstance(response, FileReply) else b""
         if transport.get_extra_info("sslcontext") is not None:
-            return await self._send(_Written(response, body), transport, response, body, span)
+            return await self._send(_Written(request.writer, body), head, request, body, span)
         with _Socket(transport, body, self._pool) as sender:
-            await sender.drained()
-            return await self._send(sender, transport, response, body, span)
+            return await self._send(sender, head, request, body, span)
 
     async def _send(
-        self,
-        sender: _Sender,
-        transport: _Transport,
-        response: web.StreamResponse,
-        body: Body,
-        span: ByteSpan,
+        self, sender: _Sender, head: bytes, request: web.BaseRequest, body: Body, span: ByteSpan
     ) -> int:
         position = span.start
         try:
+            await sender.begin(head)
             while position < span.end:
                 count = await body.ready(position, span.end)
                 position += await sender.send(position, count)
         except StoreFull:
-            position += await _stream(response, body, ByteSpan(position, span.end), transport)
+            position += await _stream(request, body, ByteSpan(position, span.end))
         except MoongateError as error:
-            transport.abort()
-            raise BrokenOff(error) from error
+            raise _broken_off(request, error) from error
         return position - span.start
 
 
 class _Sender(Protocol):
+    async def begin(self, head: bytes) -> None: ...
     async def send(self, position: int, count: int) -> int: ...
 
 
-async def _stream(response: web.StreamResponse, body: Body, span: ByteSpan, transport: _Transport) -> int:
+async def _stream(request: web.BaseRequest, body: Body, span: ByteSpan) -> int:
     """The rest of an answer for which the disk has no room."""
     sent = 0
     try:
         async for piece in body.stream(span.start, span.end):
-            await _write(response, piece)
+            await _write(request.writer, piece)
             sent += len(piece)
     except MoongateError as error:
-        transport.abort()
-        raise BrokenOff(error) from error
+        raise _broken_off(request, error) from error
     return sent
 
 
-async def _write(response: web.StreamResponse, piece: bytes) -> None:
+async def _write(writer: AbstractStreamWriter, piece: bytes) -> None:
     try:
-        await response.write(piece)
+        await writer.write(piece)
     except (ConnectionError, RuntimeError) as error:  # RuntimeError: "Cannot write to closing transport"
         raise ClientGone from error
+
+
+def _broken_off(request: web.BaseRequest, error: MoongateError) -> BrokenOff:
+    """Cut the connection, so that nobody takes what was sent for the whole; the error to raise."""
+    if request.transport is not None:
+        request.transport.abort()
+    return BrokenOff(error)
 
 
 class _Written:
     """Reads and writes, for transports that need to see the bytes."""
 
-    def __init__(self, response: web.StreamResponse, body: Body) -> None:
-        self._response = response
+    def __init__(self, writer: AbstractStreamWriter, body: Body) -> None:
+        self._writer = writer
         self._fd, self._base = body.fd, body.base
+
+    async def begin(self, head: bytes) -> None:
+        if head:
+            await _write(self._writer, head)
 
     async def send(self, position: int, count: int) -> int:
         piece = await asyncio.to_thread(os.pread, self._fd, min(count, _TLS_BYTES), position - self._base)
-        await _write(self._response, piece)
+        await _write(self._writer, piece)
         return len(piece)
 
 
@@ -158,6 +162,7 @@ class _Socket:
         self._pool = pool
         self._loop = asyncio.get_running_loop()
         self._out = -1
+        self._socket: socket.socket | None = None
         self._patient = True
 
     def __enter__(self) -> _Socket:
@@ -168,21 +173,36 @@ class _Socket:
             self._out = os.dup(sock.fileno())
         except OSError as error:
             raise ClientGone from error
+        self._socket = socket.socket(sock.family, sock.type, sock.proto, self._out)
         return self
 
     def __exit__(self, *_: object) -> None:
-        if self._out >= 0:
-            os.close(self._out)
-            self._out = -1
+        if self._socket is not None:
+            self._socket.close()
 
-    async def drained(self) -> None:
-        """Until the headers left the transport's own buffer: what follows goes around it."""
-        if self._transport.get_write_buffer_size() == 0:
-            return
+    async def begin(self, head: bytes) -> None:
+        """Send the head, told to the kernel to leave with the first bytes of the body.
+
+        What the transport still holds goes first: what follows goes around it.
+        """
         while self._transport.get_write_buffer_size() > 0:
             if self._transport.is_closing():
                 raise ClientGone
             await self._writable()
+        while head:
+            sent = self._send_head(head)
+            head = head[sent:]
+            if head:
+                await self._writable()
+
+    def _send_head(self, head: bytes) -> int:
+        assert self._socket is not None  # noqa: S101 - entered
+        try:
+            return self._socket.send(head, socket.MSG_MORE | socket.MSG_DONTWAIT)
+        except BlockingIOError:
+            return 0
+        except OSError as error:
+            raise ClientGone from error
 
     async def send(self, position: int, count: int) -> int:
         """Send some of it, at least a byte; how many."""
