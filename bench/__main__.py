@@ -21,6 +21,7 @@ from bench.measures import (
     miss,
     readers,
     warm,
+    xet_codecs,
 )
 from bench.plan import Plan, parse
 from bench.processes import CannotRun
@@ -29,7 +30,19 @@ from bench.stage import Stage
 
 _MEASURES: dict[str, Callable[[Stage], Section]] = {
     module.NAME: module.measure
-    for module in (warm, metadata, disturbed, first_byte, cold, miss, limited, readers, crowd, beside_olah)
+    for module in (
+        warm,
+        metadata,
+        disturbed,
+        first_byte,
+        cold,
+        miss,
+        limited,
+        readers,
+        crowd,
+        beside_olah,
+        xet_codecs,
+    )
 }
 
 

@@ -22,6 +22,7 @@ MEASURES = (
     "readers",
     "crowd",
     "olah",
+    "xet_codecs",
 )
 
 

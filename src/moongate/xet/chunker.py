@@ -26,10 +26,10 @@ MAX_CHUNK_BYTES: Final = 128 << 10
 _WINDOW: Final = 64
 _LEAD: Final = _WINDOW - 1
 _STRIDE_BYTES: Final = 32 << 10  # the working set of a stride stays in a core's second-level cache
-_FEED_BYTES: Final = 32 * _STRIDE_BYTES
 _MOST_SUSPECTS: Final = 256  # from here on it is cheaper to hash the whole stride exactly
 
 _Bytes = npt.NDArray[np.uint8]
+_Hashes = npt.NDArray[np.uint64]
 _Places = npt.NDArray[np.intp]
 
 _TABLE = np.array(GEAR, dtype=np.uint64)
@@ -61,9 +61,15 @@ class Chunker:
     def feed(self, data: bytes | memoryview) -> list[int]:
         """The lengths of the chunks that end in these bytes."""
         lengths: list[int] = []
-        view = memoryview(data)
-        for begin in range(0, len(view), _FEED_BYTES):
-            self._feed(view[begin : begin + _FEED_BYTES], lengths)
+        seam = self._tail + bytes(data[:_LEAD])
+        self._walk(np.frombuffer(seam, dtype=np.uint8), self._fed - len(self._tail), lengths)
+        if len(data) > _LEAD:
+            self._walk(np.frombuffer(data, dtype=np.uint8), self._fed, lengths)
+            seam = bytes(data[-_LEAD:])
+        self._tail = seam[-_LEAD:]
+        self._fed += len(data)
+        while self._fed - self._start >= MAX_CHUNK_BYTES:
+            self._end_at(self._start + MAX_CHUNK_BYTES, lengths)
         return lengths
 
     def finish(self) -> list[int]:
@@ -72,17 +78,11 @@ class Chunker:
         self._reset()
         return [rest] if rest else []
 
-    def _feed(self, piece: memoryview, lengths: list[int]) -> None:
-        joined = np.frombuffer(self._tail + piece, dtype=np.uint8)
-        offset = self._fed - len(self._tail)
-        end = self._fed + len(piece)
-        for start in range(0, len(joined) - _LEAD, _STRIDE_BYTES):
-            for place in self._sieve.places(joined[start : start + _STRIDE_BYTES + _LEAD]):
+    def _walk(self, data: _Bytes, offset: int, lengths: list[int]) -> None:
+        """Cut at the places in `data`, whose first byte is the stream's byte `offset`."""
+        for start in range(0, len(data) - _LEAD, _STRIDE_BYTES):
+            for place in self._sieve.places(data[start : start + _STRIDE_BYTES + _LEAD]):
                 self._cut(offset + start + place + 1, lengths)
-        while end - self._start >= MAX_CHUNK_BYTES:
-            self._end_at(self._start + MAX_CHUNK_BYTES, lengths)
-        self._fed = end
-        self._tail = bytes(joined[-_LEAD:])
 
     def _cut(self, end: int, lengths: list[int]) -> None:
         while end - self._start > MAX_CHUNK_BYTES:
@@ -95,15 +95,30 @@ class Chunker:
         self._start = end
 
 
+class _Views:
+    """The parts of a sieve's buffers that a stride of `count` bytes uses; made once for the usual stride."""
+
+    def __init__(self, hashes: _Hashes, shifted: _Hashes, count: int) -> None:
+        self.hashes = hashes[:count]
+        self.older, self.newer, self.shifted = hashes[: count - 16], hashes[16:count], shifted[: count - 16]
+        halves = self.newer.view("<u4")
+        self.upper, self.lower = halves[65::2], halves[:-64:2]
+        both = shifted.view("<u4")
+        self.high, spare = both[: count - 48], both[len(shifted) :]
+        self.steps, self.last = [], self.high
+        for shift in _SIEVE_SHIFTS:
+            n, high = int(shift), self.last
+            self.steps.append((high[:-n], shift, spare[: len(high) - n], high[n:]))
+            self.last = high[n:]
+
+
 class _Sieve:
     """Finds the places of a stride; holds the buffers for it, so that none is made twice."""
 
     def __init__(self) -> None:
-        count = _STRIDE_BYTES + _LEAD
-        self._hashes = np.empty(count, dtype=np.uint64)
+        self._hashes = np.empty(_STRIDE_BYTES + _LEAD, dtype=np.uint64)
         self._shifted = np.empty_like(self._hashes)
-        self._high = np.empty(count, dtype=np.uint32)
-        self._high_shifted = np.empty_like(self._high)
+        self._usual = _Views(self._hashes, self._shifted, len(self._hashes))
 
     def places(self, stride: _Bytes) -> list[int]:
         """Indices of bytes where the hash of the 64 bytes up to there has its high bits zero, ascending."""
@@ -117,21 +132,16 @@ class _Sieve:
         return list(map(int, suspects[hashes < _LIMIT]))
 
     def _suspects(self, stride: _Bytes) -> _Places:
-        count = len(stride)
-        h, t = self._hashes[:count], self._shifted[: count - 16]
-        np.take(_SIEVE_TABLE, stride, out=h, mode="clip")
-        np.left_shift(h[:-16], _SIXTEEN, out=t)
-        np.add(h[16:], t, out=h[16:])  # ages 0 and 16
-        halves = h[16:].view("<u4")
-        high, spare = self._high[: count - 48], self._high_shifted
-        np.add(halves[65::2], halves[:-64:2], out=high)  # the high half, of ages 0, 16, 32 and 48
-        for shift in _SIEVE_SHIFTS:
-            n = int(shift)
-            shifted = spare[: len(high) - n]
-            np.left_shift(high[:-n], shift, out=shifted)
-            high = high[n:]
-            np.add(high, shifted, out=high)
-        return np.flatnonzero(high < _SIEVE_LIMIT) + _LEAD
+        usual = len(stride) == len(self._hashes)
+        views = self._usual if usual else _Views(self._hashes, self._shifted, len(stride))
+        np.take(_SIEVE_TABLE, stride, out=views.hashes, mode="clip")
+        np.left_shift(views.older, _SIXTEEN, out=views.shifted)
+        np.add(views.newer, views.shifted, out=views.newer)  # ages 0 and 16
+        np.add(views.upper, views.lower, out=views.high)  # the high half, of ages 0, 16, 32 and 48
+        for older, shift, shifted, newer in views.steps:
+            np.left_shift(older, shift, out=shifted)
+            np.add(newer, shifted, out=newer)
+        return np.flatnonzero(views.last < _SIEVE_LIMIT) + _LEAD
 
     def _exact(self, stride: _Bytes) -> list[int]:
         """The same for all bytes of a stride, by doubling: H2n[i] = Hn[i] + (Hn[i-n] << n)."""
