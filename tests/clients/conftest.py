@@ -20,11 +20,10 @@ def hub(tmp_path_factory: pytest.TempPathFactory, minilm: Path) -> Iterator[Furn
 
 @pytest.fixture(scope="session")
 def gateway(hub: FurnishedHub, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Gateway]:
-    """One gateway for all tests that do not care what it holds already. Nothing may break inside it."""
+    """One gateway for all tests that do not care what it holds already."""
     home = tmp_path_factory.mktemp("gateway") / "home"
     with Gateway(home, hub.url, cdn=hub.double.cdn_netloc) as running:
         yield running
-    assert "Traceback" not in running.log_path.read_text()
 
 
 @pytest.fixture

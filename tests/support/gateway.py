@@ -13,6 +13,7 @@ import signal
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
@@ -32,7 +33,8 @@ class Gateway:
     """One `moongate serve` on a free port of loopback; started by entering the block or by `start`.
 
     `cdn` names the hosts upstream may redirect to. `env` is added to an environment free of settings,
-    `arguments` to the command line. Its words go to `log_path`.
+    `arguments` to the command line. Its words go to `log_path`; leaving the block fails when they hold a stack
+    trace, since clients that try again would hide it.
     """
 
     def __init__(
@@ -64,8 +66,8 @@ class Gateway:
     ) -> None:
         if self._process is not None:
             code = self.stop()
-            if code and error is None:
-                raise GatewayFailed(f"it ended with exit code {code}\n{self.log_tail()}")
+            if error is None and (code or "Traceback" in self.log_path.read_text(errors="replace")):
+                raise GatewayFailed(f"something broke inside it (exit code {code})\n{self.log_tail()}")
 
     @property
     def port(self) -> int:
@@ -119,10 +121,13 @@ class Gateway:
         self._process = None
         raise GatewayFailed(f"it printed no address (exit code {code})\n{self.log_tail()}")
 
-    def stop(self) -> int:
-        """Ask it to drain and wait until it has; its exit code."""
+    def stop(self, number: signal.Signals = signal.SIGTERM, times: int = 1) -> int:
+        """Ask it to drain (by this signal, said so often) and wait until it has; its exit code."""
         process = self._running()
-        process.send_signal(signal.SIGTERM)
+        for said in range(times):
+            process.send_signal(number)
+            if said + 1 < times:
+                self._has_said("stopping")
         try:
             return process.wait(_STOP_SECONDS)
         except subprocess.TimeoutExpired:
@@ -148,6 +153,13 @@ class Gateway:
     def log_tail(self) -> str:
         """The end of what it wrote to stderr."""
         return self.log_path.read_text(errors="replace")[-_LOG_TAIL_CHARACTERS:]
+
+    def _has_said(self, words: str) -> None:
+        deadline = time.monotonic() + _START_SECONDS
+        while words not in self.log_tail():
+            if time.monotonic() > deadline:
+                raise GatewayFailed(f"it never said {words!r}\n{self.log_tail()}")
+            time.sleep(0.01)
 
     def _running(self) -> subprocess.Popen[str]:
         if self._process is None:
