@@ -33,8 +33,8 @@ class Gateway:
     """One `moongate serve` on a free port of loopback; started by entering the block or by `start`.
 
     `cdn` names the hosts upstream may redirect to. `env` is added to an environment free of settings,
-    `arguments` to the command line. Its words go to `log_path`; leaving the block fails when they hold a stack
-    trace, since clients that try again would hide it.
+    `arguments` to the command line. Its words go to `log_path`; leaving the block fails when they hold a
+    stack trace, since clients that try again would hide it.
     """
 
     def __init__(
