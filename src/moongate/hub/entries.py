@@ -10,6 +10,7 @@ from collections import OrderedDict
 from collections.abc import Callable
 
 from moongate.core.callers import Caller
+from moongate.core.digests import is_sha256
 from moongate.core.errors import (
     BadToken,
     EntryAbsent,
@@ -147,7 +148,8 @@ class Entries:
             raise UpstreamBroken(
                 f"upstream answered for commit {said.commit_hash} when asked for {commit_hash}"
             )
-        entry = FileEntry(path, said.etag, said.size_bytes)
+        xet_hash = said.xet_hash if is_sha256(said.etag) else None
+        entry = FileEntry(path, said.etag, said.size_bytes, xet_hash)
         if (repo, commit_hash, path) in self._doubted:
             await self._correct(repo, commit_hash, entry)
         await write_down(self._index.put_files, repo, commit_hash, [entry])

@@ -140,9 +140,12 @@ def _read(body: bytes, repo: RepoId, now: float) -> tuple[bytes, RepoFacts, Comm
     return shareable(body, said), facts, commit_hash
 
 
-def shareable(body: bytes, said: object) -> bytes:
-    """An answer's JSON without Xet and without what is only for the asker; as it came when it has neither."""
-    told = without_xet(said) if b"xet" in body else said
+def shareable(body: bytes, said: object, *, keep_xet: bool = False) -> bytes:
+    """An answer's JSON without what is only for the asker, and without Xet; as it came when it has neither.
+
+    keep_xet: leave Xet in, for who writes the answer out to decide (`offers`).
+    """
+    told = without_xet(said) if b"xet" in body and not keep_xet else said
     if isinstance(told, dict) and FOR_MEMBERS in told:
         told = {name: value for name, value in told.items() if name != FOR_MEMBERS}
     return body if told is said else orjson.dumps(told)

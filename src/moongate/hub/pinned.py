@@ -52,6 +52,11 @@ class CommitQuestion:
     body: bytes | None = None
     personal: bool = False
 
+    @property
+    def lists_files(self) -> bool:
+        """Whether the answer tells of files one by one, with their Xet ids where they have one."""
+        return self.kind in ("tree", "paths-info")
+
 
 class PinnedAnswers:
     """Answers about commits."""
@@ -136,7 +141,11 @@ class PinnedAnswers:
             stored = _absence(EntryAbsent(error.message, commit_hash), self._clock())
         else:
             stored = await asyncio.to_thread(
-                stored_answer, answer, self._rules.upstream_origin, self._clock()
+                stored_answer,
+                answer,
+                self._rules.upstream_origin,
+                self._clock(),
+                keep_xet=question.lists_files,
             )
         if len(stored.body) <= _MAX_KEPT_BYTES:
             await write_down(self._write, question, resolved, stored, keep)
@@ -170,8 +179,10 @@ class PinnedAnswers:
         )
 
 
-def stored_answer(answer: UpstreamAnswer, upstream_origin: str, now: float) -> StoredAnswer:
-    """An upstream answer of JSON as it is kept: without Xet, its next page below our own base.
+def stored_answer(
+    answer: UpstreamAnswer, upstream_origin: str, now: float, *, keep_xet: bool = False
+) -> StoredAnswer:
+    """An upstream answer of JSON as it is kept: its next page below our own base, Xet left in only if told.
 
     Raises:
         UpstreamBroken: it is not JSON.
@@ -181,7 +192,7 @@ def stored_answer(answer: UpstreamAnswer, upstream_origin: str, now: float) -> S
     except orjson.JSONDecodeError:
         raise UpstreamBroken("upstream's answer is not JSON") from None
     headers = kept_headers(answer.headers) | next_page(answer.headers, upstream_origin)
-    return StoredAnswer(200, headers, shareable(answer.body, said), now)
+    return StoredAnswer(200, headers, shareable(answer.body, said, keep_xet=keep_xet), now)
 
 
 def next_page(headers: Mapping[str, str], upstream_origin: str) -> dict[str, str]:

@@ -8,15 +8,18 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
-from collections.abc import Callable, Hashable
+from collections.abc import Callable, Hashable, Sequence
 from dataclasses import replace
+
+import orjson
 
 from moongate.core.callers import Caller
 from moongate.core.digests import Etag
 from moongate.core.errors import BadRequest, EntryAbsent
 from moongate.core.names import DEFAULT_REVISION, RepoId, RepoPath, Revision, is_commit_hash
-from moongate.core.records import FileAt
+from moongate.core.records import FileAt, FileEntry
 from moongate.hub import keys
 from moongate.hub.access import NOBODY, Access
 from moongate.hub.ageing import AgeingAnswers, AgeingQuestion
@@ -29,17 +32,20 @@ from moongate.hub.infos import Infos
 from moongate.hub.listings import Listings
 from moongate.hub.manifests import Manifests
 from moongate.hub.notes import write_down
-from moongate.hub.pinned import PinnedAnswers
+from moongate.hub.offers import XetOffers
+from moongate.hub.pinned import Keep, PinnedAnswers
 from moongate.hub.questions import CommitRoute, commit_question, lessons, paths_info_question, ref_lessons
 from moongate.hub.refs import Refs, Resolved
 from moongate.hub.rules import HubRules
 from moongate.store.index import Index
 from moongate.upstream.client import UpstreamClient
 from moongate.wire import routes
-from moongate.wire.listings import paths_asked
+from moongate.wire.listings import paths_asked, xet_where
 
 _JSON = (("Content-Type", "application/json; charset=utf-8"),)
 _MAX_QUERY_CHARS = 8192
+_XET_ID = b'"xetHash"'
+_INLINE_BYTES = 64 << 10
 
 
 class ProxiedRepos:
@@ -52,9 +58,12 @@ class ProxiedRepos:
         rules: HubRules,
         *,
         events: HubEvents | None = None,
+        offers: XetOffers | None = None,
         clock: Callable[[], float] = time.time,
     ) -> None:
+        """`offers`: which files are offered as Xet; without it none is, and no answer says a word of Xet."""
         events = events or NoEvents()
+        self._offers = offers if offers is not None and offers.enabled else None
         self._index = index
         self._rules = rules
         self._events = events
@@ -238,10 +247,12 @@ class ProxiedRepos:
         if answer is None and isinstance(route, routes.Tree):
             answer = self._from_listing(route.path or "", pairs, resolved)
         if answer is None:
-            keep = lessons(route, pairs, resolved, self._index, self._listings)
+            keep = self._lessons(route, pairs, resolved)
             answer = await self._pinned.ask(asked, resolved, caller, keep)
         elif asked.kind == "info" and not pairs and resolved.outcome == "miss":
             answer = replace(answer, outcome="miss")  # it came just now, with the ref
+        if asked.lists_files:
+            answer = await self._offered(answer)
         return self._keep_at_commit(question, answer, resolved, route.repo, revision, caller)
 
     async def _paths_info(
@@ -255,9 +266,28 @@ class ProxiedRepos:
             whole = self._listings.whole(resolved.repo, resolved.commit_hash)
             answer = self._derived(whole.paths(paths), resolved) if whole is not None else None
         if answer is None:
-            keep = lessons(route, (), resolved, self._index, self._listings)
-            answer = await self._pinned.ask(asked, resolved, caller, keep)
+            answer = await self._pinned.ask(asked, resolved, caller, self._lessons(route, (), resolved))
+        answer = await self._offered(answer)
         return self._keep_at_commit(question, answer, resolved, route.repo, route.revision, caller)
+
+    def _lessons(
+        self, route: CommitRoute | routes.PathsInfo, pairs: Sequence[tuple[str, str]], resolved: Resolved
+    ) -> Keep:
+        return lessons(
+            route, pairs, resolved, self._index, self._listings, siblings_suffice=self._offers is None
+        )
+
+    async def _offered(self, answer: Answer) -> Answer:
+        """A list of files with the Xet ids of those that are offered as Xet now."""
+        if _XET_ID not in answer.body:
+            return answer
+        if len(answer.body) > _INLINE_BYTES:
+            return replace(answer, body=await asyncio.to_thread(self._with_offers, answer.body))
+        return replace(answer, body=self._with_offers(answer.body))
+
+    def _with_offers(self, body: bytes) -> bytes:
+        offered = self._offers.offered if self._offers is not None else _never
+        return orjson.dumps(xet_where(orjson.loads(body), offered))
 
     def _from_listing(self, folder: str, pairs: list[tuple[str, str]], resolved: Resolved) -> Answer | None:
         whole = self._listings.whole(resolved.repo, resolved.commit_hash)
@@ -327,7 +357,7 @@ class ProxiedRepos:
         self, route: routes.RepoOther, query: str, caller: Caller, question: Hashable
     ) -> Answer:
         if route.rest.startswith("xet-read-token"):
-            raise EntryAbsent("this gateway serves files over plain HTTP, without Xet")
+            raise EntryAbsent("a Xet token is no JSON to keep; this gateway gives out its own, or none")
         repo = await self._seen(route.repo, caller)
         facts = self.access.facts(repo)
         public = facts is not None and facts.metadata_is_public
@@ -384,6 +414,10 @@ class ProxiedRepos:
         else:
             until = min(holds_until, self.access.fresh_until(caller, repo))
             self._memory.put(caller.key, question, answer, until, repo)
+
+
+def _never(entry: FileEntry) -> bool:
+    return False
 
 
 def _guessed_type(body: bytes) -> str:

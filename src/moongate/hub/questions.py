@@ -8,6 +8,7 @@ from urllib.parse import quote
 
 import orjson
 
+from moongate.core.digests import is_sha256
 from moongate.core.errors import BadName, UpstreamBroken
 from moongate.core.names import (
     CommitHash,
@@ -75,8 +76,13 @@ def lessons(
     resolved: Resolved,
     index: Index,
     listings: Listings,
+    *,
+    siblings_suffice: bool = True,
 ) -> Keep:
-    """What an answer to the route teaches about the commit's files, written to the index."""
+    """What an answer to the route teaches about the commit's files, written to the index.
+
+    siblings_suffice: whether siblings teach of large files too, although they say nothing of Xet.
+    """
     repo, commit_hash = resolved.repo, resolved.commit_hash
 
     def keep(stored: StoredAnswer) -> None:
@@ -84,7 +90,9 @@ def lessons(
         match route:
             case routes.Info() if ("blobs", "true") in pairs:
                 siblings = _nameable(said.get("siblings"), "rfilename")
-                index.put_files(repo, commit_hash, sibling_entries({"siblings": siblings}))
+                entries = sibling_entries({"siblings": siblings})
+                taught = [one for one in entries if siblings_suffice or not is_sha256(one.etag)]
+                index.put_files(repo, commit_hash, taught)
             case routes.Tree():
                 last = RECURSIVE[0] in pairs and route.path is None and next_link(stored.headers) is None
                 complete = last and listings.pages(repo, commit_hash) is not None

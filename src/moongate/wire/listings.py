@@ -7,7 +7,8 @@ names its content, is the sha256 where there is one, and git's oid otherwise.
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+import re
+from collections.abc import Callable, Mapping, Sequence
 from urllib.parse import parse_qsl
 
 from moongate.core.digests import Etag, parse_etag
@@ -17,6 +18,7 @@ from moongate.core.records import MAX_FILE_BYTES, FileEntry, RepoFacts
 
 MAX_PATHS = 2000
 
+_HEX64 = re.compile(r"[0-9a-f]{64}")
 _XET_KEYS = frozenset(("xetHash", "xet_hash", "xetEnabled"))
 
 
@@ -31,6 +33,13 @@ def without_xet(told: object) -> object:
     if isinstance(bare, dict) and isinstance(bare.get("siblings"), list):
         return {**bare, "siblings": [_bare(item) for item in bare["siblings"]]}
     return bare
+
+
+def xet_where(told: object, offered: Callable[[FileEntry], bool]) -> object:
+    """The same listing with `xetHash` on those files alone that are offered so, and no other word of Xet."""
+    if not isinstance(told, list):
+        return without_xet(told)
+    return [item if _is_offered(item, offered) else _bare(item) for item in told]
 
 
 def tree_entries(told: object) -> list[FileEntry]:
@@ -166,9 +175,14 @@ def _file_entry(item: object) -> FileEntry:
         raise UpstreamBroken("upstream's listing holds a file without a sensible size")
     try:
         path = parse_repo_path(str(item.get("path") or ""))
-        return FileEntry(path, _etag(item, large), size_bytes)
+        return FileEntry(path, _etag(item, large), size_bytes, _xet_hash(item) if large else None)
     except BadName as error:
         raise UpstreamBroken(f"upstream's listing holds an impossible entry: {error}") from None
+
+
+def _xet_hash(item: Mapping[str, object]) -> str | None:
+    told = item.get("xetHash")
+    return told if isinstance(told, str) and _HEX64.fullmatch(told) else None
 
 
 def _etag(item: Mapping[str, object], large: Mapping[str, object]) -> Etag:
@@ -184,6 +198,15 @@ def _sized(sibling: Mapping[str, object]) -> dict[str, object]:
 
 def _first(*values: object) -> object:
     return next((value for value in values if value is not None), None)
+
+
+def _is_offered(item: object, offered: Callable[[FileEntry], bool]) -> bool:
+    if not isinstance(item, dict) or _XET_KEYS.isdisjoint(item):
+        return True
+    try:
+        return offered(_file_entry(item))
+    except UpstreamBroken:
+        return False
 
 
 def _bare(item: object) -> object:

@@ -12,6 +12,7 @@ from moongate.wire.listings import (
     sibling_entries,
     tree_entries,
     without_xet,
+    xet_where,
 )
 
 COMMIT = "c" * 40
@@ -33,8 +34,14 @@ FOLDER = {"type": "directory", "oid": OID, "size": 0, "path": "sub"}
 def test_a_tree_gives_its_files() -> None:
     assert tree_entries([SMALL, FOLDER, LARGE]) == [
         FileEntry("config.json", OID, 7),
-        FileEntry("sub/model.bin", SHA256, 1000),
+        FileEntry("sub/model.bin", SHA256, 1000, "d" * 64),
     ]
+
+
+@pytest.mark.parametrize("odd", ["d" * 63, 7, None, "../" + "d" * 61])
+def test_what_is_no_xet_id_is_none(odd: object) -> None:
+    assert tree_entries([{**LARGE, "xetHash": odd}])[0].xet_hash is None
+    assert tree_entries([{**SMALL, "xetHash": "d" * 64}])[0].xet_hash is None, "small files are never in Xet"
 
 
 def test_siblings_give_files_when_they_have_hashes() -> None:
@@ -82,6 +89,15 @@ def test_xet_is_taken_out_and_nothing_else() -> None:
     assert without_xet(info) == {"id": "acme/tiny", "siblings": [{"rfilename": "a"}]}
     assert info["siblings"] == [{"rfilename": "a", "xetHash": "x"}], "the argument is left as it was"
     assert without_xet("text") == "text"
+
+
+def test_xet_ids_stay_on_those_files_that_are_offered() -> None:
+    other = {**LARGE, "path": "other.bin"}
+    shown = xet_where([SMALL, LARGE, other, FOLDER], lambda entry: entry.path == "other.bin")
+    assert shown == [SMALL, {k: v for k, v in LARGE.items() if k != "xetHash"}, other, FOLDER]
+    broken = {**LARGE, "size": -1, "lfs": {"oid": SHA256, "size": -1}}
+    assert "xetHash" not in str(xet_where([broken], lambda _: True)), "what makes no sense is not offered"
+    assert xet_where({"id": "acme/tiny", "xetEnabled": True}, lambda _: True) == {"id": "acme/tiny"}
 
 
 @pytest.mark.parametrize(

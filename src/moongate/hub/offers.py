@@ -1,0 +1,77 @@
+"""Which files are offered as Xet: only those that can be served so, so that no client is led into a wall.
+
+A client that was once told a file's Xet id goes that way and knows no way back, so the id is shown only when
+
+- the file's reconstruction is here and every byte of it was proven; or
+- upstream keeps it in Xet, may be asked, and did not fail to tell of reconstructions a moment ago; unless
+  its content is here already in another way, which costs nobody anything.
+"""
+
+from __future__ import annotations
+
+import time
+from collections import OrderedDict
+from collections.abc import Callable
+
+from moongate.core.digests import is_sha256
+from moongate.core.records import FileEntry
+from moongate.store.index import Index
+
+PLAIN_LIMIT_BYTES = 50_000_000_000
+"""Current clients refuse to read longer files plainly."""
+
+_PROVEN_SECONDS = 5.0
+_TROUBLE_SECONDS = 60.0
+_ROWS_KEPT = 20_000
+
+
+class XetOffers:
+    """Says of every file whether it is offered as Xet. May be asked from any thread."""
+
+    def __init__(
+        self,
+        index: Index,
+        *,
+        enabled: bool = True,
+        offline: bool = False,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._index = index
+        self.enabled = enabled
+        self._offline = offline
+        self._clock = clock
+        self._proven: OrderedDict[str, float] = OrderedDict()
+        self._refused: OrderedDict[str, float] = OrderedDict()
+        self._trouble_until = float("-inf")
+
+    def offered(self, entry: FileEntry) -> bool:
+        """Whether clients are told this file's Xet id. Two point reads at most."""
+        file_id = entry.xet_hash
+        if not self.enabled or file_id is None or not is_sha256(entry.etag):
+            return False
+        now = self._clock()
+        if self._proven.get(file_id, 0.0) > now:
+            return True
+        rows = [row for row in self._index.xet_files_of(entry.etag) if row.file_id == file_id]
+        if rows and rows[0].verified_at is not None:
+            _remember(self._proven, file_id, now + _PROVEN_SECONDS)
+            return True
+        if self._offline or now < self._trouble_until or self._refused.get(file_id, 0.0) > now:
+            return False
+        if rows or entry.size_bytes > PLAIN_LIMIT_BYTES:
+            return True
+        return self._index.blob(entry.etag) is None
+
+    def withdraw(self, file_id: str | None = None) -> None:
+        """Offer this file plainly for a minute, or all that are not proven here: upstream failed."""
+        until = self._clock() + _TROUBLE_SECONDS
+        if file_id is None:
+            self._trouble_until = until
+        else:
+            _remember(self._refused, file_id, until)
+
+
+def _remember(rows: OrderedDict[str, float], file_id: str, until: float) -> None:
+    rows[file_id] = until
+    if len(rows) > _ROWS_KEPT:
+        rows.popitem(last=False)
