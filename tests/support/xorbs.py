@@ -9,7 +9,9 @@ from dataclasses import dataclass
 
 from moongate.core.digests import Etag
 from moongate.core.spans import ByteSpan
-from moongate.xet.hashes import Leaf, XetHash, chunk_hash, xorb_hash
+from moongate.store.chunk_ranges import ChunkRange, union
+from moongate.xet.hashes import Leaf, XetHash, chunk_hash, file_hash, hash_hex, xorb_hash
+from moongate.xet.reconstruction import Term
 from moongate.xet.xorb import XorbLayout, encode_chunk, layout_of, read_headers
 
 
@@ -50,3 +52,34 @@ def sha256(content: bytes) -> Etag:
 def contents(xorbs: Sequence[Xorb], parts: Sequence[tuple[int, int, int]]) -> bytes:
     """What a file of these parts (number of the xorb, first chunk, end) contains."""
     return b"".join(b"".join(xorbs[number].raw[first:end]) for number, first, end in parts)
+
+
+@dataclass(frozen=True)
+class XetContent:
+    """A file in Xet: what it contains, and what a CAS would tell of it."""
+
+    file_id: str
+    etag: Etag
+    content: bytes
+    terms: tuple[Term, ...]
+    needs: dict[XetHash, list[ChunkRange]]
+
+
+def xet_content(xorbs: Sequence[Xorb], parts: Sequence[tuple[int, int, int]]) -> XetContent:
+    """The file of these parts; it needs the chunks of its terms and no others."""
+    leaves = [leaf for number, first, end in parts for leaf in xorbs[number].leaves[first:end]]
+    needs: dict[XetHash, list[ChunkRange]] = {}
+    for number, first, end in parts:
+        xorb = xorbs[number]
+        needs.setdefault(xorb.hash, []).append(ChunkRange(first, end, xorb.span(first, end)))
+    content = contents(xorbs, parts)
+    return XetContent(
+        file_id=hash_hex(file_hash(leaves)),
+        etag=sha256(content),
+        content=content,
+        terms=tuple(
+            Term(xorbs[number].hash, xorbs[number].layout.raw_bytes(first, end), first, end)
+            for number, first, end in parts
+        ),
+        needs={xorb: union(ranges) for xorb, ranges in needs.items()},
+    )
