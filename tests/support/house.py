@@ -16,6 +16,7 @@ from pathlib import Path
 
 import aiohttp
 
+from moongate.app.connection import FrontDoor
 from moongate.app.door import Door, DoorRules
 from moongate.app.exchange import Exchange
 from moongate.app.file_routes import FileRoutes
@@ -30,7 +31,7 @@ from moongate.app.passing import Passing
 from moongate.app.replies import Reply
 from moongate.app.request_log import RequestLog
 from moongate.app.sendfile import FileSender
-from moongate.app.server import FrontDoor, listen
+from moongate.app.server import listen
 from moongate.core.callers import Caller, Secret, TokenRow
 from moongate.core.digests import Etag, content_hasher
 from moongate.core.errors import EntryAbsent, MoongateError, RepoAbsent
@@ -293,7 +294,7 @@ async def open_house(
         status_page=_page,
     )
     dispatch = dispatcher(rooms, door, metrics, request_log)
-    lane = FastLane(hub, hub, door, dispatch.known_route, metrics, request_log)
+    lane = FastLane(hub, hub, door, dispatch.known_route, metrics, request_log, sender=sender)
     front = FrontDoor(dispatch, lane, note=dispatch.note)
     listener = listen("127.0.0.1", 0)
     port = listener.getsockname()[1]

@@ -23,14 +23,17 @@ from moongate.app.door import Door
 from moongate.app.exchange import Record, new_request_id
 from moongate.app.file_routes import INLINE_BYTES, Resolved, plain_headers
 from moongate.app.metrics import Metrics
-from moongate.app.replies import date_line, freshness, head_bytes
+from moongate.app.replies import date_line, freshness, head_bytes, head_start
 from moongate.app.request_log import RequestLog
+from moongate.app.sendfile import FileSender
 from moongate.core.callers import Caller
 from moongate.core.names import RepoId, RepoPath, Revision
 from moongate.core.records import FileAt
+from moongate.core.spans import ByteSpan
 from moongate.hub.answers import Answer
 from moongate.hub.fill import FileBody
 from moongate.wire import routes
+from moongate.wire.ranges import Unsatisfiable, parse_range
 
 _HEADS_KEPT = 512
 _MEMOS_KEPT = 2048
@@ -74,6 +77,28 @@ class _Ready(NamedTuple):
     status: int
 
 
+class _Long(NamedTuple):
+    """A sealed file found, too long to read: the start of its head, an open body, and the span to send."""
+
+    head: bytes
+    body: FileBody
+    span: ByteSpan
+    status: int
+
+
+class LongAnswer(NamedTuple):
+    """An answer that is sent piece by piece: its head, an open body, and the span to send.
+
+    Whoever gets it sends it and says so with `FastLane.sent`, whatever came of it.
+    """
+
+    head: bytes
+    body: FileBody
+    span: ByteSpan
+    record: Record
+    started: float
+
+
 class FastLane:
     """Answers requests synchronously, or says that it cannot. One per process."""
 
@@ -86,7 +111,9 @@ class FastLane:
         metrics: Metrics,
         request_log: RequestLog,
         memo_seconds: float = 0.0,
+        sender: FileSender | None = None,
     ) -> None:
+        self.sender = sender
         self._memo_seconds = memo_seconds
         self._generation = 0
         self._memos: dict[tuple[str, str, str, str], tuple[float, routes.Route, _Ready]] = {}
@@ -98,8 +125,8 @@ class FastLane:
         self._log = request_log
         self._heads: dict[tuple[int, str], tuple[object, bytes]] = {}
 
-    def answer(self, message: RawRequestMessage, peer: str | None) -> bytes | None:
-        """The bytes that answer this request; None when it must go the ordinary way."""
+    def answer(self, message: RawRequestMessage, peer: str | None) -> bytes | LongAnswer | None:
+        """What answers this request; None when it must go the ordinary way."""
         started = time.perf_counter()
         method, headers = message.method, message.headers
         if (method != "GET" and method != "HEAD") or message.should_close or message.version[1] != 1:  # noqa: PLR1714
@@ -117,17 +144,26 @@ class FastLane:
             self._memos.clear()
         memo = self._memos.get(key)
         if memo is not None and memo[0] > started and hdrs.IF_NONE_MATCH not in headers:
-            _, route, (head, body, status) = memo
+            route: routes.Route = memo[1]
+            ready: _Ready | _Long = memo[2]
         else:
             found = self._find(message, path, query, caller, host)
             if found is None:
                 return None
-            route, (head, body, status) = found
-            if self._memo_seconds and not (method == "GET" and isinstance(route, routes.Resolve)):
-                self._remember(key, started, route, found[1])
+            route, ready = found
+            if (
+                self._memo_seconds
+                and not isinstance(ready, _Long)
+                and not (method == "GET" and isinstance(route, routes.Resolve))
+            ):
+                self._remember(key, started, route, ready)
         record = Record(method, path, query, new_request_id(), peer, headers.get("X-Amzn-Trace-Id"), started)
         record.route, record.repo = type(route).__name__, getattr(route, "repo", None)
-        record.caller, record.outcome, record.status = caller, "hit", status
+        record.caller, record.outcome, record.status = caller, "hit", ready.status
+        if isinstance(ready, _Long):
+            head = b"%b%bX-Request-Id: %b\r\n\r\n" % (ready.head, date_line(), record.request_id.encode())
+            return LongAnswer(head, ready.body, ready.span, record, started)
+        head, body, _ = ready
         if method == "HEAD":
             body = b""
         record.sent_bytes = len(body)
@@ -136,10 +172,19 @@ class FastLane:
         self._log.write(record, seconds)
         return b"%b%bX-Request-Id: %b\r\n\r\n%b" % (head, date_line(), record.request_id.encode(), body)
 
+    def sent(self, answer: LongAnswer, sent_bytes: int, error: str = "") -> None:
+        """A long answer ended: after so many bytes of its body, with an error if it was broken off."""
+        answer.body.close()
+        record, seconds = answer.record, time.perf_counter() - answer.started
+        record.sent_bytes, record.error = sent_bytes, error
+        self._metrics.count(record, seconds)
+        self._log.write(record, seconds)
+
     def _find(
         self, message: RawRequestMessage, path: str, query: str, caller: Caller, host: str
-    ) -> tuple[routes.Route, _Ready] | None:
+    ) -> tuple[routes.Route, _Ready | _Long] | None:
         route = self._known_route(path)
+        ready: _Ready | _Long | None
         if isinstance(route, routes.Resolve):
             ready = self._file(route, message, caller)
         elif isinstance(route, _TAKEN):
@@ -169,10 +214,12 @@ class FastLane:
             head = self._keep_head(answer, host, head_bytes(answer.status, headers, len(answer.body)))
         return _Ready(head, answer.body, answer.status)
 
-    def _file(self, route: routes.Resolve, message: RawRequestMessage, caller: Caller) -> _Ready | None:
-        """A file's headers, and for GET the bytes of a small sealed one; nothing conditional, no ranges."""
+    def _file(
+        self, route: routes.Resolve, message: RawRequestMessage, caller: Caller
+    ) -> _Ready | _Long | None:
+        """A file's headers, and for GET the bytes of a sealed one; nothing conditional, one range at most."""
         headers, wants_body = message.headers, message.method == "GET"
-        if hdrs.IF_NONE_MATCH in headers or (wants_body and hdrs.RANGE in headers):
+        if hdrs.IF_NONE_MATCH in headers or hdrs.IF_RANGE in headers:
             return None
         found = self._files.file_at_hand(route.repo, route.revision, route.path, caller)
         if found is None or found[1].outcome != "hit":
@@ -180,8 +227,10 @@ class FastLane:
         file = found[0]
         content = b""
         if wants_body:
-            if file.entry.size_bytes > INLINE_BYTES:
-                return None
+            if file.entry.size_bytes > INLINE_BYTES or hdrs.RANGE in headers:
+                if self.sender is None:
+                    return None
+                return self._long(file, headers.get(hdrs.RANGE))
             body = self._files.sealed(file)
             if body is None:
                 return None
@@ -196,6 +245,26 @@ class FastLane:
             told = [*plain_headers(file), ("X-Moongate-Cache", "hit")]
             head = self._keep_head(file, "", head_bytes(200, told, file.entry.size_bytes))
         return _Ready(head, content, 200)
+
+    def _long(self, file: FileAt, asked: str | None) -> _Long | None:
+        """A sealed file, or one range of it, to be sent piece by piece."""
+        size_bytes = file.entry.size_bytes
+        spans = parse_range(asked, size_bytes) if asked is not None else None
+        if isinstance(spans, Unsatisfiable) or (spans is not None and len(spans) > 1):
+            return None
+        body = self._files.sealed(file)
+        if body is None:
+            return None
+        status = 206 if spans else 200
+        span = spans[0] if spans else ByteSpan(0, size_bytes)
+        start = self._known_head(file, str(status))
+        if start is None:
+            told = [*plain_headers(file), ("X-Moongate-Cache", "hit")]
+            start = self._keep_head(file, str(status), head_start(status, told))
+        length = b"Content-Length: %d\r\n" % span.length
+        if spans:
+            length += b"Content-Range: %b\r\n" % span.content_range(size_bytes).encode()
+        return _Long(start + length, body, span, status)
 
     def _known_head(self, thing: object, host: str) -> bytes | None:
         known = self._heads.get((id(thing), host))

@@ -111,13 +111,22 @@ def head_bytes(status: int, headers: Headers, size_bytes: int, *, shared: bool =
     Raises:
         UpstreamBroken: a header holds a line break.
     """
+    length = b"" if status in _BODILESS else b"Content-Length: %d\r\n" % size_bytes
+    return head_start(status, headers, shared=shared) + length
+
+
+def head_start(status: int, headers: Headers, *, shared: bool = True) -> bytes:
+    """As `head_bytes`, without Content-Length.
+
+    Raises:
+        UpstreamBroken: a header holds a line break.
+    """
     lines = [f"{name}: {value}\r\n" for name, value in headers]
     text = "".join(lines)
     if text.count("\n") != len(lines) or text.count("\r") != len(lines):
         raise UpstreamBroken("an answer carries a header with a line break")
-    length = "" if status in _BODILESS else f"Content-Length: {size_bytes}\r\n"
     first = _STATUS_LINES.get(status) or f"HTTP/1.1 {status} Status{CRLF}"
-    return f"{first}{_COMMON if shared else _OWN}{text}{length}".encode("latin-1", "replace")
+    return f"{first}{_COMMON if shared else _OWN}{text}".encode("latin-1", "replace")
 
 
 def json_reply(status: int, value: object, request_id: str = "", headers: Headers = ()) -> Reply:

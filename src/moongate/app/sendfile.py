@@ -68,6 +68,14 @@ class FileSender:
     def close(self) -> None:
         self._pool.shutdown(wait=False, cancel_futures=True)
 
+    def start(self, transport: asyncio.Transport, body: Body, span: ByteSpan) -> Sending:
+        """A way to send a body that is all there, for who writes the head too. No TLS.
+
+        Raises:
+            ClientGone: the client left.
+        """
+        return Sending(_Socket(transport, body, self._pool), span)
+
     async def send(
         self, request: web.BaseRequest, response: web.StreamResponse, body: Body, span: ByteSpan
     ) -> int:
@@ -108,6 +116,41 @@ class FileSender:
 class _Sender(Protocol):
     async def begin(self, head: bytes) -> None: ...
     async def send(self, position: int, count: int) -> int: ...
+
+
+class Sending:
+    """A span of a body that is all there, on its way to one socket."""
+
+    def __init__(self, out: _Socket, span: ByteSpan) -> None:
+        self._out = out.__enter__()
+        self._span = span
+        self.position = span.start
+
+    def begin(self, head: bytes) -> bool:
+        """Send the head and as much of the body as a turn allows, without waiting; whether that was all.
+
+        Raises:
+            ClientGone: the client left.
+            StoreError: the file is shorter than it should be.
+        """
+        self._head = head[self._out.send_head(head) :]
+        if not self._head:
+            count = min(self._span.length, _TURN_BYTES)
+            self.position += self._out.sendfile(self.position, count)
+        return self.position == self._span.end
+
+    async def finish(self) -> None:
+        """Send the rest.
+
+        Raises:
+            As `begin`.
+        """
+        await self._out.begin(self._head)
+        while self.position < self._span.end:
+            self.position += await self._out.send(self.position, self._span.end - self.position)
+
+    def close(self) -> None:
+        self._out.__exit__()
 
 
 async def _stream(request: web.BaseRequest, body: Body, span: ByteSpan) -> int:
@@ -190,12 +233,13 @@ class _Socket:
                 raise ClientGone
             await self._writable()
         while head:
-            sent = self._send_head(head)
+            sent = self.send_head(head)
             head = head[sent:]
             if head:
                 await self._writable()
 
-    def _send_head(self, head: bytes) -> int:
+    def send_head(self, head: bytes) -> int:
+        """Bytes of the head that the socket took; they leave with what follows."""
         assert self._socket is not None  # noqa: S101 - entered
         try:
             return self._socket.send(head, socket.MSG_MORE | socket.MSG_DONTWAIT)
@@ -218,7 +262,7 @@ class _Socket:
     async def _send_inline(self, position: int, count: int) -> int:
         sent = 0
         while sent < count:
-            more = self._sendfile(position + sent, min(count - sent, _TURN_BYTES))
+            more = self.sendfile(position + sent, min(count - sent, _TURN_BYTES))
             sent += more
             if more == 0:
                 await self._writable()
@@ -230,7 +274,7 @@ class _Socket:
         """Send until the socket is full or the burst is done. Runs in a pool thread."""
         sent = 0
         while sent < count:
-            more = self._sendfile(position + sent, min(count - sent, _CALL_BYTES))
+            more = self.sendfile(position + sent, min(count - sent, _CALL_BYTES))
             if more == 0 and not (self._patient and self._soon()):
                 self._patient = sent >= _CALL_BYTES
                 return sent, True
@@ -244,7 +288,7 @@ class _Socket:
         poll.register(self._out, select.POLLOUT)
         return bool(poll.poll(_PATIENCE_MILLISECONDS))
 
-    def _sendfile(self, position: int, count: int) -> int:
+    def sendfile(self, position: int, count: int) -> int:
         """Bytes that the socket took; 0 when it is full."""
         try:
             sent = os.sendfile(self._out, self._fd, position - self._base, count)

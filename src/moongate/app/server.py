@@ -10,36 +10,20 @@ from __future__ import annotations
 import asyncio
 import errno
 import gc
-import logging
 import os
 import signal
 import socket
 import sys
-from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Any, cast
+from collections.abc import Callable
 
 import structlog
 import uvloop
-from aiohttp import web
-from aiohttp.http_exceptions import BadHttpMessage, LineTooLong
-from aiohttp.http_parser import RawRequestMessage
-from aiohttp.streams import EMPTY_PAYLOAD
-from aiohttp.web_protocol import RequestHandler
 
-from moongate.app.exchange import Exchange, begin
-from moongate.app.replies import error_reply
 from moongate.app.request_log import configure_logging
 from moongate.app.settings import Settings, unknown_variables
 from moongate.core.errors import MoongateError
 
-if TYPE_CHECKING:
-    from moongate.app.lane import FastLane
-
-MAX_TARGET_BYTES = 8190
-MAX_FIELD_BYTES = 16 * 1024
-
 _BACKLOG = 1024
-_LINGER_SECONDS = 5.0
 
 log = structlog.get_logger("moongate.server")
 
@@ -161,128 +145,6 @@ def _on_signals(stop: asyncio.Event, parent: int) -> None:
 
     if parent >= 0:
         loop.add_reader(parent, orphaned)
-
-
-class FrontDoor(web.Server):
-    """aiohttp's low-level server with our limits, a fast lane, our words for malformed ones, and a drain."""
-
-    def __init__(
-        self,
-        handler: Callable[[web.BaseRequest], Any],
-        lane: FastLane | None = None,
-        silence_seconds: float = 75.0,
-        note: Callable[[Exchange], None] = lambda _: None,
-    ) -> None:
-        """`silence_seconds`: how long a client may take for the head of its next request, and between pieces
-        of a body. `note` hears of requests that never reached the handler: not HTTP, or too long.
-        """
-        self.lane = lane
-        self.note = note
-        super().__init__(
-            handler,
-            access_log=None,
-            logger=logging.getLogger("moongate.http"),
-            keepalive_timeout=silence_seconds,
-            lingering_time=min(_LINGER_SECONDS, silence_seconds),
-            max_line_size=MAX_TARGET_BYTES,
-            max_field_size=MAX_FIELD_BYTES,
-            auto_decompress=False,
-        )
-
-    def accept(self) -> RequestHandler:
-        """The protocol of a new connection."""
-        return _Connection(self, loop=self._loop, **self._kwargs)
-
-    async def drain(self, seconds: float) -> None:
-        """Closes idle connections at once and busy ones after their response, or after so many seconds."""
-        self.pre_shutdown()
-        await self.shutdown(seconds)
-
-
-class _Connection(RequestHandler):
-    __slots__ = ("_lane",)
-
-    def __init__(self, manager: FrontDoor, **options: Any) -> None:
-        super().__init__(manager, **options)
-        self._lane = manager.lane
-        if self._lane is not None:
-            self._parser = cast(Any, _LaneParser(self._parser, self))
-
-    def answered_in_lane(self, message: RawRequestMessage) -> bool:
-        """Answers a request at once, if nothing comes before it on this connection and the lane can."""
-        waiter, transport, lane = self._waiter, self.transport, self._lane
-        idle = waiter is not None and not waiter.done() and not self._messages
-        if lane is None or transport is None or not idle or transport.get_write_buffer_size():
-            return False
-        peer = self.peername
-        answer = lane.answer(message, peer[0] if isinstance(peer, tuple) else None)
-        if answer is None:
-            return False
-        transport.write(answer)
-        self._next_keepalive_close_time = self._loop.time() + self._keepalive_timeout
-        return True
-
-    def handle_error(
-        self,
-        request: web.BaseRequest,
-        status: int = 500,
-        exc: BaseException | None = None,
-        message: str | None = None,
-    ) -> web.StreamResponse:
-        """What a request that is not HTTP, or too long, is told.
-
-        Raises:
-            ConnectionError: the exchange was broken off and is logged already; nothing can be told any more.
-        """
-        if isinstance(exc, ConnectionError):
-            raise exc
-        exchange = begin(request)
-        if isinstance(exc, LineTooLong):
-            if exc.args[1] == MAX_TARGET_BYTES:
-                status, code, words = 414, "UriTooLong", f"The URL is longer than {MAX_TARGET_BYTES} bytes."
-            else:
-                status, code, words = (
-                    431,
-                    "HeaderTooLong",
-                    f"A header is longer than {MAX_FIELD_BYTES} bytes.",
-                )
-        elif isinstance(exc, BadHttpMessage) and "Too many headers" in exc.message:
-            status, code, words = 431, "HeaderTooLong", "There are too many headers."
-        elif status < 500:
-            status, code, words = 400, "BadRequest", "This is not a well-formed HTTP request."
-        else:
-            log.error("connection failed", exc_info=exc)
-            code, words = "InternalError", "Something broke inside the gateway."
-        if request.writer.output_size:
-            raise ConnectionResetError("an answer was already on its way")
-        exchange.method, exchange.path, exchange.route = "-", "-", "malformed"
-        exchange.error, exchange.status = code, status
-        cast(FrontDoor, self._manager).note(exchange)
-        reply = error_reply(status, code, words, exchange.request_id)
-        reply.force_close()
-        return reply
-
-
-class _LaneParser:
-    """The connection's parser, with the requests taken out that the fast lane answered."""
-
-    __slots__ = ("_connection", "_real", "message_consumed")
-
-    def __init__(self, real: Any, connection: _Connection) -> None:
-        self._real = real
-        self._connection = connection
-        self.message_consumed = real.message_consumed
-
-    def feed_data(self, data: bytes) -> tuple[Sequence[Any], bool, bytes]:
-        messages, upgraded, tail = self._real.feed_data(data)
-        plain = len(messages) == 1 and not upgraded and messages[0][1] is EMPTY_PAYLOAD
-        if plain and self._connection.answered_in_lane(messages[0][0]):
-            self.message_consumed()
-            return (), False, tail
-        return messages, upgraded, tail
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._real, name)
 
 
 def _own_url(host: str, listener: socket.socket) -> str:

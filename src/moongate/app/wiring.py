@@ -28,11 +28,11 @@ from moongate.store.keeping import Ages, Collected, Keeping
 from moongate.store.layout import Layout
 
 if TYPE_CHECKING:
+    from moongate.app.connection import FrontDoor
     from moongate.app.door import Door
     from moongate.app.metrics import Metrics
     from moongate.app.request_log import RequestLog
     from moongate.app.sendfile import FileSender
-    from moongate.app.server import FrontDoor
     from moongate.app.upkeep import Upkeep
     from moongate.hub.content import Content
     from moongate.hub.fill import Fills
@@ -212,6 +212,7 @@ class Front:
 def front_door(gateway: Gateway) -> Front:
     """The gateway's HTTP face."""
     from moongate.app.admin_routes import AdminRoutes  # noqa: PLC0415 - a gateway without HTTP needs none of it
+    from moongate.app.connection import FrontDoor  # noqa: PLC0415
     from moongate.app.file_routes import FileRoutes  # noqa: PLC0415
     from moongate.app.front import Rooms, dispatcher  # noqa: PLC0415
     from moongate.app.git_routes import GitRoutes  # noqa: PLC0415
@@ -222,7 +223,6 @@ def front_door(gateway: Gateway) -> Front:
     from moongate.app.passing import Passing  # noqa: PLC0415
     from moongate.app.request_log import RequestLog  # noqa: PLC0415
     from moongate.app.sendfile import FileSender  # noqa: PLC0415
-    from moongate.app.server import FrontDoor  # noqa: PLC0415
     from moongate.app.status_page import StatusPage  # noqa: PLC0415
 
     settings = gateway.settings
@@ -258,6 +258,7 @@ def front_door(gateway: Gateway) -> Front:
         gateway.metrics,
         request_log,
         memo_seconds=min(0.5, settings.ref_ttl_seconds / 50),
+        sender=sender,
     )
     server = FrontDoor(dispatch, lane, settings.client_timeout_seconds, dispatch.note)
     return Front(server, sender, request_log)
