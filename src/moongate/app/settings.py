@@ -122,7 +122,6 @@ class Settings(BaseSettings):
         0.5, "Share of a file read by ranges after which the rest is fetched; 0 at once, 1 never.", ge=0, le=1
     )
     sparse_span_bytes: int = _row(8 * MIB, "A range up to this long fetches only itself.", "bytes", ge=0)
-    tail_hold_bytes: int = _row(1 * MIB, "How much of a file's end waits for its hash.", "bytes", ge=1)
     quota_bytes: int = _row(0, "Most bytes the store may hold; 0 is no limit.", "bytes", ge=0)
     eviction: Literal["lru", "fifo", "largest"] = _row(
         "lru", "Which files go first when the quota is reached."
