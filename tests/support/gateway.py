@@ -66,8 +66,11 @@ class Gateway:
     ) -> None:
         if self._process is not None:
             code = self.stop()
-            if error is None and (code or "Traceback" in self.log_path.read_text(errors="replace")):
-                raise GatewayFailed(f"something broke inside it (exit code {code})\n{self.log_tail()}")
+            if error is None and code:
+                raise GatewayFailed(f"it ended with exit code {code}\n{self.log_tail()}")
+            _, broke, trace_text = self.log_path.read_text(errors="replace").partition("Traceback")
+            if error is None and broke:
+                raise GatewayFailed(f"something broke inside it\n{broke}{trace_text[:_LOG_TAIL_CHARACTERS]}")
 
     @property
     def port(self) -> int:
