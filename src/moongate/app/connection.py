@@ -88,7 +88,8 @@ class _Connection(RequestHandler):
         peer = self.peername
         try:
             answer = lane.answer(message, peer[0] if isinstance(peer, tuple) else None)
-        except Exception as error:  # noqa: BLE001 - the ordinary way answers, with a coded error if need be
+        except Exception as error:
+            # the ordinary way answers, with a coded error if need be
             log.error("the fast lane failed", path=message.path[:512], exc_info=error)
             return False
         if answer is None:
