@@ -1,0 +1,629 @@
+"""Fetching one Xet file: the ranges of xorbs that it needs and that are not here, each of them once.
+
+Worker threads take ranges, those that readers wait for first, then the others in order of the file. A range
+is reduced to the segments that are missing, and each segment is led by one worker of one process (the lead
+dies with the process) and grows at its end, so that readers follow it from its first byte on. What others
+lead is waited for, and taken over when they stop.
+
+How many connections: as a leader of a plain file decides it (`hub.leader.Probe`); a reader who waits for a
+range that nobody works on gets a connection of its own at once.
+
+A worker that loses its connection goes on at the very byte. An address that expired is asked for again, once
+for all workers. When the fill ends for any reason, what came stays, and the next request goes on with it;
+only a proof that failed throws away what is not proven otherwise.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+import time
+from collections.abc import Callable
+from concurrent.futures import CancelledError
+from concurrent.futures import TimeoutError as FutureTimeout
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import Protocol
+
+from moongate.core.digests import Etag
+from moongate.core.errors import (
+    Absent,
+    MoongateError,
+    NotAllowed,
+    UpstreamBroken,
+    UpstreamBusy,
+    UpstreamError,
+    UpstreamTimeout,
+    UpstreamUnreachable,
+)
+from moongate.core.spans import ByteSpan
+from moongate.hub.bells import Bells
+from moongate.hub.leader import Probe
+from moongate.store.index import Index, KeptFetch, ReconstructionRow
+from moongate.store.segments import Lead, Segment, Segments
+from moongate.upstream.cas import CasClient, CasRoad
+from moongate.upstream.connection import Body
+from moongate.upstream.xorbs import AddressExpired, XorbConnection
+from moongate.xet.hashes import XetHash
+from moongate.xet.reconstruction import FetchRange, Reconstruction, Term
+
+HOLD_BYTES = (128 << 10) + 8
+"""What is held of a file that is not proven: at least its last chunk, header and all."""
+
+_READ_BYTES = 256 << 10
+_NOTIFY_SECONDS = 0.004
+_IDLE_SECONDS = 2.0
+_TICK_SECONDS = 0.03
+_EXTRA_FOR_READERS = 4
+_MAX_ATTEMPTS = 6
+_MAX_BACKOFF_SECONDS = 8.0
+_LONGEST_WAIT_SECONDS = 30.0
+_LOOK_SECONDS = 0.05
+_SLOWEST_LOOK_SECONDS = 0.25
+_FOLLOW_SECONDS = 15.0
+
+
+@dataclass(frozen=True, slots=True)
+class XetRules:
+    """connections: most at once for one file. offline: never fetch.
+    distrust_seconds: how long plain readers stay away from the CAS of a file that it failed for.
+    proof_lease_seconds: how long a process that proves a file may be silent before another one takes over.
+    """
+
+    connections: int = 8
+    offline: bool = False
+    distrust_seconds: float = 300.0
+    proof_lease_seconds: float = 15.0
+
+
+class XetWatcher(Protocol):
+    """Who counts and records what fills do. Called from worker threads, so it must be thread-safe."""
+
+    def fetched(self, count: int) -> None:
+        """So many bytes of xorbs came from upstream."""
+
+    def retried(self, error: UpstreamError) -> None:
+        """Upstream failed, and is asked again."""
+
+    def proven(self, file_id: str, etag: Etag, size_bytes: int, seconds: float) -> None:
+        """Every byte of a file was proven; `seconds` since this process began to fetch it."""
+
+    def failed(self, file_id: str, etag: Etag, error: MoongateError) -> None:
+        """A fill ended without the file."""
+
+    def fell_back(self, etag: Etag, error: MoongateError) -> None:
+        """A plain reader goes on without the CAS."""
+
+
+@dataclass(frozen=True, slots=True)
+class XetRoom:
+    """What every fill of a process works with."""
+
+    cas: CasClient
+    segments: Segments
+    index: Index
+    rules: XetRules
+    watcher: XetWatcher
+    make_room: Callable[[int], None]
+    bells: Bells
+    loop: asyncio.AbstractEventLoop
+    clock: Callable[[], float]
+
+
+@dataclass(frozen=True, slots=True)
+class _Worker:
+    """What one thread works with; `serial` is that of the troubles when it began."""
+
+    connection: XorbConnection
+    buffer: memoryview
+    serial: int
+
+
+class XetFill:
+    """One file in this process while it is not proven."""
+
+    def __init__(self, room: XetRoom, row: ReconstructionRow, road: CasRoad | None) -> None:
+        self.room = room
+        self.row = row
+        self.road = road
+        self.ranges = in_order(row)
+        self.began = time.monotonic()
+        self.proven = False
+        self.failure: MoongateError | None = None
+        """Set for good when the bytes were found wrong: nobody gets any more of them."""
+        self.trouble: MoongateError | None = None
+        self.trouble_serial = 0
+        self.whole = False
+        self.fetched_bytes = 0
+        self.on_idle: Callable[[XetFill], None] = _nothing
+        self._at_of: dict[XetHash, list[int]] = {}
+        for at, one in enumerate(self.ranges):
+            self._at_of.setdefault(one.xorb, []).append(at)
+        self._hold = hold_of(row)
+        self._not_before = 0.0
+        self._changed = threading.Condition()
+        self._wanted: dict[int, None] = {}
+        self._busy: set[int] = set()
+        self._left = dict.fromkeys(range(len(self.ranges)))
+        self._look_at: dict[int, float] = {}
+        self._workers: dict[threading.Thread, XorbConnection] = {}
+        self._idle = 0
+        self._halt = threading.Event()
+        self._ticking = False
+        self._probe = Probe(room.rules.connections)
+        self._notified_at = 0.0
+        self._moved_at = time.monotonic()
+        self._addresses: dict[XetHash, tuple[FetchRange, ...]] = {}
+        self._asking = threading.Lock()
+        self._proof: threading.Thread | None = None
+
+    # -- readers ---------------------------------------------------------------------------------------------
+
+    def range_at(self, xorb: XetHash, position: int) -> int | None:
+        """Which range has this byte of a xorb."""
+        for at in self._at_of.get(xorb, ()):
+            span = self.ranges[at].chunks.span
+            if span.start <= position < span.end:
+                return at
+        return None
+
+    def range_of(self, term: Term) -> int:
+        """Which range has the chunks of a term."""
+        for at in self._at_of.get(term.xorb, ()):
+            chunks = self.ranges[at].chunks
+            if chunks.first <= term.start and term.end <= chunks.end:
+                return at
+        raise UpstreamBroken("upstream's reconstruction has a term that cannot be fetched")
+
+    def allowed(self, xorb: XetHash, position: int, end: int) -> int:
+        """How far bytes may be given out from `position` on, if they are here; `position` at the hold."""
+        hold = self._hold
+        if self.proven or hold is None or hold[0] != xorb or not position < hold[1].end:
+            return end
+        return min(end, max(position, hold[1].start))
+
+    def want(self, at: int) -> None:
+        """A reader waits for this range."""
+        with self._changed:
+            if at in self._left and at not in self._busy:
+                self._wanted[at] = None
+        self.encourage()
+
+    def want_whole(self) -> None:
+        """Fetch and prove the whole file."""
+        self.whole = True
+        self.encourage()
+
+    def raise_trouble(self, since: int) -> None:
+        """Raise what ended the fill, for good or after `since`."""
+        if self.failure is not None:
+            raise self.failure
+        if self.trouble_serial != since and self.trouble is not None:
+            raise self.trouble
+
+    @property
+    def complete(self) -> bool:
+        """Whether every range was found here."""
+        return not self._left
+
+    @property
+    def running(self) -> bool:
+        with self._changed:
+            return bool(self._workers) or self._proof is not None
+
+    @property
+    def keys(self) -> set[object]:
+        """The bells of everybody who may wait for this file."""
+        return {self.row.file_id, *(one.xorb for one in self.ranges)}
+
+    # -- steering (any thread) -------------------------------------------------------------------------------
+
+    def encourage(self) -> None:
+        """See to it that somebody works, and more of them when that helps.
+
+        Raises:
+            UpstreamError: upstream wants to be left alone for a while.
+        """
+        if self.trouble is not None and self.room.clock() < self._not_before:
+            raise self.trouble
+        with self._changed:
+            if self._halt.is_set():
+                return
+            if self.whole and self._proof is None and not self.proven and self.failure is None:
+                self._start_proof()
+            if self._idle:
+                self._changed.notify_all()
+            elif self._more_connections_help():
+                self._spawn()
+            if not self._ticking:
+                self._ticking = True
+                self.room.loop.call_soon_threadsafe(self._tick_later)
+
+    def _start_proof(self) -> None:
+        from moongate.hub.xet_proof import prove  # noqa: PLC0415 - a proof knows its fill, too
+
+        self._proof = threading.Thread(target=self._run_proof, args=(prove,), name="xet-proof", daemon=True)
+        self._proof.start()
+
+    def _run_proof(self, prove: Callable[[XetFill], None]) -> None:
+        try:
+            prove(self)
+        finally:
+            with self._changed:
+                self._proof = None
+                again = self.whole and not self.proven and self.failure is None and not self._halt.is_set()
+            self.room.bells.ring(*self.keys)
+            if again:
+                with suppress(UpstreamError):  # whoever waits will hear it
+                    self.encourage()
+
+    def _tick_later(self) -> None:
+        self.room.loop.call_later(_TICK_SECONDS, self._tick)
+
+    def _tick(self) -> None:
+        with self._changed:
+            if self._workers and not self._halt.is_set():
+                if not self._idle and self._more_connections_help():
+                    self._spawn()
+                self._tick_later()
+                return
+            self._ticking = False
+            busy = self._proof is not None
+        if busy:
+            self._ticking = True
+            self._tick_later()
+        else:
+            self.on_idle(self)
+
+    def _more_connections_help(self) -> bool:
+        count, most = len(self._workers), self.room.rules.connections
+        if not self._left or self.failure is not None:
+            return False
+        if count == 0:
+            return self._choose(time.monotonic()) is not None or bool(self.whole and self._look_at)
+        if time.monotonic() < self._not_before_monotonic():
+            return False
+        if any(at not in self._busy for at in self._wanted):
+            return count < most + _EXTRA_FOR_READERS
+        if not self.whole or self._choose(time.monotonic()) is None:
+            return False
+        return count < self._probe.advise(count, self.fetched_bytes, time.monotonic())
+
+    def _not_before_monotonic(self) -> float:
+        return time.monotonic() + (self._not_before - self.room.clock())
+
+    def _spawn(self) -> None:
+        connection = self.room.cas.connect()
+        thread = threading.Thread(target=self._work, args=(connection,), name="xet-fill", daemon=True)
+        self._workers[thread] = connection
+        thread.start()
+
+    def stop(self, wait_seconds: float) -> None:
+        """Cut the connections and keep the progress; returns when the threads are gone, or the time is up."""
+        self._halt.set()
+        with self._changed:
+            self._changed.notify_all()
+            workers = dict(self._workers)
+            proof = self._proof
+        for connection in workers.values():
+            connection.abort()
+        self.room.bells.ring(*self.keys)
+        deadline = time.monotonic() + wait_seconds
+        for thread in (*workers, *([proof] if proof else [])):
+            thread.join(max(0.0, deadline - time.monotonic()))
+
+    @property
+    def halted(self) -> bool:
+        return self._halt.is_set()
+
+    # -- choosing (under the lock) ---------------------------------------------------------------------------
+
+    def _choose(self, now: float) -> int | None:
+        """The next range to work on."""
+        for at in self._wanted:
+            if at not in self._busy and self._look_at.get(at, 0.0) <= now:
+                return at
+        if self.whole:
+            for at in self._left:
+                if at not in self._busy and self._look_at.get(at, 0.0) <= now:
+                    return at
+        return None
+
+    def _next(self) -> int | None:
+        """The next range to work on, marked busy; waits for those that others lead. None: nothing to do."""
+        deadline = time.monotonic() + _IDLE_SECONDS
+        with self._changed:
+            while not self._halt.is_set() and self._left and self.failure is None:
+                now = time.monotonic()
+                at = self._choose(now)
+                if at is not None:
+                    self._busy.add(at)
+                    return at
+                pending = [when for at, when in self._look_at.items() if at not in self._busy]
+                if pending:
+                    wait_seconds = max(0.001, min(pending) - now)
+                elif self.whole or now >= deadline:
+                    return None
+                else:
+                    wait_seconds = deadline - now
+                self._idle += 1
+                self._changed.wait(wait_seconds)
+                self._idle -= 1
+        return None
+
+    def _give_back(self, at: int, *, done: bool) -> None:
+        with self._changed:
+            self._busy.discard(at)
+            if done:
+                self._wanted.pop(at, None)
+                self._left.pop(at, None)
+                self._look_at.pop(at, None)
+            else:
+                self._look_at[at] = time.monotonic() + _LOOK_SECONDS
+            self._changed.notify_all()
+        one = self.ranges[at]
+        self.room.bells.ring(one.xorb, self.row.file_id)
+
+    # -- fetching (worker threads) ---------------------------------------------------------------------------
+
+    def _work(self, connection: XorbConnection) -> None:
+        worker = _Worker(connection, memoryview(bytearray(_READ_BYTES)), self.trouble_serial)
+        try:
+            while not self._is_over(worker) and (at := self._next()) is not None:
+                done = False
+                try:
+                    done = self._fetch(at, worker)
+                finally:
+                    self._give_back(at, done=done)
+        except MoongateError as error:
+            if not self._is_over(worker):
+                self.fail(error)
+        finally:
+            connection.close()
+            with self._changed:
+                self._workers.pop(threading.current_thread(), None)
+                self._changed.notify_all()
+
+    def _is_over(self, worker: _Worker) -> bool:
+        return self._halt.is_set() or self.trouble_serial != worker.serial
+
+    def _fetch(self, at: int, worker: _Worker) -> bool:
+        """Bring in what is missing of a range; whether all of it is here then."""
+        segments, one = self.room.segments, self.ranges[at]
+        chunks = one.chunks
+        if not segments.has(one.xorb, chunks.first, chunks.end):
+            gaps = self._gaps(one)
+            if gaps and not self._may_ask():
+                return False
+            if gaps:
+                self.room.make_room(sum(gap.length - segments.progress(gap) for gap in gaps))
+            for gap in gaps:
+                lead = segments.try_lead(gap)
+                if lead is not None:
+                    self._lead(lead, worker)
+        return segments.has(one.xorb, chunks.first, chunks.end)
+
+    def _gaps(self, one: KeptFetch) -> list[Segment]:
+        segments, chunks = self.room.segments, one.chunks
+        try:
+            return segments.missing(one.xorb, chunks.first, chunks.end, chunks.span)
+        except UpstreamBroken:
+            # What lies here, unproven, was named by somebody who was lied to, or we are: proof will tell.
+            needed = self.room.index.needed
+            segments.keep_only(one.xorb, lambda: needed(one.xorb, verified_since=float("-inf")))
+            return segments.missing(one.xorb, chunks.first, chunks.end, chunks.span)
+
+    def _lead(self, lead: Lead, worker: _Worker) -> None:
+        try:
+            self.room.bells.ring(lead.segment.xorb)
+            self._pour(lead, worker)
+        finally:
+            lead.close()
+            self.room.bells.ring(lead.segment.xorb)
+
+    def _may_ask(self) -> bool:
+        """Whether this process can ask upstream; if not, wait for those who can, but not for ever."""
+        if self.room.rules.offline:
+            raise UpstreamUnreachable("this gateway is offline, and the file is not in its store")
+        if self.road is not None:
+            return True
+        if time.monotonic() - self._moved_at > _FOLLOW_SECONDS:
+            raise UpstreamUnreachable("nobody fetches this file any more; ask for its reconstruction again")
+        return False
+
+    def _pour(self, lead: Lead, worker: _Worker) -> None:
+        segment, attempts, stale = lead.segment, 0, ""
+        while lead.remaining and not self._is_over(worker):
+            self._wait_for_turn()
+            position = segment.span.start + lead.position
+            begun = lead.position
+            address = None
+            try:
+                address = self._address(segment, stale)
+                body = worker.connection.open(address.url, ByteSpan(position, segment.span.end))
+                self._drain(body, lead, worker.buffer)
+            except UpstreamBusy as error:
+                attempts += 1
+                self._postpone(error, attempts)
+            except (UpstreamUnreachable, UpstreamTimeout, UpstreamBroken) as error:
+                attempts = 1 if lead.position > begun else attempts + 1
+                if self._is_over(worker):
+                    return
+                if attempts >= _MAX_ATTEMPTS or address is None:
+                    raise
+                self.room.watcher.retried(error)
+                if isinstance(error, AddressExpired):
+                    stale = address.url
+                if attempts > 1:
+                    self._halt.wait(min(_MAX_BACKOFF_SECONDS, 0.1 * 2.0**attempts))
+
+    def _drain(self, body: Body, lead: Lead, buffer: memoryview) -> None:
+        """Append the body's bytes, from where the segment ends on."""
+        start, first = lead.segment.span.start, True
+        while lead.remaining:
+            at, position = body.position, start + lead.position
+            wanted = start + lead.segment.length - at
+            count = body.readinto(buffer[: min(len(buffer), wanted)])
+            self.fetched_bytes += count  # a lost update between threads only blurs the probe
+            self.room.watcher.fetched(count)
+            if self._halt.is_set():
+                break
+            if at + count <= position:
+                continue  # a server without ranges starts at 0
+            lead.append(buffer[max(0, position - at) : count])
+            self._notify(lead.segment.xorb, first)
+            first = False
+        body.finish()
+
+    def _notify(self, xorb: XetHash, at_once: bool) -> None:
+        now = time.monotonic()
+        self._moved_at = now
+        if at_once or now - self._notified_at > _NOTIFY_SECONDS:
+            self._notified_at = now
+            self.room.bells.ring(xorb)
+
+    def _wait_for_turn(self) -> None:
+        while (left := self._not_before - self.room.clock()) > 0 and not self._halt.is_set():
+            self._halt.wait(min(left, _LONGEST_WAIT_SECONDS))
+
+    def _postpone(self, error: UpstreamBusy, attempts: int) -> None:
+        self.room.watcher.retried(error)
+        wait_seconds = error.retry_after_seconds or min(_MAX_BACKOFF_SECONDS, 0.5 * 2.0**attempts)
+        if attempts >= _MAX_ATTEMPTS or wait_seconds > _LONGEST_WAIT_SECONDS:
+            raise error
+        self._probe.settle()
+        self._not_before = self.room.clock() + wait_seconds
+
+    # -- addresses -------------------------------------------------------------------------------------------
+
+    def learn(self, answer: Reconstruction) -> None:
+        """Take in where upstream says that ranges can be fetched for a while."""
+        self._addresses = dict(answer.fetches)
+
+    def _address(self, segment: Segment, stale: str) -> FetchRange:
+        """Where these chunks can be fetched; asks the reconstruction again when it is not known."""
+        found = self._known_address(segment)
+        if found is not None and found.url != stale:
+            return found
+        with self._asking:
+            found = self._known_address(segment)
+            if found is None or found.url == stale:
+                self.learn(self._ask_again())
+                found = self._known_address(segment)
+        if found is None:
+            raise UpstreamBroken("upstream does not offer a range that it offered before")
+        return found
+
+    def _known_address(self, segment: Segment) -> FetchRange | None:
+        for one in self._addresses.get(segment.xorb, ()):
+            if one.start <= segment.first and segment.end <= one.end:
+                return one
+        return None
+
+    def _ask_again(self) -> Reconstruction:
+        road = self.road
+        if road is None:
+            raise UpstreamUnreachable("nobody here knows how to ask upstream for this file")
+        asked = asyncio.run_coroutine_threadsafe(
+            self.room.cas.reconstruction(road, self.row.file_id, self.row.size_bytes), self.room.loop
+        )
+        try:
+            while not self._halt.is_set():
+                try:
+                    return asked.result(_SLOWEST_LOOK_SECONDS)
+                except FutureTimeout:
+                    if asked.done():
+                        raise UpstreamTimeout("upstream's CAS took too long to answer") from None
+        except CancelledError:
+            raise UpstreamUnreachable("this gateway is stopping") from None
+        except (NotAllowed, Absent) as error:  # the caller's own access was decided before; this is ours
+            raise UpstreamUnreachable(f"upstream does not let us fetch this file: {error.message}") from error
+        finally:
+            asked.cancel()
+        raise UpstreamUnreachable("this gateway is stopping")
+
+    def wait_for_workers(self, wait_seconds: float) -> None:
+        """Return when nobody fetches here any more, or the time is up."""
+        deadline = time.monotonic() + wait_seconds
+        with self._changed:
+            while self._workers and (left := deadline - time.monotonic()) > 0:
+                self._changed.wait(left)
+
+    # -- ending ----------------------------------------------------------------------------------------------
+
+    def fail(self, error: MoongateError, *, wrong: bool = False) -> None:
+        """End the fill. `wrong`: its bytes are not the file's, and nobody may get any more of them."""
+        with self._changed:
+            if self._halt.is_set() or (self.trouble is error):
+                return
+            if wrong:
+                self.failure = error
+            others = [
+                one for thread, one in self._workers.items() if thread is not threading.current_thread()
+            ]
+            if isinstance(error, UpstreamBusy):
+                self._not_before = self.room.clock() + error.retry_after_seconds
+            self.trouble = error
+            self.trouble_serial += 1
+            self._wanted.clear()
+            self.whole = False
+            self._changed.notify_all()
+        for connection in others:
+            connection.abort()
+        self.room.watcher.failed(self.row.file_id, self.row.etag, error)
+        self.room.bells.ring(*self.keys)
+
+
+def in_order(row: ReconstructionRow) -> list[KeptFetch]:
+    """A file's ranges, in the order in which its terms first need them."""
+    by_xorb: dict[XetHash, list[KeptFetch]] = {}
+    for one in row.fetches:
+        by_xorb.setdefault(one.xorb, []).append(one)
+    ordered: dict[KeptFetch, None] = {}
+    for term in row.terms:
+        for one in by_xorb.get(term.xorb, ()):
+            if one.chunks.first <= term.start and term.end <= one.chunks.end:
+                ordered[one] = None
+                break
+    ordered.update(dict.fromkeys(row.fetches))
+    return list(ordered)
+
+
+def hold_of(row: ReconstructionRow) -> tuple[XetHash, ByteSpan] | None:
+    """The end of the last term's range, which nobody gets before the file is proven; None for no bytes."""
+    last = row.terms[-1] if row.terms else None
+    for one in row.fetches:
+        if last and one.xorb == last.xorb and one.chunks.first <= last.start and last.end <= one.chunks.end:
+            span = one.chunks.span
+            return one.xorb, ByteSpan(max(span.start, span.end - HOLD_BYTES), span.end)
+    return None
+
+
+class Patience:
+    """How a thread waits for chunks that a fill brings; see `ChunkFlow`."""
+
+    def __init__(self, fill: XetFill, troubles: int) -> None:
+        self._fill = fill
+        self._troubles = troubles
+        self._since = fill.room.bells.serial
+
+    def __call__(self, xorb: XetHash, chunk: int) -> None:
+        """Return when there may be more.
+
+        Raises:
+            UpstreamError, VerificationFailed, StoreFull: what ended the fill since `troubles`.
+        """
+        fill, bells = self._fill, self._fill.room.bells
+        fill.raise_trouble(self._troubles)
+        if fill.halted:
+            raise UpstreamUnreachable("this gateway is stopping")
+        self.before_wait(xorb, chunk)
+        bells.wait(xorb, self._since, _SLOWEST_LOOK_SECONDS)
+        self._since = bells.serial
+
+    def before_wait(self, xorb: XetHash, chunk: int) -> None:
+        """Say what is waited for."""
+
+
+def _nothing(_: XetFill) -> None:
+    """Nobody wants to know."""

@@ -1,0 +1,174 @@
+"""The proof of a Xet file: every chunk decodes, the chunks' hashes make its Xet id, the bytes its sha256.
+
+It reads the file's terms in order while they come, one chunk at a time. One process proves a file, by a lease
+in the index; the others see the outcome in the file's row: verified, or gone. What was proven wrong is
+discarded before anybody may ask again, but for chunks that a verified file needs.
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+import time
+import uuid
+from collections.abc import Callable
+
+from moongate.core.digests import content_hasher
+from moongate.core.errors import MoongateError, StoreError, UpstreamUnreachable, VerificationFailed
+from moongate.hub.xet_fill import Patience, XetFill
+from moongate.hub.xet_flow import ChunkFlow
+from moongate.store.release import discard
+from moongate.xet.hashes import Leaf, XetHash, chunk_hash, file_hash, hash_hex
+from moongate.xet.xorb import BadXorb
+
+_LOOK_SECONDS = 0.25
+_STOP_SECONDS = 10.0
+
+
+class Wrong(MoongateError):
+    """What upstream sent is not what it said; the text tells how that shows."""
+
+
+def prove(fill: XetFill) -> None:
+    """Prove a file, or see it proven by another process; blocks until that, or until the fill ends."""
+    _Proof(fill).run()
+
+
+class _Proof:
+    def __init__(self, fill: XetFill) -> None:
+        self._fill = fill
+        self._room = fill.room
+        self._row = fill.row
+        self._troubles = fill.trouble_serial
+        self._lease = f"xet-proof {fill.row.file_id}"
+        self._owner = f"{os.getpid()}-{threading.get_ident()}-{uuid.uuid4().hex}"
+        self._renewed_at = 0.0
+
+    def run(self) -> None:
+        fill = self._fill
+        flow = ChunkFlow(self._room.segments, _Waiting(fill, self._troubles, self._renew))
+        try:
+            if not self._take_turn():
+                return
+            self._check(flow)
+            self._wait_for_the_rest()
+            self._say_proven()
+        except (Wrong, BadXorb) as error:
+            flow.close()
+            self._discard(error)
+        except MoongateError as error:
+            if not fill.halted and fill.trouble_serial == self._troubles:
+                fill.fail(error)
+        finally:
+            flow.close()
+            self._release()
+
+    # -- whose turn it is ------------------------------------------------------------------------------------
+
+    def _take_turn(self) -> bool:
+        """Whether this process is to prove the file; False when that is settled already."""
+        bells = self._room.bells
+        while True:
+            since = bells.serial
+            self._fill.raise_trouble(self._troubles)
+            if self._fill.halted:
+                return False
+            verified_at = self._verified_at()
+            if verified_at is None:
+                if self._lease_taken():
+                    return True
+            elif self._fill.complete:
+                self._fill.proven = True
+                return False
+            bells.wait(self._row.file_id, since, _LOOK_SECONDS)
+
+    def _verified_at(self) -> float | None:
+        for row in self._room.index.xet_files_of(self._row.etag):
+            if row.file_id == self._row.file_id and row.noted_at == self._row.noted_at:
+                return row.verified_at
+        error = UpstreamUnreachable("what was known of this file was given up; ask for it again")
+        self._fill.fail(error, wrong=True)
+        raise error
+
+    def _lease_taken(self) -> bool:
+        room = self._room
+        self._renewed_at = time.monotonic()
+        try:
+            return room.index.try_lease(
+                self._lease, self._owner, room.rules.proof_lease_seconds, room.clock()
+            )
+        except StoreError:  # a full disk: better proven twice than not at all
+            return True
+
+    def _renew(self) -> None:
+        if time.monotonic() - self._renewed_at > self._room.rules.proof_lease_seconds / 3:
+            self._lease_taken()
+
+    def _release(self) -> None:
+        try:
+            self._room.index.release_lease(self._lease, self._owner)
+        except StoreError:
+            return  # it runs out by itself
+
+    # -- the proof -------------------------------------------------------------------------------------------
+
+    def _check(self, flow: ChunkFlow) -> None:
+        row, leaves = self._row, list[Leaf]()
+        hasher = content_hasher(row.etag, row.size_bytes)
+        for term in row.terms:
+            left_bytes = term.unpacked_bytes
+            for chunk in flow.chunks(term.xorb, term.start, term.end):
+                leaves.append((chunk_hash(chunk), len(chunk)))
+                hasher.update(chunk)
+                left_bytes -= len(chunk)
+            if left_bytes:
+                raise Wrong("a term has another length than its chunks")
+            self._fill.raise_trouble(self._troubles)
+            self._renew()
+        if hash_hex(file_hash(leaves)) != row.file_id:
+            raise Wrong("the chunks are not those of the file's Xet id")
+        if hasher.hexdigest() != row.etag:
+            raise Wrong("the bytes are not those of the file's sha256")
+
+    def _wait_for_the_rest(self) -> None:
+        """Until chunks that were offered with the file's, and do not occur in it, are here, too."""
+        bells = self._room.bells
+        while not self._fill.complete:
+            since = bells.serial
+            self._fill.raise_trouble(self._troubles)
+            if self._fill.halted:
+                raise UpstreamUnreachable("this gateway is stopping")
+            if not self._fill.complete:
+                bells.wait(self._row.file_id, since, _LOOK_SECONDS)
+            self._renew()
+
+    def _say_proven(self) -> None:
+        row, room, fill = self._row, self._room, self._fill
+        if not room.index.mark_verified(row.file_id, row.etag, room.clock(), row.noted_at):
+            error = UpstreamUnreachable(
+                "what was known of this file was given up meanwhile; ask for it again"
+            )
+            fill.fail(error, wrong=True)
+            return
+        fill.proven = True
+        room.bells.ring(*fill.keys)
+        room.watcher.proven(row.file_id, row.etag, row.size_bytes, time.monotonic() - fill.began)
+
+    def _discard(self, why: MoongateError) -> None:
+        fill, room = self._fill, self._room
+        error = VerificationFailed(
+            f"what upstream sent for {self._row.etag} is not that content ({why.message}); nothing of it was "
+            "kept, and the next request fetches it afresh"
+        )
+        fill.fail(error, wrong=True)
+        fill.wait_for_workers(_STOP_SECONDS)
+        discard(room.segments, room.index, self._row.file_id)
+
+
+class _Waiting(Patience):
+    def __init__(self, fill: XetFill, troubles: int, renew: Callable[[], None]) -> None:
+        super().__init__(fill, troubles)
+        self._renew = renew
+
+    def before_wait(self, xorb: XetHash, chunk: int) -> None:
+        self._renew()
