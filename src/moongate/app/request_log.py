@@ -24,6 +24,7 @@ LogFormat = Literal["json", "text"]
 FLUSH_SECONDS = 0.2
 _FLUSH_LINES = 512
 _STDERR = 2
+_TOKEN_IN_PATH = re.compile(r"hf_[A-Za-z0-9]{24,}")
 _TOKEN = re.compile(r"\bhf_[A-Za-z0-9]{8,}|(?i:\b(?:bearer|basic)\s+)[A-Za-z0-9+/=._~-]{6,}")
 
 
@@ -87,6 +88,12 @@ def who(exchange: Record) -> str:
     return caller.user
 
 
+def _shown_path(path: str) -> str:
+    """A path as it is logged: not too long, and without a token that somebody pasted into it."""
+    shown = path[:512]
+    return _TOKEN_IN_PATH.sub("•••", shown) if "hf_" in shown else shown
+
+
 def redacted(text: str) -> str:
     """The text without anything that looks like a token."""
     return _TOKEN.sub("•••", text)
@@ -148,7 +155,7 @@ def _json_line(exchange: Record, seconds: float, stamp: str) -> bytes:
         "method": exchange.method,
         "route": exchange.route,
         "repo": str(exchange.repo) if exchange.repo is not None else None,
-        "path": exchange.path[:512],
+        "path": _shown_path(exchange.path),
         "outcome": exchange.outcome,
         "status": exchange.status,
         "bytes": exchange.sent_bytes,
@@ -163,7 +170,7 @@ def _json_line(exchange: Record, seconds: float, stamp: str) -> bytes:
 
 def _text_line(exchange: Record, seconds: float, stamp: str) -> bytes:
     error = f" error={redacted(exchange.error)!r}" if exchange.error else ""
-    path = exchange.path[:512]
+    path = _shown_path(exchange.path)
     if not path.isprintable():
         path = ascii(path)
     return (

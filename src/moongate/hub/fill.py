@@ -20,6 +20,7 @@ from typing import Final, Literal, Protocol
 from moongate.core.digests import Etag
 from moongate.core.errors import (
     MoongateError,
+    StoreFull,
     UpstreamBroken,
     UpstreamError,
     UpstreamUnreachable,
@@ -85,11 +86,12 @@ class FileBody:
 
     base: Final = 0
 
-    def __init__(self, etag: Etag, size_bytes: int, origin: Handle | Fill, span: ByteSpan) -> None:
+    def __init__(self, etag: Etag, size_bytes: int, origin: Handle | Fill | Unkept, span: ByteSpan) -> None:
         self.etag = etag
         self.size_bytes = size_bytes
         self._handle = origin if isinstance(origin, Handle) else None
         self._fill = origin if isinstance(origin, Fill) else None
+        self._unkept = origin if isinstance(origin, Unkept) else None
         self.fd = origin.fd
         self._span = span
         self._closed = False
@@ -98,7 +100,7 @@ class FileBody:
 
     @property
     def outcome(self) -> Literal["hit", "miss"]:
-        return "hit" if self._fill is None else "miss"
+        return "miss" if self._handle is None else "hit"
 
     async def ready(self, position: int, end: int) -> int:
         """How many bytes from `position` on may be sent from `fd` now: at least 1, at most up to `end`.
@@ -110,6 +112,8 @@ class FileBody:
             StoreFull: the rest cannot be kept; send it with `stream`.
             UpstreamError, NotAllowed, Absent: the fill stopped; progress is kept where there was any.
         """
+        if self._unkept is not None:
+            raise self._unkept.why
         if self._fill is None:
             return end - position
         try:
@@ -123,10 +127,11 @@ class FileBody:
 
         When this body is the whole file, the last piece is held until the hash of all of it is right.
         """
-        if self._fill is None:
+        source = self._fill or self._unkept
+        if source is None:
             raise ValueError("a sealed file needs no stream")
         verify_from = self.fd if self._span == ByteSpan(0, self.size_bytes) else None
-        return pass_through(self._fill.make_source(), self.etag, position, end, verify_from)
+        return pass_through(source.make_source(), self.etag, position, end, verify_from)
 
     def close(self) -> None:
         """Done reading. May be called twice."""
@@ -137,6 +142,15 @@ class FileBody:
             self._handle.release()
         elif self._fill is not None:
             self._fill.leave()
+
+
+@dataclass(frozen=True, slots=True)
+class Unkept:
+    """Content for which the disk has no room even to begin; it is streamed, and no byte of it is here."""
+
+    make_source: SourceMaker
+    why: StoreFull
+    fd: Final = -1
 
 
 class Fills:
@@ -159,8 +173,16 @@ class Fills:
         self._fills: dict[Etag, Fill] = {}
         self._read: dict[Etag, float] = {}
 
-    async def open(self, etag: Etag, size_bytes: int, make_source: SourceMaker, span: ByteSpan) -> FileBody:
-        """The content, ready to send `span` of it.
+    async def open(
+        self,
+        etag: Etag,
+        size_bytes: int,
+        make_source: SourceMaker,
+        span: ByteSpan,
+        *,
+        local: bool = False,
+    ) -> FileBody:
+        """The content, ready to send `span` of it. `local`: the source needs no upstream, and works offline.
 
         Raises:
             UpstreamUnreachable: it is not here, and this gateway is offline.
@@ -175,8 +197,15 @@ class Fills:
             handle = self._handles.acquire(etag)
         if handle is None:
             await self._settled(etag, size_bytes)
-            fill = self._fill(etag, size_bytes, make_source)
+            try:
+                fill = self._fill(etag, size_bytes, make_source)
+            except StoreFull as error:
+                if self.rules.offline:
+                    raise
+                self.watcher.failed(etag, error)
+                return FileBody(etag, size_bytes, Unkept(make_source, error), span)
             if fill is not None:
+                fill.local = fill.local or local
                 fill.enter(span)
                 return FileBody(etag, size_bytes, fill, span)
             handle = self._handles.acquire(etag)
@@ -265,6 +294,7 @@ class Fill:
     fills: Fills
     partial: Partial
     make_source: SourceMaker
+    local: bool = False
     _readers: int = 0
     _retired: bool = False
     _leader: Leader | None = None
@@ -347,7 +377,7 @@ class Fill:
         if self._leader is not None:
             self._leader.nudge()
             return
-        if self.fills.rules.offline:
+        if self.fills.rules.offline and not self.local:
             raise UpstreamUnreachable("this gateway is offline, and the file is not in its store")
         if self.partial.not_before > time.time():  # upstream wants to be left alone
             raise error_of(self.partial.trouble)

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import hashlib
+import re
 from collections.abc import Sequence
 from urllib.parse import parse_qsl, quote, urlencode
 
 from moongate.core.names import CommitHash, RepoId
 
 _LONGEST_PLAIN_KEY = 1000
+_TOKEN = re.compile(r"hf_[A-Za-z0-9]{24,}")
 
 
 def normal_query(query: str) -> list[tuple[str, str]]:
@@ -55,6 +57,9 @@ def question(pairs: Sequence[tuple[str, str]]) -> str:
 
 
 def _bounded(key: str) -> str:
-    if len(key) <= _LONGEST_PLAIN_KEY:
+    """A key of bounded length, without a token that somebody pasted into a query: keys go to disk."""
+    token = _TOKEN.search(key) if "hf_" in key else None
+    most = _LONGEST_PLAIN_KEY if token is None else min(_LONGEST_PLAIN_KEY, token.start())
+    if len(key) <= most:
         return key
-    return key[:_LONGEST_PLAIN_KEY] + "#" + hashlib.sha256(key.encode()).hexdigest()
+    return key[:most] + "#" + hashlib.sha256(key.encode()).hexdigest()
