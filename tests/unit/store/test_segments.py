@@ -7,6 +7,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -420,6 +421,8 @@ class TestFreeing:
         monkeypatch.undo()
         assert died == (crash_at < 10)  # three pieces copied, synced and renamed, and the old one unlinked
         after = Segments(layout)
+        found = after.of(XORB.hash)
+        assert all(one.end <= other.first for one, other in pairwise(found))
         for one in ranges:
             assert after.has(XORB.hash, one.first, one.end)
             assert missing(after, one.first, one.end) == []

@@ -277,6 +277,21 @@ class TestVerification:
             family.put_xet(XORBS, file)
         check(family, *ALL)
 
+    def test_who_was_not_asked_and_has_the_wrong_byte_too_is_doubted(self, family: House) -> None:
+        family.now += 10
+        family.index.mark_verified(BASE.file_id, BASE.etag, family.now)
+        path = path_of(family, 0, 0)
+        data = bytearray(path.read_bytes())
+        data[12] ^= 1
+        path.write_bytes(data)
+        family.now += 10
+        checked = {one.etag: one.outcome for one in family.keeping().verify(verified_before=family.now - 10)}
+        assert checked == {TUNED.etag: "wrong", ODD.etag: "right"}
+        assert family.read_xet(BASE.file_id) is None
+        assert family.index.get_reconstruction(BASE.file_id) is not None
+        family.put_xet(XORBS, BASE)
+        assert family.read_xet(BASE.file_id) == BASE.content
+
     def test_right_chunks_in_the_wrong_order_are_wrong(self, house: House) -> None:
         swapped = xet_content(XORBS, [(1, 8, 9), (1, 8, 12)])
         assert house.index.put_reconstruction(
@@ -293,7 +308,11 @@ class TestVerification:
                     lead.append(XORBS[1].data[segment.span.start : segment.span.end])
                     lead.close()
         house.index.mark_verified(ODD.file_id, ODD.etag, 2.0)
-        assert self.outcomes(house) == {ODD.etag: "wrong", other.etag: "right"}
+        house.now += 10
+        right, wrong = house.keeping().verify()
+        assert (right.etag, right.outcome) == (other.etag, "right")
+        assert (wrong.etag, wrong.outcome) == (ODD.etag, "wrong")
+        assert wrong.why == f"its 5 chunks hash to {swapped.file_id}"
         assert house.read_xet(other.file_id) == other.content
         assert house.chunks_here(XORBS) == chunks(other)
 
