@@ -17,6 +17,7 @@ is kept.
 
 from __future__ import annotations
 
+import mmap
 import os
 import threading
 import time
@@ -27,6 +28,7 @@ from typing import Protocol
 from moongate.core.digests import content_hasher
 from moongate.core.errors import (
     MoongateError,
+    StoreFull,
     UpstreamBusy,
     UpstreamError,
     UpstreamTimeout,
@@ -34,7 +36,7 @@ from moongate.core.errors import (
     VerificationFailed,
 )
 from moongate.core.spans import ByteSpan
-from moongate.hub.sources import ByteBody, ByteConnection, ByteSource
+from moongate.hub.sources import ByteBody, ByteConnection, ByteSource, MovableBody
 from moongate.hub.troubles import trouble_kind
 from moongate.store.partial import BLOCK_BYTES, Partial, State
 
@@ -87,17 +89,27 @@ class PrefixHash:
         self._partial = partial
         self._lock = threading.Lock()
         self._hasher = content_hasher(partial.etag, partial.size_bytes)
+        self._mapped: mmap.mmap | None = None
         self.position = 0
 
-    def feed(self, position: int, data: memoryview) -> None:
-        """Take bytes while they are in memory, if they are the next ones; else `catch_up` reads them."""
+    def feed(self, position: int, count: int, data: memoryview | None) -> None:
+        """Take bytes that were kept just now, if they are the next ones; else `catch_up` reads them.
+
+        `data` holds them when they are in memory; without it they are looked at where the kernel has them.
+        """
         if self._lock.acquire(blocking=False):
             try:
                 if position == self.position:
-                    self._hasher.update(data)
-                    self.position += len(data)
+                    self._hasher.update(self._kept(position, count) if data is None else data)
+                    self.position += count
             finally:
                 self._lock.release()
+
+    def _kept(self, position: int, count: int) -> memoryview:
+        """The file's bytes in the page cache, where they were just put: no copy."""
+        if self._mapped is None:
+            self._mapped = mmap.mmap(self._partial.data_fd, self._partial.size_bytes, prot=mmap.PROT_READ)
+        return memoryview(self._mapped)[position : position + count]
 
     def catch_up(self, halt: threading.Event) -> None:
         """Hash all that is present in order beyond `position`."""
@@ -359,32 +371,57 @@ class Leader:
         return max(position, self._partial.present_end(position, span.end))
 
     def _drain(self, body: ByteBody, position: int, end: int, buffer: memoryview) -> int:
-        """Write the body's bytes from `position` to `end`; where that came to."""
-        partial, alone, first = self._partial, self._hashing is None, True
+        """Keep the body's bytes from `position` to `end`; where that came to."""
+        alone, first = self._hashing is None, True
         me = threading.get_ident()
-        while position < end:
-            at = body.position
-            count = body.readinto(buffer[: min(len(buffer), end - at)])
-            self._fetched_bytes += count  # a lost update between threads only blurs the probe
-            self._watcher.fetched(count)
-            if self._halt.is_set():
-                break
-            if at + count <= position:
+        movable = body if isinstance(body, MovableBody) else None
+        while position < end and not self._halt.is_set():
+            count = self._move(movable, position, end) if movable is not None else 0
+            data = None
+            if count == 0:
+                data = self._read(body, position, end, buffer)
+                count = len(data)
+            if count == 0:
                 continue  # a server without ranges starts at 0 again
-            data = buffer[max(0, position - at) : count]
-            partial.write(position, data)
-            position += len(data)
-            self._heads[me] = position
+            self._heads[me] = position + count
             self._notify(first)
             first = False
             if alone:
-                self._hash.feed(position - len(data), data)
-            if position % _WRITE_BACK_BYTES < len(data):
-                partial.write_back(
+                self._hash.feed(position, count, data)
+            position += count
+            if position % _WRITE_BACK_BYTES < count:
+                self._partial.write_back(
                     position - position % _WRITE_BACK_BYTES - _WRITE_BACK_BYTES, _WRITE_BACK_BYTES
                 )
         body.finish()
         return position
+
+    def _move(self, body: MovableBody, position: int, end: int) -> int:
+        """Bytes that went to the file past our memory; 0 when these must be read."""
+        if body.position != position:
+            return 0
+        try:
+            count = body.move(self._partial.data_fd, end - position)
+        except OSError as error:
+            raise StoreFull(f"the disk took no more bytes: {error.strerror}") from error
+        if count:
+            self._count(count)
+            self._partial.note(position, count)
+        return count
+
+    def _read(self, body: ByteBody, position: int, end: int, buffer: memoryview) -> memoryview:
+        """The next bytes from `position` on, kept; empty when those that came were before it."""
+        at = body.position
+        count = body.readinto(buffer[: min(len(buffer), end - at)])
+        self._count(count)
+        data = buffer[max(0, position - at) : count] if at + count > position else buffer[:0]
+        if data:
+            self._partial.write(position, data)
+        return data
+
+    def _count(self, count: int) -> None:
+        self._fetched_bytes += count  # a lost update between threads only blurs the probe
+        self._watcher.fetched(count)
 
     def _notify(self, at_once: bool) -> None:
         now = time.monotonic()

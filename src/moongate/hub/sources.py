@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from moongate.core.spans import ByteSpan
 
@@ -25,6 +25,19 @@ class ByteBody(Protocol):
 
     def finish(self) -> None:
         """Done with this body, also before its end."""
+
+
+@runtime_checkable
+class MovableBody(ByteBody, Protocol):
+    """A body whose bytes the kernel can move to a file, past our memory."""
+
+    def move(self, fd: int, count: int) -> int:
+        """Move at most `count` bytes to the same position of a file; how many, or 0: these must be read.
+
+        Raises:
+            UpstreamError: the bytes stopped coming.
+            OSError: the file takes no more.
+        """
 
 
 class ByteConnection(Protocol):

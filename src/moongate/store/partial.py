@@ -180,7 +180,11 @@ class Partial:
                 written += os.pwrite(self.data_fd, data[written:], position + written)
         except OSError as error:
             raise StoreFull(f"the disk took no more bytes: {error.strerror}") from error
-        end = position + len(data)
+        self.note(position, len(data))
+
+    def note(self, position: int, count: int) -> None:
+        """Bytes were written, in order as `write` wants them, by other means than `write`."""
+        end = position + count
         while position < end:
             block, offset = divmod(position, BLOCK_BYTES)
             taken = min(end - position, BLOCK_BYTES - offset)

@@ -16,8 +16,10 @@ from dataclasses import dataclass
 from moongate.core.errors import UpstreamBroken, UpstreamTimeout, UpstreamUnreachable
 from moongate.core.spans import ByteSpan
 from moongate.upstream.guard import AddressGuard
+from moongate.upstream.pipe import Pipe, can_splice
 
 _ERROR_BODY_BYTES = 4096
+_MOVABLE_BYTES = 64 << 10  # well above the buffer of the reader that `http.client` puts on a socket
 
 
 class Links:
@@ -76,6 +78,7 @@ class Body:
         self._connection = connection
         self._response = response
         self._raw = None if response.chunked else response.fp
+        self._buffer_is_empty = False
         self.position = span.start
         self.remaining = span.length
         connection.wait_in_kernel(True)
@@ -103,12 +106,43 @@ class Body:
         except (OSError, http.client.HTTPException, ValueError) as error:
             self._connection.close()
             raise UpstreamUnreachable("upstream broke off in the middle of a file") from error
+        self._advance(count)
+        # The reader between us and the socket reads past its own buffer when ours is the larger one.
+        self._buffer_is_empty = len(view) > _MOVABLE_BYTES
+        return count
+
+    def move(self, fd: int, count: int) -> int:
+        """Let the kernel move bytes to the same position of a file; how many, or 0: these must be read.
+
+        Raises:
+            As `readinto`; and OSError when the file takes no more.
+        """
+        pipe = self._connection.pipe() if self._raw is not None and self._buffer_is_empty else None
+        if pipe is None or (count := min(count, self.remaining)) <= _MOVABLE_BYTES:
+            return 0
+        try:
+            taken = pipe.take(self._connection.sock.fileno(), count)
+        except BlockingIOError as error:
+            self._connection.close()
+            raise UpstreamTimeout("upstream fell silent in the middle of a file") from error
+        except (OSError, AttributeError) as error:
+            self._connection.close()
+            raise UpstreamUnreachable("upstream broke off in the middle of a file") from error
+        position = self.position
+        self._advance(taken)
+        try:
+            pipe.give(fd, position, taken)
+        except OSError:
+            self._connection.close()
+            raise
+        return taken
+
+    def _advance(self, count: int) -> None:
         if count <= 0:
             self._connection.close()
             raise UpstreamUnreachable("upstream ended a file early")
         self.position += count
         self.remaining -= count
-        return count
 
     def finish(self) -> None:
         """Give the connection back for the next span; an unread rest closes it."""
@@ -161,6 +195,20 @@ class Connection(http.client.HTTPConnection):
         self._guard = guard
         self._timeout_seconds = timeout_seconds
         self._scheme = scheme
+        self._pipe: Pipe | None = None
+
+    def pipe(self) -> Pipe | None:
+        """A pipe to move bytes through; None where they must be read: with TLS, or no `splice`."""
+        if self._pipe is None and type(self.sock) is socket.socket and can_splice():
+            self._pipe = Pipe()
+        return self._pipe
+
+    def close(self) -> None:
+        """Close it; it opens again when it is asked."""
+        super().close()
+        if self._pipe is not None:
+            self._pipe.close()
+            self._pipe = None
 
     def connect(self) -> None:
         sock = self._guard.create_connection(self.host, self.port, self._timeout_seconds, scheme=self._scheme)
