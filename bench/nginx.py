@@ -60,11 +60,14 @@ _CACHE = """\
             proxy_cache files;
             proxy_cache_valid 200 1d;
             proxy_cache_lock on;
+{buffers}        }}
+    }}"""
+
+_LARGE_BUFFERS = """\
             proxy_buffer_size 16k;
             proxy_buffers 8 64k;
             proxy_busy_buffers_size 128k;
-        }}
-    }}"""
+"""
 
 
 @dataclass(slots=True)
@@ -102,11 +105,14 @@ def static(folder: Path, root: Path, *, workers: int = 1, request_logs: bool = T
     return _start(folder, _STATIC.format(port=port, root=root), port, workers, request_logs)
 
 
-def cache(folder: Path, upstream: Nginx, *, workers: int = 1, request_logs: bool = True) -> Nginx:
-    """nginx as a caching proxy before another, with an empty cache."""
+def cache(
+    folder: Path, upstream: Nginx, *, workers: int = 1, request_logs: bool = True, large_buffers: bool = False
+) -> Nginx:
+    """nginx as a caching proxy before another, with an empty cache; its buffers as it comes, or larger."""
     port = free_port()
     shutil.rmtree(folder / "cache", ignore_errors=True)
-    body = _CACHE.format(folder=folder, port=port, upstream_port=upstream.port)
+    buffers = _LARGE_BUFFERS if large_buffers else ""
+    body = _CACHE.format(folder=folder, port=port, upstream_port=upstream.port, buffers=buffers)
     return _start(folder, body, port, workers, request_logs)
 
 

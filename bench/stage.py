@@ -121,11 +121,15 @@ class Stage:
             shutil.rmtree(home)
 
     @contextmanager
-    def fresh_cache(self) -> Iterator[Nginx]:
+    def fresh_cache(self, *, large_buffers: bool = False) -> Iterator[Nginx]:
         """nginx as an empty caching proxy before `origin`."""
         folder = self.folder / "cache"
         served = nginx.cache(
-            folder, self.origin, workers=self.plan.nginx_workers, request_logs=self.plan.request_logs
+            folder,
+            self.origin,
+            workers=self.plan.nginx_workers,
+            request_logs=self.plan.request_logs,
+            large_buffers=large_buffers,
         )
         try:
             yield served

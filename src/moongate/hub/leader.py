@@ -153,6 +153,8 @@ class Leader:
         self._not_before = 0.0
         self._reserved = False
         self._fetched_bytes = 0
+        self._told_bytes = 0
+        self._counting = threading.Lock()
         self._notified_at = 0.0
         self._probe = Probe(limits.connections)
         self._resumed = partial.have(0) > 0
@@ -303,6 +305,7 @@ class Leader:
             self._fail(error)
         finally:
             connection.close()
+            self._tell_count()
             with self._changed:
                 self._workers.pop(threading.current_thread(), None)
                 self._heads.pop(threading.get_ident(), None)
@@ -420,13 +423,22 @@ class Leader:
         return data
 
     def _count(self, count: int) -> None:
-        self._fetched_bytes += count  # a lost update between threads only blurs the probe
-        self._watcher.fetched(count)
+        with self._counting:
+            self._fetched_bytes += count
+
+    def _tell_count(self) -> None:
+        """Tell the watcher what came since it was last told: seldom, since telling costs more than adding."""
+        with self._counting:
+            count = self._fetched_bytes - self._told_bytes
+            self._told_bytes = self._fetched_bytes
+        if count:
+            self._watcher.fetched(count)
 
     def _notify(self, at_once: bool) -> None:
         now = time.monotonic()
         if at_once or now - self._notified_at > _NOTIFY_SECONDS:
             self._notified_at = now
+            self._tell_count()
             self._watcher.progressed()
 
     def _wait_for_turn(self) -> None:
