@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import NoReturn
 
 import structlog
@@ -23,7 +23,9 @@ from moongate.app.request_log import RequestLog, who
 from moongate.app.sendfile import BrokenOff, ClientGone
 from moongate.core.errors import MoongateError
 from moongate.wire import routes
+from moongate.wire.cas_paths import CasRoute, parse_cas_path
 from moongate.wire.errors import error_answer
+from moongate.wire.xet_words import CAS_PREFIX
 
 _KNOWN_METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")
 _ROUTES_KEPT = 4096
@@ -33,6 +35,10 @@ _LET_IN = (
     ("Access-Control-Allow-Headers", "Authorization, Content-Type, Range, If-None-Match, If-Range"),
     ("Access-Control-Max-Age", "86400"),
 )
+
+_CAS = f"{CAS_PREFIX}/"
+
+CasHandler = Callable[[Exchange, CasRoute], Awaitable[web.StreamResponse]]
 
 log = structlog.get_logger("moongate.http")
 
@@ -56,18 +62,21 @@ class Dispatcher:
         pages: Mapping[str, tuple[str, PageHandler]],
         admin: tuple[str, PageHandler],
         open_paths: frozenset[str],
+        cas: CasHandler | None = None,
         metrics: Metrics,
         request_log: RequestLog,
     ) -> None:
         """`pages`: our own exact paths, each with a name for metrics; `admin`: the admin API's prefix.
 
         `open_paths`: answered to everybody, whatever the door and the Host header say (health checks).
+        `cas`: answers what is asked of our CAS, and finds out who asks: its tokens are not the door's.
         """
         self._door = door
         self._handlers = handlers
         self._pages = pages
         self._admin_prefix, self._admin = admin
         self._open_paths = open_paths
+        self._cas = cas
         self._metrics = metrics
         self._log = request_log
         self._routes: dict[str, routes.Route] = {}
@@ -123,6 +132,11 @@ class Dispatcher:
             exchange.route = "admin"
             exchange.caller = await self._door.caller_of(request)
             return await self._admin(exchange)
+        if self._cas is not None and path.startswith(_CAS):
+            asked = parse_cas_path(path)
+            if asked is not None:
+                exchange.route = f"Cas{type(asked).__name__}"
+                return await self._cas(exchange, asked)
         route = self.known_route(path) or self._parse(path)
         kind = type(route)
         exchange.route = kind.__name__

@@ -212,8 +212,26 @@ class Door:
         if not (self._rules.loopback and local and caller.kind == "anonymous"):
             raise AuthRequired("This needs a token with scope admin.")
 
+    def pass_of(self, request: web.BaseRequest) -> str | None:
+        """The sha256 of the token of ours that a request came with; None when it came with none of ours."""
+        token = token_of(request.headers.get(hdrs.AUTHORIZATION))
+        if token is None or not looks_like_ours(token):
+            return None
+        return hashlib.sha256(token.encode()).hexdigest()
+
+    def still_good(self, sha256: str) -> None:
+        """Return when the token of ours with this sha256 may still come in.
+
+        Raises:
+            BadToken: it was revoked, or has expired.
+        """
+        self._own_by(sha256)
+
     def _own(self, token: str) -> Caller:
-        row = self._tokens.token_by_sha256(hashlib.sha256(token.encode()).hexdigest())
+        return self._own_by(hashlib.sha256(token.encode()).hexdigest())
+
+    def _own_by(self, sha256: str) -> Caller:
+        row = self._tokens.token_by_sha256(sha256)
         now = self._now()
         if (
             row is None

@@ -18,6 +18,7 @@ from moongate.app.dispatch import allow
 from moongate.app.exchange import Exchange, Outcome
 from moongate.app.replies import FileReply, Headers, Reply, error_reply, freshness, streamed
 from moongate.app.sendfile import FileSender
+from moongate.app.xet_routes import XetHeaders
 from moongate.core.callers import Caller
 from moongate.core.digests import is_sha256
 from moongate.core.errors import StoreFull
@@ -29,6 +30,7 @@ from moongate.wire import routes
 from moongate.wire.headers import etag_matches, file_headers
 from moongate.wire.lfs import pointer_text
 from moongate.wire.ranges import Unsatisfiable, if_range, multipart_frame, parse_range
+from moongate.wire.xet_words import FILE_INFO_TYPE, file_info, wants_file_info
 
 INLINE_BYTES = 64 << 10
 """Sealed content up to this long is read and written at once: a descriptor of its own would cost more."""
@@ -56,14 +58,19 @@ class Files(Protocol):
 class FileRoutes:
     """The Hub's file addresses."""
 
-    def __init__(self, files: Files, sender: FileSender) -> None:
+    def __init__(self, files: Files, sender: FileSender, xet: XetHeaders | None = None) -> None:
+        """`xet`: what else is said of files that are offered as Xet; None says nothing of any."""
         self._files = files
         self._sender = sender
+        self._xet = xet
 
     async def resolve(self, exchange: Exchange, route: routes.Resolve) -> web.StreamResponse:
         allow(exchange, "GET", "HEAD")
         file, resolved = await self._files.file_at(route.repo, route.revision, route.path, exchange.caller)
-        return await self._give(exchange, file, resolved)
+        xet_headers = self._xet.of(file, exchange.request) if self._xet is not None else []
+        if xet_headers and wants_file_info(exchange.request.headers.get(hdrs.ACCEPT)):
+            return self._file_info(exchange, file, resolved, xet_headers)
+        return await self._give(exchange, file, resolved, xet_headers)
 
     async def resolve_cache(self, exchange: Exchange, route: routes.ResolveCache) -> web.StreamResponse:
         allow(exchange, "GET", "HEAD")
@@ -86,9 +93,25 @@ class FileRoutes:
         ]
         return Reply(200, headers, body, request_id=exchange.request_id)
 
-    async def _give(self, exchange: Exchange, file: FileAt, resolved: Resolved) -> web.StreamResponse:
+    def _file_info(
+        self, exchange: Exchange, file: FileAt, resolved: Resolved, xet_headers: Headers
+    ) -> web.StreamResponse:
+        """What a client that reads through Xet wants to know first, in place of the bytes."""
+        assert self._xet is not None  # noqa: S101 - it gave the headers
         exchange.outcome = resolved.outcome
-        headers = plain_headers(file)
+        headers = [pair for pair in plain_headers(file) if pair[0] != "Content-Type"]
+        headers += [("Content-Type", FILE_INFO_TYPE), *xet_headers]
+        headers += freshness(resolved.outcome, resolved.age_seconds)
+        if etag_matches(exchange.request.headers.get(hdrs.IF_NONE_MATCH), file.entry.etag):
+            return Reply(304, headers, b"", request_id=exchange.request_id)
+        body = file_info(file, self._xet.address(exchange.request))
+        return Reply(200, headers, body, request_id=exchange.request_id)
+
+    async def _give(
+        self, exchange: Exchange, file: FileAt, resolved: Resolved, xet_headers: Headers = ()
+    ) -> web.StreamResponse:
+        exchange.outcome = resolved.outcome
+        headers = [*plain_headers(file), *xet_headers]
         if resolved.outcome == "stale":
             headers += freshness("stale", resolved.age_seconds)[1:]
         return await self.give(exchange, file, headers)

@@ -7,7 +7,8 @@ from dataclasses import dataclass
 
 from aiohttp import web
 
-from moongate.app.dispatch import Dispatcher
+from moongate.app.cas_routes import CasRoutes
+from moongate.app.dispatch import CasHandler, Dispatcher, MethodAbsent
 from moongate.app.door import Door
 from moongate.app.exchange import Exchange, PageHandler, RouteHandler
 from moongate.app.file_routes import FileRoutes
@@ -17,8 +18,11 @@ from moongate.app.hub_routes import HubRoutes
 from moongate.app.metrics import Metrics
 from moongate.app.ollama_routes import OllamaRoutes
 from moongate.app.request_log import RequestLog
+from moongate.app.xet_routes import XetRoutes
+from moongate.app.xorb_routes import XorbRoutes
 from moongate.core.errors import Absent
 from moongate.wire import routes
+from moongate.wire.cas_paths import CasRoute, Data
 
 ADMIN_PREFIX = "/api/moongate/"
 
@@ -34,6 +38,8 @@ class Rooms:
     health: Health
     admin: PageHandler
     status_page: PageHandler
+    xet: XetRoutes | None = None
+    cas: CasHandler | None = None
 
 
 def dispatcher(rooms: Rooms, door: Door, metrics: Metrics, request_log: RequestLog) -> Dispatcher:
@@ -52,6 +58,7 @@ def dispatcher(rooms: Rooms, door: Door, metrics: Metrics, request_log: RequestL
         open_paths=frozenset({"/healthz", "/readyz", "/metrics"}),
         metrics=metrics,
         request_log=request_log,
+        cas=rooms.cas,
     )
 
 
@@ -68,6 +75,7 @@ def _handlers(rooms: Rooms) -> dict[type[object], RouteHandler]:
         routes.ApiOther: hub.read,
         routes.RepoOther: hub.repo_other,
         routes.PathsInfo: hub.paths_info,
+        routes.XetReadToken: rooms.xet.read_token if rooms.xet is not None else _no_xet,
         routes.Whoami: hub.whoami,
         routes.Resolve: files.resolve,
         routes.ResolveCache: files.resolve_cache,
@@ -85,5 +93,22 @@ def _handlers(rooms: Rooms) -> dict[type[object], RouteHandler]:
     }
 
 
+async def _no_xet(exchange: Exchange, route: routes.XetReadToken) -> web.StreamResponse:
+    if exchange.is_read:
+        raise Absent("This gateway does not speak Xet; files are read plainly.")
+    raise MethodAbsent(("GET", "HEAD"))
+
+
 async def _unknown(exchange: Exchange, route: routes.Unknown) -> web.StreamResponse:
     raise Absent("Nothing is served at this address.")
+
+
+def cas_handler(questions: CasRoutes, data: XorbRoutes) -> CasHandler:
+    """What answers below our CAS: data by its address alone, every question by a token."""
+
+    async def answer(exchange: Exchange, route: CasRoute) -> web.StreamResponse:
+        if isinstance(route, Data):
+            return await data.data(exchange, route)
+        return await questions.answer(exchange, route)
+
+    return answer

@@ -55,9 +55,9 @@ class HubRoutes:
         return self._reply(exchange, answer)
 
     async def repo_other(self, exchange: Exchange, route: routes.RepoOther) -> web.StreamResponse:
-        """As `read`, but that Xet is hidden: without its token a client reads plainly, through us."""
+        """As `read`, but that upstream's Xet tokens are not passed on: clients would go past us with them."""
         if exchange.is_read and route.rest.startswith("xet-read-token"):
-            raise Absent("This gateway does not speak Xet; files are read plainly.")
+            raise Absent("A Xet token is for a revision; this address names none.")
         return await self.read(exchange, route)
 
     async def paths_info(self, exchange: Exchange, route: routes.PathsInfo) -> web.StreamResponse:

@@ -26,6 +26,7 @@ from moongate.app.metrics import Metrics
 from moongate.app.replies import date_line, freshness, head_bytes, head_start
 from moongate.app.request_log import RequestLog
 from moongate.app.sendfile import FileSender
+from moongate.app.xet_routes import XetHeaders
 from moongate.core.callers import Caller
 from moongate.core.names import RepoId, RepoPath, Revision
 from moongate.core.records import FileAt
@@ -34,6 +35,7 @@ from moongate.hub.answers import Answer
 from moongate.hub.fill import FileBody
 from moongate.wire import routes
 from moongate.wire.ranges import Unsatisfiable, parse_range
+from moongate.wire.xet_words import file_xet_headers, wants_file_info
 
 _HEADS_KEPT = 512
 _MEMOS_KEPT = 2048
@@ -102,7 +104,7 @@ class LongAnswer(NamedTuple):
 class FastLane:
     """Answers requests synchronously, or says that it cannot. One per process."""
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - it stands in for the rooms behind it
         self,
         answers: AnswersAtHand,
         files: FilesAtHand,
@@ -112,7 +114,9 @@ class FastLane:
         request_log: RequestLog,
         memo_seconds: float = 0.0,
         sender: FileSender | None = None,
+        xet: XetHeaders | None = None,
     ) -> None:
+        self._xet = xet
         self.sender = sender
         self._memo_seconds = memo_seconds
         self._generation = 0
@@ -143,7 +147,8 @@ class FastLane:
             self._generation = self._answers.generation
             self._memos.clear()
         memo = self._memos.get(key)
-        if memo is not None and memo[0] > started and hdrs.IF_NONE_MATCH not in headers:
+        plain = hdrs.IF_NONE_MATCH not in headers and not wants_file_info(headers.get(hdrs.ACCEPT))
+        if memo is not None and memo[0] > started and plain:
             route: routes.Route = memo[1]
             ready: _Ready | _Long = memo[2]
         else:
@@ -186,7 +191,7 @@ class FastLane:
         route = self._known_route(path)
         ready: _Ready | _Long | None
         if isinstance(route, routes.Resolve):
-            ready = self._file(route, message, caller)
+            ready = self._file(route, message, caller, host)
         elif isinstance(route, _TAKEN):
             ready = self._answer(route, query, caller, host)
         else:
@@ -215,7 +220,7 @@ class FastLane:
         return _Ready(head, answer.body, answer.status)
 
     def _file(
-        self, route: routes.Resolve, message: RawRequestMessage, caller: Caller
+        self, route: routes.Resolve, message: RawRequestMessage, caller: Caller, host: str
     ) -> _Ready | _Long | None:
         """A file's headers, and for GET the bytes of a sealed one; nothing conditional, one range at most."""
         headers, wants_body = message.headers, message.method == "GET"
@@ -225,12 +230,15 @@ class FastLane:
         if found is None or found[1].outcome != "hit":
             return None
         file = found[0]
+        face = self._face(file, headers.get(hdrs.ACCEPT), host)
+        if face is None:
+            return None
         content = b""
         if wants_body:
             if file.entry.size_bytes > INLINE_BYTES or hdrs.RANGE in headers:
                 if self.sender is None:
                     return None
-                return self._long(file, headers.get(hdrs.RANGE))
+                return self._long(file, headers.get(hdrs.RANGE), face)
             body = self._files.sealed(file)
             if body is None:
                 return None
@@ -240,13 +248,29 @@ class FastLane:
                 body.close()
             if len(content) != file.entry.size_bytes:
                 return None
-        head = self._known_head(file, "")
+        place, base_url = face
+        head = self._known_head(file, place)
         if head is None:
-            told = [*plain_headers(file), ("X-Moongate-Cache", "hit")]
-            head = self._keep_head(file, "", head_bytes(200, told, file.entry.size_bytes))
+            told = self._told(file, base_url)
+            head = self._keep_head(file, place, head_bytes(200, told, file.entry.size_bytes))
         return _Ready(head, content, 200)
 
-    def _long(self, file: FileAt, asked: str | None) -> _Long | None:
+    def _face(self, file: FileAt, accept: str | None, host: str) -> tuple[str, str] | None:
+        """What a file's head depends on besides the file: for one offered as Xet, our address; see `_told`.
+
+        None: the answer is not the file, or our address is not known here.
+        """
+        if self._xet is None or not self._xet.offered(file):
+            return "", ""
+        base_url = None if wants_file_info(accept) else self._door.plain_base_url(host)
+        return None if base_url is None else (host, base_url)
+
+    @staticmethod
+    def _told(file: FileAt, base_url: str) -> list[tuple[str, str]]:
+        xet_headers = file_xet_headers(file, base_url) if base_url else []
+        return [*plain_headers(file), *xet_headers, ("X-Moongate-Cache", "hit")]
+
+    def _long(self, file: FileAt, asked: str | None, face: tuple[str, str]) -> _Long | None:
         """A sealed file, or one range of it, to be sent piece by piece."""
         size_bytes = file.entry.size_bytes
         spans = parse_range(asked, size_bytes) if asked is not None else None
@@ -257,10 +281,10 @@ class FastLane:
             return None
         status = 206 if spans else 200
         span = spans[0] if spans else ByteSpan(0, size_bytes)
-        start = self._known_head(file, str(status))
+        place = f"{status} {face[0]}"
+        start = self._known_head(file, place)
         if start is None:
-            told = [*plain_headers(file), ("X-Moongate-Cache", "hit")]
-            start = self._keep_head(file, str(status), head_start(status, told))
+            start = self._keep_head(file, place, head_start(status, self._told(file, face[1])))
         length = b"Content-Length: %d\r\n" % span.length
         if spans:
             length += b"Content-Range: %b\r\n" % span.content_range(size_bytes).encode()

@@ -46,6 +46,14 @@ METRICS = (
     MetricRow("requests_running", "gauge", (), "Requests being answered now."),
     MetricRow("served_bytes", "counter", ("outcome",), "Body bytes handed to clients."),
     MetricRow("fetched_bytes", "counter", (), "File bytes fetched from upstream."),
+    MetricRow("xet_fetched_bytes", "counter", (), "Of the bytes fetched from upstream, those of xorbs."),
+    MetricRow("xet_served_bytes", "counter", (), "Of the bytes handed to clients, those of xorbs."),
+    MetricRow("xet_proof_seconds", "histogram", (),
+              "From the first byte asked of a Xet file to the proof of all of it."),
+    MetricRow("xet_fills_failed", "counter", ("error",), "Xet files that could not be had, or proven."),
+    MetricRow("xet_fallbacks", "counter", ("error",), "Plain reads that went on without upstream's CAS."),
+    MetricRow("xet_withdrawn", "counter", ("error",),
+              "Reconstructions that failed, so that files are offered plainly for a while."),
     MetricRow("fill_seconds", "histogram", (), "From a fill's start to its sealed blob."),
     MetricRow("fills_failed", "counter", ("error",), "Fills that ended without a sealed file."),
     MetricRow("upstream_seconds", "histogram", ("purpose",), "Questions put to upstream, files aside."),
@@ -138,6 +146,26 @@ class Metrics:
 
     def fetched(self, size_bytes: int) -> None:
         self.counter("fetched_bytes").inc(size_bytes)
+
+    def xet_fetched(self, size_bytes: int) -> None:
+        self.fetched(size_bytes)
+        self.counter("xet_fetched_bytes").inc(size_bytes)
+
+    def xet_served(self, size_bytes: int) -> None:
+        self.counter("xet_served_bytes").inc(size_bytes)
+
+    def xet_proven(self, seconds: float) -> None:
+        self.histogram("xet_proof_seconds").observe(seconds)
+
+    def xet_failed(self, error: str) -> None:
+        self.counter("xet_fills_failed").labels(error).inc()
+
+    def xet_fell_back(self, error: str) -> None:
+        self.counter("xet_fallbacks").labels(error).inc()
+
+    def xet_withdrawn(self, error: str) -> None:
+        """What was offered as Xet could not be had so."""
+        self.counter("xet_withdrawn").labels(error).inc()
 
     def fill_failed(self, error: str) -> None:
         self.counter("fills_failed").labels(error).inc()

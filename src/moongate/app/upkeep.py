@@ -33,8 +33,15 @@ class ReadLedger(Protocol):
     @property
     def was_created(self) -> bool: ...
     def touch_blobs(self, read_at: Mapping[Etag, float]) -> None: ...
+    def touch_reconstructions(self, read_at: Mapping[str, float]) -> None: ...
     def flush_reads(self, now: float) -> None: ...
     def try_lease(self, name: str, owner: str, seconds: float, now: float) -> bool: ...
+
+
+class XetReads(Protocol):
+    """What upkeep needs of `hub.xet_files.XetFiles`."""
+
+    def take_reads(self) -> dict[str, float]: ...
 
 
 class Evicted(Protocol):
@@ -58,8 +65,11 @@ class Keeper(Protocol):
 class Upkeep:
     """A background task; `start` it on a running loop, `stop` it before the index closes."""
 
-    def __init__(self, fills: Fills, index: ReadLedger, keeping: Keeper, metrics: Metrics) -> None:
+    def __init__(
+        self, fills: Fills, xets: XetReads, index: ReadLedger, keeping: Keeper, metrics: Metrics
+    ) -> None:
         self._fills = fills
+        self._xets = xets
         self._index = index
         self._keeping = keeping
         self._metrics = metrics
@@ -105,6 +115,7 @@ class Upkeep:
         reads = self._fills.take_reads()
         if reads:
             self._index.touch_blobs(reads)
+        self._index.touch_reconstructions(self._xets.take_reads())
         self._index.flush_reads(time.time())
 
     def _evict(self) -> None:

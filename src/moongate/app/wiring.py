@@ -29,15 +29,20 @@ from moongate.store.layout import Layout
 
 if TYPE_CHECKING:
     from moongate.app.connection import FrontDoor
+    from moongate.app.dispatch import CasHandler
     from moongate.app.door import Door
     from moongate.app.metrics import Metrics
     from moongate.app.request_log import RequestLog
     from moongate.app.sendfile import FileSender
     from moongate.app.upkeep import Upkeep
+    from moongate.app.xet_routes import XetRoutes
     from moongate.hub.content import Content
     from moongate.hub.fill import Fills
+    from moongate.hub.offers import XetOffers
     from moongate.hub.proxied import ProxiedRepos
     from moongate.hub.pull import Puller
+    from moongate.hub.xet_files import XetFiles
+    from moongate.upstream.cas import CasClient
     from moongate.upstream.client import UpstreamClient
 
 USER_AGENT = f"moongate/{__version__}"
@@ -95,6 +100,9 @@ class Gateway:
     upstream: UpstreamClient
     repos: ProxiedRepos
     fills: Fills
+    xets: XetFiles
+    cas: CasClient
+    offers: XetOffers
     content: Content
     puller: Puller
     upkeep: Upkeep
@@ -124,8 +132,10 @@ class Gateway:
     async def close(self) -> None:
         """Ends fills (their progress stays), questions in the air, upkeep and connections."""
         await self.fills.stop()
+        await self.xets.stop()
         await self.upkeep.stop()
         await self.repos.close()
+        await self.cas.close()
         await self.upstream.close()
         self.stock.close()
 
@@ -142,9 +152,13 @@ def build(settings: Settings) -> Gateway:
     from moongate.app.upkeep import Upkeep  # noqa: PLC0415
     from moongate.hub.content import Content  # noqa: PLC0415 - commands without an upstream need none of it
     from moongate.hub.fill import FillRules, Fills  # noqa: PLC0415
+    from moongate.hub.offers import XetOffers  # noqa: PLC0415
     from moongate.hub.proxied import ProxiedRepos  # noqa: PLC0415
     from moongate.hub.pull import Puller  # noqa: PLC0415
     from moongate.hub.rules import HubRules  # noqa: PLC0415
+    from moongate.hub.xet_files import XetFiles, XetRules  # noqa: PLC0415
+    from moongate.store.segments import Segments  # noqa: PLC0415
+    from moongate.upstream.cas import CasClient  # noqa: PLC0415
     from moongate.upstream.client import UpstreamClient  # noqa: PLC0415
     from moongate.upstream.guard import AddressGuard  # noqa: PLC0415
     from moongate.upstream.ranged import FileSource, Road  # noqa: PLC0415
@@ -169,15 +183,25 @@ def build(settings: Settings) -> Gateway:
         access_grace_seconds=settings.access_grace_seconds,
         memory_bytes=settings.memory_cache_bytes,
     )
-    repos = ProxiedRepos(stock.index, upstream, rules, events=metrics)
+    offers = XetOffers(stock.index, enabled=settings.xet, offline=settings.offline)
+    repos = ProxiedRepos(stock.index, upstream, rules, events=metrics, offers=offers)
     fill_rules = FillRules(
         connections=settings.fill_connections,
         sparse_span_bytes=settings.sparse_span_bytes,
         whole_after=settings.fill_whole_after,
         offline=settings.offline,
     )
-    fills = Fills(
-        stock.layout, stock.blobs, fill_rules, _FillLedger(stock.index, metrics), _room_maker(stock, metrics)
+    make_room = _room_maker(stock, metrics)
+    fills = Fills(stock.layout, stock.blobs, fill_rules, _FillLedger(stock.index, metrics), make_room)
+    cas = CasClient(upstream, guard, timeout_seconds=settings.upstream_timeout_seconds, user_agent=USER_AGENT)
+    xets = XetFiles(
+        cas,
+        Segments(stock.layout),
+        stock.index,
+        repos.access,
+        XetRules(connections=settings.fill_connections, offline=settings.offline),
+        _XetLedger(stock.index, metrics),
+        make_room,
     )
 
     def source_of(road: Road, size_bytes: int) -> FileSource:
@@ -190,10 +214,10 @@ def build(settings: Settings) -> Gateway:
             user_agent=USER_AGENT,
         )
 
-    content = Content(repos, fills, stock.index, upstream, source_of)
+    content = Content(repos, fills, stock.index, upstream, source_of, xets, speaks_xet=settings.xet)
     puller = Puller(repos, stock.index, content.open, fills.finished)
-    upkeep = Upkeep(fills, stock.index, stock.keeping, metrics)
-    return Gateway(stock, metrics, upstream, repos, fills, content, puller, upkeep)
+    upkeep = Upkeep(fills, xets, stock.index, stock.keeping, metrics)
+    return Gateway(stock, metrics, upstream, repos, fills, xets, cas, offers, content, puller, upkeep)
 
 
 @dataclass(frozen=True, slots=True)
@@ -224,6 +248,7 @@ def front_door(gateway: Gateway) -> Front:
     from moongate.app.request_log import RequestLog  # noqa: PLC0415
     from moongate.app.sendfile import FileSender  # noqa: PLC0415
     from moongate.app.status_page import StatusPage  # noqa: PLC0415
+    from moongate.app.xet_routes import XetHeaders  # noqa: PLC0415
 
     settings = gateway.settings
     door = make_door(gateway)
@@ -237,7 +262,9 @@ def front_door(gateway: Gateway) -> Front:
         read_credential=gateway.repos.access.credential,
         changed=gateway.repos.changed,
     )
-    files = FileRoutes(gateway.content, sender)
+    xet_headers = XetHeaders(gateway.offers, door.base_url) if settings.xet else None
+    files = FileRoutes(gateway.content, sender, xet_headers)
+    xet, cas = _xet_rooms(gateway, door, sender) if settings.xet else (None, None)
     rooms = Rooms(
         hub=HubRoutes(gateway.repos, passing, door.base_url),
         files=files,
@@ -248,6 +275,8 @@ def front_door(gateway: Gateway) -> Front:
         ),
         admin=AdminRoutes(gateway, door),
         status_page=StatusPage(gateway, door),
+        xet=xet,
+        cas=cas,
     )
     dispatch = dispatcher(rooms, door, gateway.metrics, request_log)
     lane = FastLane(
@@ -259,9 +288,42 @@ def front_door(gateway: Gateway) -> Front:
         request_log,
         memo_seconds=min(0.5, settings.ref_ttl_seconds / 50),
         sender=sender,
+        xet=xet_headers,
     )
     server = FrontDoor(dispatch, lane, settings.client_timeout_seconds, dispatch.note)
     return Front(server, sender, request_log)
+
+
+def _xet_rooms(gateway: Gateway, door: Door, sender: FileSender) -> tuple[XetRoutes, CasHandler]:
+    """The token route, and our CAS with its data."""
+    from moongate.app.cas_routes import CasRoutes  # noqa: PLC0415
+    from moongate.app.data_addresses import DataAddresses  # noqa: PLC0415
+    from moongate.app.front import cas_handler  # noqa: PLC0415
+    from moongate.app.shared_secret import shared_secret  # noqa: PLC0415
+    from moongate.app.xet_routes import XetRoutes  # noqa: PLC0415
+    from moongate.app.xet_tokens import XetTokens  # noqa: PLC0415
+    from moongate.app.xorb_routes import XorbRoutes  # noqa: PLC0415
+    from moongate.hub.by_xet import FilesByXet  # noqa: PLC0415
+
+    secret = shared_secret(gateway.settings.home)
+    tokens = XetTokens(secret, door.still_good)
+    addresses = DataAddresses(secret)
+    files = FilesByXet(gateway.index, gateway.repos)
+    questions = CasRoutes(
+        tokens,
+        files,
+        gateway.xets,
+        addresses,
+        gateway.offers,
+        gateway.metrics,
+        base_url=door.base_url,
+        whole_after_bytes=gateway.settings.sparse_span_bytes,
+    )
+    data = XorbRoutes(gateway.xets, sender, gateway.offers, gateway.metrics, addresses)
+    ways = XetRoutes(
+        gateway.repos, files, tokens, gateway.offers, base_url=door.base_url, pass_of=door.pass_of
+    )
+    return ways, cas_handler(questions, data)
 
 
 def make_door(gateway: Gateway) -> Door:
@@ -318,11 +380,41 @@ class _FillLedger:
     def failed(self, etag: Etag, error: MoongateError) -> None:
         self._metrics.fill_failed(type(error).__name__)
         log.warning("fill failed", etag=etag, kind=type(error).__name__, why=error.message)
-        try:
-            for file in self._index.where_is(etag)[:1]:
-                self._index.record_failure(etag, file.repo, file.entry.path, error.message, time.time())
-        except StoreError as trouble:
-            log.warning("a failure was not recorded", etag=etag, why=trouble.message)
+        _record_failure(self._index, etag, error)
+
+
+class _XetLedger:
+    """Writes down what the fills of Xet files do. Called from worker threads."""
+
+    def __init__(self, index: Index, metrics: Metrics) -> None:
+        self._index = index
+        self._metrics = metrics
+
+    def fetched(self, count: int) -> None:
+        self._metrics.xet_fetched(count)
+
+    def retried(self, error: UpstreamError) -> None:
+        self._metrics.asked_again(type(error).__name__)
+
+    def proven(self, file_id: str, etag: Etag, size_bytes: int, seconds: float) -> None:
+        self._metrics.xet_proven(seconds)
+
+    def failed(self, file_id: str, etag: Etag, error: MoongateError) -> None:
+        self._metrics.xet_failed(type(error).__name__)
+        log.warning("xet fill failed", file=file_id, etag=etag, kind=type(error).__name__, why=error.message)
+        _record_failure(self._index, etag, error)
+
+    def fell_back(self, etag: Etag, error: MoongateError) -> None:
+        self._metrics.xet_fell_back(type(error).__name__)
+        log.warning("read on without the CAS", etag=etag, kind=type(error).__name__, why=error.message)
+
+
+def _record_failure(index: Index, etag: Etag, error: MoongateError) -> None:
+    try:
+        for file in index.where_is(etag)[:1]:
+            index.record_failure(etag, file.repo, file.entry.path, error.message, time.time())
+    except StoreError as trouble:
+        log.warning("a failure was not recorded", etag=etag, why=trouble.message)
 
 
 def _room_maker(stock: Stock, metrics: Metrics) -> Callable[[int], None]:

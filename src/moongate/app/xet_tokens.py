@@ -51,8 +51,15 @@ class XetTokens:
     """Makes tokens and opens them. One per process; any process with the same secret opens the same."""
 
     def __init__(
-        self, secret: bytes, *, ttl_seconds: float = TTL_SECONDS, now: Callable[[], float] = time.time
+        self,
+        secret: bytes,
+        still_good: Callable[[str], None] = lambda sha256: None,
+        *,
+        ttl_seconds: float = TTL_SECONDS,
+        now: Callable[[], float] = time.time,
     ) -> None:
+        """`still_good`: raises BadToken when the token of ours with this sha256 is good no longer."""
+        self._still_good = still_good
         self._sealing_key = key_for(secret, "xet tokens: sealing")
         self._tag_key = key_for(secret, "xet tokens: tag")
         self._ttl_seconds = ttl_seconds
@@ -80,7 +87,8 @@ class XetTokens:
         """What a token opens.
 
         Raises:
-            BadToken: there is none, it is not one of ours, was changed, or has expired.
+            BadToken: there is none, it is not one of ours, was changed, or has expired; or the token of ours
+                that it was had by is good no longer.
         """
         refusal = BadToken("This Xet token is missing, unknown or expired.")
         raw = _raw(token)
@@ -95,6 +103,8 @@ class XetTokens:
         )
         if expires_seconds <= self._now():
             raise refusal
+        if pass_sha256 is not None:
+            self._still_good(pass_sha256)
         repo_type, repo_id, commit_hash = place
         kind, user, scope = who
         caller = Caller(kind, user, scope, Secret(credential) if credential is not None else None)

@@ -27,6 +27,6 @@ class ByteSpan:
         """This span as the value of an HTTP `Range` header (whose end is inclusive)."""
         return f"bytes={self.start}-{self.end - 1}"
 
-    def content_range(self, size_bytes: int) -> str:
-        """This span as the value of a `Content-Range` header of a file of that size."""
-        return f"bytes {self.start}-{self.end - 1}/{size_bytes}"
+    def content_range(self, size_bytes: int | None) -> str:
+        """This span as the value of a `Content-Range` header of a file of that size; None: unknown."""
+        return f"bytes {self.start}-{self.end - 1}/{'*' if size_bytes is None else size_bytes}"

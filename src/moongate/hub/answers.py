@@ -114,6 +114,12 @@ class AnswerMemory:
         while self._used_bytes > self._max_bytes:
             self._drop(next(iter(self._kept)))
 
+    def clear(self) -> None:
+        """Forget everything."""
+        self.generation += 1
+        self._kept.clear()
+        self._used_bytes = 0
+
     def drop_repo(self, repo: RepoId) -> None:
         """Forget everything about a repository."""
         self.generation += 1

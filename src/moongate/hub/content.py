@@ -7,11 +7,11 @@ resolve address of a commit for files, the batch route for LFS objects no listin
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from urllib.parse import quote
 
 from moongate.core.callers import Caller
-from moongate.core.digests import Etag
+from moongate.core.digests import Etag, is_sha256
 from moongate.core.errors import EntryAbsent, UpstreamBroken
 from moongate.core.names import DEFAULT_REVISION, RepoId, RepoPath, Revision
 from moongate.core.records import FileAt, FileEntry
@@ -20,6 +20,8 @@ from moongate.hub.fill import FileBody, Fills
 from moongate.hub.manifests import NO_COMMIT
 from moongate.hub.proxied import ProxiedRepos
 from moongate.hub.refs import Resolved
+from moongate.hub.sources import ByteSource
+from moongate.hub.xet_files import XetFiles
 from moongate.store.index import Index
 from moongate.upstream.client import UpstreamClient
 from moongate.upstream.ranged import FileSource, Road
@@ -40,6 +42,9 @@ class Content:
     index: Index
     upstream: UpstreamClient
     source_of: SourceOf
+    xets: XetFiles | None = None
+    speaks_xet: bool = True
+    """Whether what is not here may be fetched through Xet; what is here as chunks is read so anyway."""
 
     async def file_at(
         self, repo: RepoId, revision: Revision, path: RepoPath, caller: Caller
@@ -54,8 +59,14 @@ class Content:
         """
         entry = file.entry
 
-        def make_source() -> FileSource:
+        def plain() -> ByteSource:
             return self.source_of(self._road(file, caller), entry.size_bytes)
+
+        def make_source() -> ByteSource:
+            if self.xets is None or not is_sha256(entry.etag):
+                return plain()
+            known = file if self.speaks_xet else replace(file, entry=replace(entry, xet_hash=None))
+            return self.xets.source(known, caller, plain, lambda: self.fills.wants_whole(entry.etag))
 
         try:
             body = await self.fills.open(entry.etag, entry.size_bytes, make_source, span)

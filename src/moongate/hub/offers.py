@@ -43,6 +43,8 @@ class XetOffers:
         self._proven: OrderedDict[str, float] = OrderedDict()
         self._refused: OrderedDict[str, float] = OrderedDict()
         self._trouble_until = float("-inf")
+        self.serial = 0
+        """Changes when something that was offered no longer is: who kept an answer asks again."""
 
     def offered(self, entry: FileEntry) -> bool:
         """Whether clients are told this file's Xet id. Two point reads at most."""
@@ -64,11 +66,14 @@ class XetOffers:
 
     def withdraw(self, file_id: str | None = None) -> None:
         """Offer this file plainly for a minute, or all that are not proven here: upstream failed."""
-        until = self._clock() + _TROUBLE_SECONDS
+        now = self._clock()
+        before = self._trouble_until if file_id is None else self._refused.get(file_id, now)
+        if before <= now:
+            self.serial += 1
         if file_id is None:
-            self._trouble_until = until
+            self._trouble_until = now + _TROUBLE_SECONDS
         else:
-            _remember(self._refused, file_id, until)
+            _remember(self._refused, file_id, now + _TROUBLE_SECONDS)
 
 
 def _remember(rows: OrderedDict[str, float], file_id: str, until: float) -> None:

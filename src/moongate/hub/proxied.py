@@ -64,6 +64,7 @@ class ProxiedRepos:
         """`offers`: which files are offered as Xet; without it none is, and no answer says a word of Xet."""
         events = events or NoEvents()
         self._offers = offers if offers is not None and offers.enabled else None
+        self._offers_serial = 0
         self._index = index
         self._rules = rules
         self._events = events
@@ -196,6 +197,9 @@ class ProxiedRepos:
             await room.close()
 
     def _at_hand(self, question: Hashable, caller: Caller) -> Answer | None:
+        if self._offers is not None and self._offers.serial != self._offers_serial:
+            self._offers_serial = self._offers.serial
+            self._memory.clear()
         now = self._clock()
         answer = self._memory.get(PUBLIC, question, now)
         if answer is None and caller.credential is None:

@@ -84,7 +84,8 @@ class Malformed:
     """A question of ours about something that is no hash."""
 
 
-CasRoute = OneFile | SeveralFiles | WholeXorb | WholeFile | ChunkQuery | Data | Telemetry | Upload | Malformed
+Question = OneFile | SeveralFiles | WholeXorb | WholeFile | ChunkQuery | Telemetry | Upload | Malformed
+CasRoute = Question | Data
 
 
 def parse_cas_path(path: str) -> CasRoute | None:

@@ -1,8 +1,8 @@
 """The headers that tell what a file is: read from upstream's resolve answers, written on ours.
 
 Rules: upstream's claims are checked one by one, and a claim that makes no sense is `UpstreamBroken`, never a
-guess. What we write is the same on HEAD and GET, on 200, 206, 304 and redirects, and says nothing of Xet. No
-value that we write can hold a line break.
+guess. What we write is the same on HEAD and GET, on 200, 206, 304 and redirects; what is said of Xet is added
+elsewhere (`xet_words`), where the file is offered so. No value that we write can hold a line break.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from moongate.core.records import MAX_FILE_BYTES, FileAt
 
 EXPOSED_HEADERS = (
     "Accept-Ranges, Content-Disposition, Content-Range, ETag, Link, X-Error-Code, X-Error-Message, "
-    "X-Linked-ETag, X-Linked-Size, X-Moongate-Cache, X-Repo-Commit, X-Request-Id, X-Total-Count"
+    "X-Linked-ETag, X-Linked-Size, X-Moongate-Cache, X-Repo-Commit, X-Request-Id, X-Total-Count, X-Xet-Hash"
 )
 
 _MAX_LOCATION_CHARS = 16 * 1024

@@ -85,7 +85,7 @@ class MultipartFrame:
 
 
 def multipart_frame(
-    spans: Sequence[ByteSpan], size_bytes: int, content_type: str, boundary: str
+    spans: Sequence[ByteSpan], size_bytes: int | None, content_type: str, boundary: str
 ) -> MultipartFrame:
     """The frame for these spans. `boundary` is the caller's: it must not occur in the content."""
     heads = tuple(

@@ -96,6 +96,14 @@ class AuthCheck:
 
 
 @dataclass(frozen=True, slots=True)
+class XetReadToken:
+    """A token to read a revision's files through Xet."""
+
+    repo: RepoId
+    revision: Revision
+
+
+@dataclass(frozen=True, slots=True)
 class RepoOther:
     """Anything else below a repository's API base; `rest` is raw, without a leading slash."""
 
@@ -223,7 +231,16 @@ class Unknown:
 
 RevisionRoute = Info | Tree | PathsInfo | Commits | TreeSize
 RepoRoute = (
-    RevisionRoute | Refs | AuthCheck | RepoOther | Resolve | ResolveCache | Raw | GitInfoRefs | GitUploadPack
+    RevisionRoute
+    | XetReadToken
+    | Refs
+    | AuthCheck
+    | RepoOther
+    | Resolve
+    | ResolveCache
+    | Raw
+    | GitInfoRefs
+    | GitUploadPack
 ) | (GitReceivePack | LfsBatch | LfsObject | LfsOther | V2Manifest | V2Blob)
 Route = RepoRoute | Listing | ApiOther | Whoami | V2Root | Unknown
 
@@ -299,6 +316,10 @@ def _repo_api_route(repo: RepoId, raw: list[str], segments: list[str]) -> Route:
         revision, left = _take_revision(after)
         folder = parse_repo_path("/".join(left)) if "".join(left) not in ("", "/") else None
         return Tree(repo, revision, folder) if keyword == "tree" else TreeSize(repo, revision, folder)
+    if keyword == "xet-read-token" and after:
+        revision, left = _take_revision(after)
+        if not left:
+            return XetReadToken(repo, revision)
     if keyword in ("revision", "paths-info", "commits") and after:
         revision, left = _take_revision(after)
         if not left:

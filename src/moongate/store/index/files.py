@@ -44,6 +44,13 @@ class FileRows:
             "repo",
             "commit_hash",
         )
+        self._xet_files_in = prepare(
+            select(files.c.path, files.c.etag, files.c.size_bytes, files.c.xet_hash)
+            .select_from(listed)
+            .where(of_commit, files.c.xet_hash.is_not(None)),
+            "repo",
+            "commit_hash",
+        )
         self._commit = prepare(
             select(commits.c.commit_number, commits.c.complete).where(of_commit), "repo", "commit_hash"
         )
@@ -121,6 +128,10 @@ class FileRows:
         """Every known file of one commit, by path."""
         rows = self._db.all(self._files_of, repo_key(repo), commit_hash)
         return sorted((FileEntry(*row) for row in rows), key=_path_of)
+
+    def xet_files_in(self, repo: RepoId, commit_hash: CommitHash) -> list[FileEntry]:
+        """Every file of one commit whose Xet id is known, in no order."""
+        return [FileEntry(*row) for row in self._db.all(self._xet_files_in, repo_key(repo), commit_hash)]
 
     def commits_of(self, repo: RepoId) -> list[CommitHash]:
         """Its commits that were met here, the first one first."""

@@ -1,0 +1,258 @@
+"""Our CAS: reconstructions of the files that a Xet token opens, and the small questions around them.
+
+Every generation of clients asks in its own spelling (`wire.cas_paths`) and is answered in its own version.
+Data itself is read at addresses that a reconstruction gives (`xorb_routes`). What clients do when they write
+is answered 404, as something that is not here.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from typing import Any, Protocol
+from urllib.parse import parse_qsl
+
+import orjson
+from aiohttp import hdrs, web
+
+from moongate.app.data_addresses import DataAddresses, XetFile
+from moongate.app.dispatch import allow
+from moongate.app.exchange import Exchange
+from moongate.app.hub_routes import read_body
+from moongate.app.metrics import Metrics
+from moongate.app.replies import JSON_TYPE, Reply, error_reply
+from moongate.app.xet_routes import Offers
+from moongate.app.xet_tokens import XetGrant, XetTokens
+from moongate.core.callers import Caller
+from moongate.core.errors import (
+    Absent,
+    AuthRequired,
+    BadName,
+    BadRequest,
+    BadToken,
+    EntryAbsent,
+    NotAllowed,
+    UpstreamBroken,
+    UpstreamBusy,
+    UpstreamError,
+)
+from moongate.core.names import CommitHash, RepoId
+from moongate.core.records import FileAt
+from moongate.core.spans import ByteSpan
+from moongate.wire import cas_paths
+from moongate.wire.bearer import token_of
+from moongate.wire.ranges import Unsatisfiable, parse_range
+from moongate.xet.hashes import XetHash, hash_hex, parse_hash
+from moongate.xet.reconstruction import FetchRange, Reconstruction, cut_terms, write_v1, write_v2
+
+_MAX_FILES = 1000
+_MAX_REFERENCES = 100
+_MAX_QUESTION_BYTES = 1 << 20
+_MAX_TELEMETRY_BYTES = 1 << 20
+_INLINE_TERMS = 2000
+
+
+class Reconstructions(Protocol):
+    """What this room needs of `hub.xet_files.XetFiles`; its values are `XetFile`s."""
+
+    async def reconstruction_of(self, file: FileAt, caller: Caller) -> Any: ...
+    def known(self, file_id: str) -> Any: ...
+    def ensure(self, row: Any) -> None: ...
+
+
+class FilesById(Protocol):
+    """What this room needs of `hub.by_xet.FilesByXet`."""
+
+    async def file(self, repo: RepoId, commit_hash: CommitHash, file_id: str, caller: Caller) -> FileAt: ...
+
+    def needing(self, xorb: XetHash) -> list[str]: ...
+
+
+class CasRoutes:
+    """Answers what is asked below our CAS."""
+
+    def __init__(
+        self,
+        tokens: XetTokens,
+        files: FilesById,
+        xets: Reconstructions,
+        addresses: DataAddresses,
+        offers: Offers,
+        metrics: Metrics,
+        *,
+        base_url: Callable[[web.BaseRequest], str],
+        whole_after_bytes: int = 0,
+    ) -> None:
+        """`whole_after_bytes`: asking for the reconstruction of a longer part has the whole file fetched."""
+        self._tokens = tokens
+        self._files = files
+        self._xets = xets
+        self._addresses = addresses
+        self._offers = offers
+        self._metrics = metrics
+        self._base_url = base_url
+        self._whole_after_bytes = whole_after_bytes
+
+    async def answer(self, exchange: Exchange, route: cas_paths.Question) -> web.StreamResponse:
+        """The answer to any route of the CAS, but for data: that takes no token."""
+        match route:
+            case cas_paths.OneFile():
+                allow(exchange, "GET", "HEAD")
+                return await self._one(exchange, route)
+            case cas_paths.SeveralFiles():
+                allow(exchange, "GET", "HEAD", "POST")
+                return await self._several(exchange)
+            case cas_paths.WholeFile():
+                allow(exchange, "HEAD", "GET")
+                file = await self._file(exchange, route.file_id)
+                return self._length(exchange, file.entry.size_bytes)
+            case cas_paths.Telemetry():
+                return await self._telemetry(exchange)
+            case cas_paths.Malformed():
+                raise BadName("This is not the hash of anything: 64 lower-case hex digits were expected.")
+            case cas_paths.ChunkQuery():
+                self._grant(exchange)
+                raise EntryAbsent("No xorb here is known to have this chunk.")
+            case cas_paths.WholeXorb():
+                return await self._xorb(exchange, route)
+            case cas_paths.Upload():
+                self._grant(exchange)
+                raise Absent("This gateway takes no uploads through Xet.")
+
+    # Who asks
+
+    def _grant(self, exchange: Exchange) -> XetGrant:
+        grant = self._tokens.open(token_of(exchange.request.headers.get(hdrs.AUTHORIZATION)))
+        exchange.repo, exchange.caller = grant.repo, grant.caller
+        return grant
+
+    async def _file(self, exchange: Exchange, file_id: str) -> FileAt:
+        grant = self._grant(exchange)
+        return await self._files.file(grant.repo, grant.commit_hash, file_id, grant.caller)
+
+    async def _reconstruction(self, exchange: Exchange, file_id: str) -> XetFile:
+        """The whole file's reconstruction.
+
+        Raises:
+            EntryAbsent: it is no file of what the token opens, or upstream knows no reconstruction of it.
+            UpstreamError: it is not here, and upstream failed; for a while files are offered plainly then.
+        """
+        file = await self._file(exchange, file_id)
+        try:
+            row: XetFile = await self._xets.reconstruction_of(file, exchange.caller)
+            if (row.etag, row.size_bytes) != (file.entry.etag, file.entry.size_bytes):
+                raise UpstreamBroken("upstream tells one Xet id of different contents")
+        except UpstreamBusy:
+            raise
+        except (Absent, UpstreamBroken) as error:
+            self._offers.withdraw(file_id)
+            self._metrics.xet_withdrawn(type(error).__name__)
+            if isinstance(error, Absent):
+                raise EntryAbsent(error.message, file.commit_hash) from error
+            raise
+        except UpstreamError as error:
+            self._offers.withdraw()
+            self._metrics.xet_withdrawn(type(error).__name__)
+            raise
+        except (AuthRequired, BadToken) as error:
+            raise NotAllowed(error.message) from error  # ours was good; it is upstream that refuses
+        return row
+
+    # Reconstructions
+
+    async def _one(self, exchange: Exchange, route: cas_paths.OneFile) -> web.StreamResponse:
+        row = await self._reconstruction(exchange, route.file_id)
+        exchange.outcome = "hit" if row.verified else "miss"
+        spans = parse_range(exchange.request.headers.get(hdrs.RANGE), row.size_bytes)
+        if isinstance(spans, Unsatisfiable):
+            more = (("Content-Range", spans.content_range),)
+            message = f"The file has {row.size_bytes} bytes; none of them was asked for."
+            return error_reply(416, "RangeNotSatisfiable", message, exchange.request_id, more)
+        span = ByteSpan(0, row.size_bytes)
+        if spans is not None:
+            span = ByteSpan(min(one.start for one in spans), max(one.end for one in spans))
+        if not row.verified and (span.length > self._whole_after_bytes or span.length == row.size_bytes):
+            self._xets.ensure(row)
+        cut = cut_terms(row.terms, span)
+        base_url = self._base_url(exchange.request)
+        write = write_v2 if route.version == 2 else write_v1
+
+        def told() -> bytes:
+            fetches = self._addresses.fetches(row, cut.terms, base_url)
+            answer = Reconstruction(cut.offset_bytes, cut.terms, fetches)
+            for term in cut.terms:
+                answer.fetch_of(term)
+            return orjson.dumps(write(answer))
+
+        body = await asyncio.to_thread(told) if len(row.terms) > _INLINE_TERMS else told()
+        return self._json(exchange, body)
+
+    async def _several(self, exchange: Exchange) -> web.StreamResponse:
+        """Whole files, in the words of version 1: the terms of each, and the ranges of all."""
+        file_ids = await self._asked_files(exchange)
+        rows = {file_id: await self._reconstruction(exchange, file_id) for file_id in file_ids}
+        exchange.outcome = "hit" if all(row.verified for row in rows.values()) else "miss"
+        for row in rows.values():
+            if not row.verified:
+                self._xets.ensure(row)
+        fetches: dict[XetHash, tuple[FetchRange, ...]] = {}
+        for row in rows.values():
+            signed = self._addresses.fetches(row, row.terms, self._base_url(exchange.request))
+            fetches |= {xorb: (*fetches.get(xorb, ()), *ranges) for xorb, ranges in signed.items()}
+        told = {
+            "files": {key: write_v1(Reconstruction(0, row.terms, {}))["terms"] for key, row in rows.items()},
+            "fetch_info": write_v1(Reconstruction(0, (), fetches))["fetch_info"],
+        }
+        return self._json(exchange, orjson.dumps(told))
+
+    async def _asked_files(self, exchange: Exchange) -> list[str]:
+        self._grant(exchange)
+        if exchange.method == "POST":
+            body = await read_body(exchange, _MAX_QUESTION_BYTES)
+            try:
+                told = [str(one["hash"]) for one in orjson.loads(body)]
+            except (orjson.JSONDecodeError, KeyError, TypeError):
+                raise BadRequest("Expected a JSON array of objects with a hash.") from None
+        else:
+            told = [value for name, value in parse_qsl(exchange.query) if name == "file_id"]
+        if not told or len(told) > _MAX_FILES:
+            raise BadRequest(f"Between 1 and {_MAX_FILES} files are answered at a time.")
+        return [hash_hex(parse_hash(text)) for text in dict.fromkeys(told)]
+
+    # The rest
+
+    async def _xorb(self, exchange: Exchange, route: cas_paths.WholeXorb) -> web.StreamResponse:
+        """How long a xorb is, as far as the files that the token opens need it: nobody told us more of it."""
+        grant = self._grant(exchange)
+        if exchange.method == "POST":
+            raise Absent("This gateway takes no uploads through Xet.")
+        allow(exchange, "HEAD", "POST")
+        xorb, size_bytes = parse_hash(route.xorb), 0
+        for file_id in self._files.needing(xorb)[:_MAX_REFERENCES]:
+            try:
+                await self._files.file(grant.repo, grant.commit_hash, file_id, grant.caller)
+            except EntryAbsent:
+                continue
+            row: XetFile | None = self._xets.known(file_id)
+            ends = [fetch.chunks.span.end for fetch in (row.fetches if row else ()) if fetch.xorb == xorb]
+            size_bytes = max(size_bytes, *ends) if ends else size_bytes
+        if not size_bytes:
+            raise EntryAbsent("No file of this commit is known to need that xorb.")
+        return self._length(exchange, size_bytes)
+
+    async def _telemetry(self, exchange: Exchange) -> web.StreamResponse:
+        """Clients tell of their transfers; nobody here wants to know, and nothing of it is kept."""
+        allow(exchange, "POST")
+        await read_body(exchange, _MAX_TELEMETRY_BYTES)
+        return self._json(exchange, b"{}")
+
+    @staticmethod
+    def _json(exchange: Exchange, body: bytes) -> Reply:
+        headers = [JSON_TYPE, ("Cache-Control", "no-store")]
+        return Reply(200, headers, body, request_id=exchange.request_id)
+
+    @staticmethod
+    def _length(exchange: Exchange, size_bytes: int) -> Reply:
+        allow(exchange, "HEAD")
+        headers = [("Content-Type", "application/octet-stream")]
+        return Reply(200, headers, b"", request_id=exchange.request_id, length_bytes=size_bytes)

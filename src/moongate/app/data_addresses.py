@@ -1,0 +1,105 @@
+"""Addresses of xorb data for reconstructions: made here for an hour, and read back when they are used."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterable
+from typing import Protocol
+
+from moongate.app.shared_secret import key_for
+from moongate.core.digests import Etag
+from moongate.core.spans import ByteSpan
+from moongate.wire.cas_paths import Data
+from moongate.wire.data_urls import MAX_SIGNED_RANGES, SignedData, read_data_url, write_data_url
+from moongate.xet.hashes import XetHash, hash_hex
+from moongate.xet.reconstruction import FetchRange, Term
+
+TTL_SECONDS = 3600.0
+
+
+class Chunks(Protocol):
+    """A run of whole chunks of a xorb, and the bytes it takes there."""
+
+    @property
+    def first(self) -> int: ...
+    @property
+    def end(self) -> int: ...
+    @property
+    def span(self) -> ByteSpan: ...
+
+
+class Fetch(Protocol):
+    """A range of a xorb that a file needs."""
+
+    @property
+    def xorb(self) -> XetHash: ...
+    @property
+    def chunks(self) -> Chunks: ...
+
+
+class XetFile(Protocol):
+    """A file as its reconstruction tells it."""
+
+    @property
+    def file_id(self) -> str: ...
+    @property
+    def etag(self) -> Etag: ...
+    @property
+    def size_bytes(self) -> int: ...
+    @property
+    def terms(self) -> tuple[Term, ...]: ...
+    @property
+    def fetches(self) -> tuple[Fetch, ...]: ...
+    @property
+    def verified(self) -> bool: ...
+
+
+class DataAddresses:
+    """Signs and reads data addresses; all processes with the same secret read each other's."""
+
+    def __init__(
+        self, secret: bytes, *, ttl_seconds: float = TTL_SECONDS, now: Callable[[], float] = time.time
+    ) -> None:
+        self._key = key_for(secret, "xorb data")
+        self._ttl_seconds = ttl_seconds
+        self._now = now
+
+    def read(self, route: Data, query: str) -> SignedData:
+        """What an address permits.
+
+        Raises:
+            NotAllowed: it is not ours, was changed, or has expired.
+        """
+        return read_data_url(self._key, route.xorb, route.file_id, query, self._now())
+
+    def fetches(
+        self, file: XetFile, terms: Iterable[Term], base_url: str
+    ) -> dict[XetHash, tuple[FetchRange, ...]]:
+        """Where the chunks of a file's terms are: ranges in order, those of one xorb under few addresses."""
+        expires_seconds = int(self._now() + self._ttl_seconds)
+        wanted: dict[XetHash, list[Term]] = {}
+        for term in terms:
+            wanted.setdefault(term.xorb, []).append(term)
+        chunks_of: dict[XetHash, list[Chunks]] = {}
+        for fetch in file.fetches:
+            if any(_covers(fetch.chunks, term) for term in wanted.get(fetch.xorb, ())):
+                chunks_of.setdefault(fetch.xorb, []).append(fetch.chunks)
+        return {
+            xorb: tuple(self._signed(file.file_id, hash_hex(xorb), chunks, expires_seconds, base_url))
+            for xorb, chunks in chunks_of.items()
+        }
+
+    def _signed(
+        self, file_id: str, xorb: str, chunks: list[Chunks], expires_seconds: int, base_url: str
+    ) -> Iterable[FetchRange]:
+        chunks = sorted(chunks, key=lambda one: one.first)
+        for at in range(0, len(chunks), MAX_SIGNED_RANGES):
+            some = chunks[at : at + MAX_SIGNED_RANGES]
+            data = SignedData(xorb, file_id, tuple(one.span for one in some), expires_seconds)
+            url = write_data_url(base_url, self._key, data)
+            for one in some:
+                yield FetchRange(one.first, one.end, one.span, url)
+
+
+def _covers(chunks: Chunks, term: Term) -> bool:
+    return chunks.first <= term.start and term.end <= chunks.end

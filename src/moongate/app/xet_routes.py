@@ -1,0 +1,116 @@
+"""The way to Xet: the token route, and the headers that point there from every file that is offered so."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Protocol
+
+from aiohttp import web
+
+from moongate.app.dispatch import allow
+from moongate.app.exchange import Exchange, Outcome
+from moongate.app.replies import JSON_TYPE, Headers, Reply, freshness
+from moongate.app.xet_tokens import XetGrant, XetTokens
+from moongate.core.callers import Caller
+from moongate.core.errors import Absent
+from moongate.core.names import CommitHash, RepoId, Revision
+from moongate.core.records import FileAt, FileEntry
+from moongate.wire import routes
+from moongate.wire.xet_words import file_xet_headers, token_answer
+
+
+class Offers(Protocol):
+    """What these rooms need of `hub.offers.XetOffers`."""
+
+    @property
+    def enabled(self) -> bool: ...
+    def offered(self, entry: FileEntry) -> bool: ...
+    def withdraw(self, file_id: str | None = None) -> None: ...
+
+
+class Commit(Protocol):
+    """What a revision was resolved to."""
+
+    @property
+    def commit_hash(self) -> CommitHash: ...
+    @property
+    def repo(self) -> RepoId: ...
+    @property
+    def outcome(self) -> Outcome: ...
+    @property
+    def age_seconds(self) -> float: ...
+
+
+class Commits(Protocol):
+    """What the token route needs of `hub.ProxiedRepos`."""
+
+    async def commit_of(self, repo: RepoId, revision: Revision, caller: Caller) -> Commit: ...
+
+
+class Readers(Protocol):
+    """What the token route needs of `hub.by_xet.FilesByXet`."""
+
+    async def may_read(self, repo: RepoId, commit_hash: CommitHash, caller: Caller) -> None: ...
+
+
+class XetHeaders:
+    """The headers of a file that say where it is had through Xet; none when it is not offered so."""
+
+    def __init__(self, offers: Offers, base_url: Callable[[web.BaseRequest], str]) -> None:
+        self._offers = offers
+        self._base_url = base_url
+
+    def offered(self, file: FileAt) -> bool:
+        """Whether `on` would give any."""
+        return file.entry.xet_hash is not None and self._offers.offered(file.entry)
+
+    def of(self, file: FileAt, request: web.BaseRequest) -> list[tuple[str, str]]:
+        """The headers for this client."""
+        return file_xet_headers(file, self._base_url(request)) if self.offered(file) else []
+
+    def address(self, request: web.BaseRequest) -> str:
+        """Our own base, as this client sees it."""
+        return self._base_url(request)
+
+
+class XetRoutes:
+    """Tokens to read through Xet, given to those who may read the files."""
+
+    def __init__(
+        self,
+        commits: Commits,
+        readers: Readers,
+        tokens: XetTokens,
+        offers: Offers,
+        *,
+        base_url: Callable[[web.BaseRequest], str],
+        pass_of: Callable[[web.BaseRequest], str | None],
+    ) -> None:
+        """`pass_of`: the sha256 of the token of ours that a request came with, if it is one of ours."""
+        self._commits = commits
+        self._readers = readers
+        self._tokens = tokens
+        self._offers = offers
+        self._base_url = base_url
+        self._pass_of = pass_of
+
+    async def read_token(self, exchange: Exchange, route: routes.XetReadToken) -> web.StreamResponse:
+        """A token for one commit, in headers and JSON at once. Access is checked as for reading a file."""
+        allow(exchange, "GET", "HEAD")
+        if not self._offers.enabled:
+            raise Absent("This gateway does not speak Xet; files are read plainly.")
+        caller, request = exchange.caller, exchange.request
+        resolved = await self._commits.commit_of(route.repo, route.revision, caller)
+        exchange.outcome = resolved.outcome
+        await self._readers.may_read(resolved.repo, resolved.commit_hash, caller)
+        grant = XetGrant(resolved.repo, resolved.commit_hash, caller, self._pass_of(request))
+        token, expires_seconds = self._tokens.mint(grant)
+        headers, body = token_answer(self._base_url(request), token, expires_seconds)
+        all_headers: Headers = [
+            JSON_TYPE,
+            ("Cache-Control", "no-store"),
+            ("X-Repo-Commit", resolved.commit_hash),
+            *headers,
+            *freshness(resolved.outcome, resolved.age_seconds),
+        ]
+        return Reply(200, all_headers, body, request_id=exchange.request_id)

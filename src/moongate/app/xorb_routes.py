@@ -1,0 +1,184 @@
+"""Xorb data at the addresses that a reconstruction gave: signed ranges, one or several, sent from the store.
+
+The address is the permission: it says which ranges of which xorb for which file, and until when. What is not
+signed for is 403, and so is what can no longer be had by it; clients then ask the reconstruction anew.
+Everything else that goes wrong before the first byte is a coded 5xx, which clients try again; after it the
+connection is broken off.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import secrets
+from collections.abc import AsyncGenerator, AsyncIterator, Sequence
+from typing import Any, Literal, Protocol, cast
+
+from aiohttp import hdrs, web
+
+from moongate.app.data_addresses import DataAddresses
+from moongate.app.dispatch import allow
+from moongate.app.exchange import Exchange
+from moongate.app.file_routes import INLINE_BYTES
+from moongate.app.metrics import Metrics
+from moongate.app.replies import FileReply, Reply, streamed
+from moongate.app.sendfile import FileSender
+from moongate.app.xet_routes import Offers
+from moongate.core.errors import Absent, NotAllowed, StoreFull
+from moongate.core.spans import ByteSpan
+from moongate.wire.cas_paths import Data
+from moongate.wire.data_urls import asked_spans
+from moongate.wire.ranges import multipart_frame
+from moongate.xet.hashes import XetHash, parse_hash
+
+_TYPE = "application/octet-stream"
+_GONE = "These chunks are no longer had at this address; ask the reconstruction again."
+
+
+_Bodies = contextlib.aclosing[AsyncGenerator[Any, None]]
+
+
+class ChunkBody(Protocol):
+    """A piece of a xorb to send: see `hub.xet_body.SegmentBody`."""
+
+    @property
+    def fd(self) -> int: ...
+    @property
+    def base(self) -> int: ...
+    @property
+    def span(self) -> ByteSpan: ...
+    @property
+    def outcome(self) -> Literal["hit", "miss"]: ...
+    async def ready(self, position: int, end: int) -> int: ...
+    def stream(self, position: int, end: int) -> AsyncIterator[bytes]: ...
+
+
+class Xorbs(Protocol):
+    """What this room needs of `hub.xet_files.XetFiles`."""
+
+    def known(self, file_id: str) -> Any: ...
+    def open_range(self, row: Any, xorb: XetHash, span: ByteSpan) -> AsyncIterator[Any]: ...
+
+
+class XorbRoutes:
+    """The data addresses."""
+
+    def __init__(
+        self,
+        xorbs: Xorbs,
+        sender: FileSender,
+        offers: Offers,
+        metrics: Metrics,
+        addresses: DataAddresses,
+    ) -> None:
+        self._xorbs = xorbs
+        self._sender = sender
+        self._offers = offers
+        self._metrics = metrics
+        self._addresses = addresses
+
+    async def data(self, exchange: Exchange, route: Data) -> web.StreamResponse:
+        """The ranges asked for, of those that the address is signed for.
+
+        Raises:
+            NotAllowed: the address is not ours, has expired, or is not for this.
+        """
+        allow(exchange, "GET", "HEAD")
+        signed = self._addresses.read(route, exchange.query)
+        spans = asked_spans(exchange.request.headers.get(hdrs.RANGE), signed.spans)
+        row = self._xorbs.known(route.file_id)
+        if row is None:
+            raise NotAllowed(_GONE)
+        headers = [
+            ("ETag", f'"{route.xorb}"'),
+            ("Accept-Ranges", "bytes"),
+            ("Cache-Control", "private, no-transform"),
+        ]
+        xorb = parse_hash(route.xorb)
+        if len(spans) > 1:
+            return await self._several(exchange, row, xorb, spans, headers)
+        headers += [("Content-Type", _TYPE), ("Content-Range", spans[0].content_range(None))]
+        if exchange.method == "HEAD":
+            return Reply(206, headers, b"", request_id=exchange.request_id, length_bytes=spans[0].length)
+        return await self._one(exchange, row, xorb, spans[0], headers)
+
+    async def _one(
+        self, exchange: Exchange, row: Any, xorb: XetHash, span: ByteSpan, headers: list[tuple[str, str]]
+    ) -> web.StreamResponse:
+        async with self._opened(row, xorb, span) as bodies:
+            body, count = await self._first(bodies)
+            exchange.outcome = body.outcome
+            headers.append(("X-Moongate-Cache", body.outcome))
+            if count == span.length <= INLINE_BYTES:
+                data = os.pread(body.fd, count, span.start - body.base)
+                if len(data) == count:
+                    self._metrics.xet_served(count)
+                    return Reply(206, headers, data, request_id=exchange.request_id)
+            response: web.StreamResponse = FileReply(206, headers, span.length, exchange.request_id)
+            exchange.status = 206
+            await self._send(exchange, response, body)
+            async for more in bodies:
+                await self._send(exchange, _SENT, more)
+            return response
+
+    async def _several(
+        self,
+        exchange: Exchange,
+        row: Any,
+        xorb: XetHash,
+        spans: Sequence[ByteSpan],
+        headers: list[tuple[str, str]],
+    ) -> web.StreamResponse:
+        """Each range as it was asked for in a part of its own: clients count on that."""
+        frame = multipart_frame(spans, None, _TYPE, secrets.token_hex(16))
+        headers.append(("Content-Type", frame.content_type))
+        if exchange.method == "HEAD":
+            return Reply(206, headers, b"", request_id=exchange.request_id, length_bytes=frame.length_bytes)
+        headers.append(("Content-Length", str(frame.length_bytes)))
+        response: web.StreamResponse | None = None
+        for head, span in zip(frame.heads, frame.spans, strict=True):
+            async with self._opened(row, xorb, span) as bodies:
+                body, _ = await self._first(bodies)
+                if response is None:
+                    exchange.outcome = body.outcome
+                    headers.append(("X-Moongate-Cache", body.outcome))
+                    response = streamed(exchange, 206, headers)
+                    await response.prepare(exchange.request)
+                    exchange.status = 206
+                await response.write(head)
+                await self._send(exchange, response, body)
+                async for more in bodies:
+                    await self._send(exchange, response, more)
+        assert response is not None  # noqa: S101 - there is at least one range
+        await response.write(frame.tail)
+        await response.write_eof()
+        return response
+
+    def _opened(self, row: Any, xorb: XetHash, span: ByteSpan) -> _Bodies:
+        return contextlib.aclosing(cast(AsyncGenerator[Any, None], self._xorbs.open_range(row, xorb, span)))
+
+    async def _first(self, bodies: AsyncGenerator[Any, None]) -> tuple[ChunkBody, int]:
+        """The first piece of a range, and how much of it can be sent at once.
+
+        Raises:
+            NotAllowed: the file no longer has these chunks, or upstream refuses them: an address names no
+                caller on whose behalf to ask.
+        """
+        try:
+            body: ChunkBody = await anext(bodies)
+            return body, await body.ready(body.span.start, body.span.end)
+        except (Absent, NotAllowed, StopAsyncIteration) as error:
+            raise NotAllowed(_GONE) from error
+        except StoreFull:
+            self._offers.withdraw()  # what cannot be kept can still be read plainly
+            self._metrics.xet_withdrawn("StoreFull")
+            raise
+
+    async def _send(self, exchange: Exchange, response: web.StreamResponse, body: ChunkBody) -> None:
+        sent = await self._sender.send(exchange.request, response, body, body.span)
+        exchange.sent_bytes += sent
+        self._metrics.xet_served(sent)
+
+
+_SENT = web.StreamResponse()
+"""Stands for a response whose head has been sent."""

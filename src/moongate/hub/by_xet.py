@@ -1,0 +1,96 @@
+"""Files of a commit by their Xet ids: what a CAS route names is a file only where a listing says so.
+
+Whoever may read one repository learns nothing of another: an id opens a file when the commit that was asked
+for has a file of that id, and the caller may read that commit's files.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+
+from moongate.core.callers import Caller
+from moongate.core.errors import EntryAbsent, UpstreamUnreachable
+from moongate.core.names import CommitHash, RepoId, Revision
+from moongate.core.records import FileAt, FileEntry
+from moongate.hub.listings import FIRST_PAGE
+from moongate.hub.proxied import ProxiedRepos
+from moongate.store.index import Index
+from moongate.wire.links import next_link
+from moongate.wire.routes import Tree
+from moongate.xet.hashes import XetHash
+
+_COMMITS_KEPT = 16
+_MAX_PAGES = 2000
+
+
+class FilesByXet:
+    """The Xet files of commits. Not for several threads."""
+
+    def __init__(self, index: Index, repos: ProxiedRepos) -> None:
+        self._index = index
+        self._repos = repos
+        self._kept: OrderedDict[tuple[RepoId, CommitHash], dict[str, FileEntry]] = OrderedDict()
+
+    async def file(self, repo: RepoId, commit_hash: CommitHash, file_id: str, caller: Caller) -> FileAt:
+        """The file of this id in this commit, when the caller may read it.
+
+        Raises:
+            EntryAbsent: the commit has no such file.
+            GatedRepo, RepoAbsent, UpstreamError: as for any file.
+        """
+        entry = await self._entry(repo, commit_hash, file_id, caller)
+        access = self._repos.access
+        if not access.reads(caller, repo):
+            await access.may_read_files(caller, repo, commit_hash, entry.path)
+        return FileAt(repo, commit_hash, entry)
+
+    async def may_read(self, repo: RepoId, commit_hash: CommitHash, caller: Caller) -> None:
+        """Return when this caller may read the commit's files; asked about one of them, if it has any.
+
+        Raises:
+            GatedRepo, RepoAbsent, UpstreamError: as for any file.
+        """
+        access = self._repos.access
+        if access.reads(caller, repo):
+            return
+        known = self._index.files_of(repo, commit_hash)
+        if not known:
+            await self._list(repo, commit_hash, caller)
+            known = self._index.files_of(repo, commit_hash)
+        if known:
+            large = next((entry for entry in known if entry.xet_hash is not None), known[-1])
+            await access.may_read_files(caller, repo, commit_hash, large.path)
+
+    def needing(self, xorb: XetHash) -> list[str]:
+        """The ids of all files that are known to need a xorb, whoever may read them. A point read."""
+        return self._index.references(xorb)
+
+    async def _entry(self, repo: RepoId, commit_hash: CommitHash, file_id: str, caller: Caller) -> FileEntry:
+        entry = self._kept.get((repo, commit_hash), {}).get(file_id) or self._read(repo, commit_hash, file_id)
+        if entry is None and not self._index.listing_complete(repo, commit_hash):
+            try:
+                await self._list(repo, commit_hash, caller)
+            except UpstreamUnreachable as error:
+                raise UpstreamUnreachable(f"this Xet file of {repo} is not known here: {error}") from error
+            entry = self._read(repo, commit_hash, file_id)
+        if entry is None:
+            raise EntryAbsent("This commit has no file of that Xet id.", commit_hash)
+        return entry
+
+    def _read(self, repo: RepoId, commit_hash: CommitHash, file_id: str) -> FileEntry | None:
+        entries = {entry.xet_hash or "": entry for entry in self._index.xet_files_in(repo, commit_hash)}
+        self._kept[repo, commit_hash] = entries
+        self._kept.move_to_end((repo, commit_hash))
+        if len(self._kept) > _COMMITS_KEPT:
+            self._kept.popitem(last=False)
+        return entries.get(file_id)
+
+    async def _list(self, repo: RepoId, commit_hash: CommitHash, caller: Caller) -> None:
+        """Ask for the commit's whole listing, which writes down every file of it."""
+        route, query = Tree(repo, Revision(commit_hash), None), FIRST_PAGE
+        for _ in range(_MAX_PAGES):
+            answer = await self._repos.answer(route, query, caller)
+            link = next_link(dict(answer.headers))
+            if link is None:
+                return
+            query = link.partition("?")[2]
