@@ -303,6 +303,10 @@ class Leader:
                 self._finish()
         except MoongateError as error:
             self._fail(error)
+        except BaseException:
+            # a bug must end the fill, or its readers would wait for ever
+            self._fail(MoongateError("a fill broke inside the gateway; its log tells more"))
+            raise
         finally:
             connection.close()
             self._tell_count()

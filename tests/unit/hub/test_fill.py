@@ -20,6 +20,7 @@ from moongate.core.digests import Etag
 from moongate.core.errors import (
     EntryAbsent,
     GatedRepo,
+    MoongateError,
     StoreFull,
     UpstreamBroken,
     UpstreamBusy,
@@ -306,6 +307,19 @@ async def test_small_and_empty_files(double: HubDouble, filling: Filling) -> Non
         )
         assert await filling.read() == data
         assert await filling.sealed()
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
+async def test_a_bug_in_a_fill_is_an_error_and_no_hang(filling: Filling) -> None:
+    def broken(size_bytes: int) -> None:
+        raise RuntimeError("a bug")
+
+    filling.fills.make_room = broken
+    with pytest.raises(MoongateError, match="broke inside"):
+        await filling.read()
+    filling.fills.make_room = support_filling.no_limit
+    await filling.read()
+    assert await filling.sealed()
 
 
 async def test_a_full_disk_streams_from_upstream_and_still_verifies(
