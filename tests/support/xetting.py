@@ -1,6 +1,6 @@
-"""Xet files in front of a Hub double's CAS, without a gateway around them: for tests of the chunk path itself.
+"""Xet files in front of a Hub double's CAS, without a gateway around them: for tests of the chunk path.
 
-Run as a program, it fetches one file through the same fills and prints JSON: another process of the same node.
+Run as a program, it fetches one file through the same fills and prints JSON: another process of a node.
 """
 
 from __future__ import annotations
@@ -104,17 +104,11 @@ class XetHouse:
             user_agent="tests",
             offline=rules.offline,
         )
-        self.cas = CasClient(
-            self.upstream, self._guard, timeout_seconds=timeout_seconds, user_agent="tests"
-        )
+        self.cas = CasClient(self.upstream, self._guard, timeout_seconds=timeout_seconds, user_agent="tests")
         ledger = XetLedger(self.notes)
-        self.xets = XetFiles(
-            self.cas, self.segments, self.index, NoCredentials(), rules, ledger, make_room
-        )
+        self.xets = XetFiles(self.cas, self.segments, self.index, NoCredentials(), rules, ledger, make_room)
         self.blobs = Blobs(self.layout)
-        self.fills = Fills(
-            self.layout, self.blobs, FillRules(offline=rules.offline), self.notes, make_room
-        )
+        self.fills = Fills(self.layout, self.blobs, FillRules(offline=rules.offline), self.notes, make_room)
 
     async def close(self) -> None:
         await self.xets.stop()
@@ -177,9 +171,7 @@ class XetHouse:
 
     async def assemble(self, row: ReconstructionRow) -> bytes:
         """The file's bytes from its ranges, decoded."""
-        got = await asyncio.gather(
-            *(self.range_of(row, one.xorb, one.chunks.span) for one in row.fetches)
-        )
+        got = await asyncio.gather(*(self.range_of(row, one.xorb, one.chunks.span) for one in row.fetches))
         content = []
         for term in row.terms:
             for one, data in zip(row.fetches, got, strict=True):

@@ -12,13 +12,13 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncGenerator, Callable
 from contextlib import suppress
 from typing import Protocol
 
 from moongate.core.callers import ANONYMOUS, Caller, Secret
 from moongate.core.digests import Etag
-from moongate.core.errors import EntryAbsent, UpstreamBroken, UpstreamError, UpstreamUnreachable
+from moongate.core.errors import EntryAbsent, MoongateError, UpstreamBroken, UpstreamUnreachable
 from moongate.core.names import RepoId
 from moongate.core.records import FileAt
 from moongate.core.spans import ByteSpan
@@ -69,6 +69,7 @@ class XetFiles:
         self._roads: dict[str, CasRoad] = {}
         self._rows: dict[str, tuple[float, ReconstructionRow]] = {}
         self._distrusted: dict[str, float] = {}
+        self._drawn: set[str] = set()
         self._read: dict[str, float] = {}
 
     # -- what a file is --------------------------------------------------------------------------------------
@@ -157,23 +158,26 @@ class XetFiles:
 
     def ensure(self, row: ReconstructionRow) -> None:
         """Begin to fetch and prove a whole file, in order. Free when it is proven, or under way."""
-        row = self.known(row.file_id) or row
-        if not row.verified:
-            with suppress(UpstreamError):  # whoever reads will hear it
-                self._fill(row).want_whole()
+        known = self.known(row.file_id)
+        if known is not None and not known.verified:
+            with suppress(MoongateError):  # whoever reads will hear it
+                self._fill(known).want_whole()
 
     def _fill(self, row: ReconstructionRow) -> XetFill:
         fill = self._fills.get(row.file_id)
-        if fill is not None and fill.failure is None and fill.row.noted_at == row.noted_at:
+        if fill is not None and fill.row.noted_at == row.noted_at:
+            if fill.failure is not None:  # the row is about to go
+                raise fill.failure
             return fill
         fill = self._fills[row.file_id] = XetFill(self.room, row, self._road(row))
         fill.on_idle = self._drop
+        fill.on_wrong = lambda wrong: self.distrust(wrong.row.file_id)
         return fill
 
     def _drop(self, fill: XetFill) -> None:
         """Forget a fill that is over; what it learned is kept while the file is not proven."""
-        if fill.failure is not None:
-            self.distrust(fill.row.file_id)
+        if fill.proven:
+            self._drawn.discard(fill.row.file_id)
         if (fill.proven or fill.failure is not None) and self._fills.get(fill.row.file_id) is fill:
             del self._fills[fill.row.file_id]
 
@@ -206,7 +210,7 @@ class XetFiles:
 
     async def open_range(
         self, row: ReconstructionRow, xorb: XetHash, span: ByteSpan
-    ) -> AsyncIterator[SegmentBody]:
+    ) -> AsyncGenerator[SegmentBody, None]:
         """Bodies to send one after the other, together the bytes `span` of a xorb. Each is closed for you.
 
         Raises:
@@ -226,7 +230,10 @@ class XetFiles:
             position = body.span.end
 
     async def _open_at(self, row: ReconstructionRow, xorb: XetHash, span: ByteSpan) -> SegmentBody:
-        row = self.known(row.file_id) or row
+        known = self.known(row.file_id)
+        if known is None:
+            raise UpstreamUnreachable("what was known of this file was given up; ask for it again")
+        row = known
         if row.verified:
             body = self._opened(xorb, span, None)
             if body is not None:
@@ -267,6 +274,8 @@ class XetFiles:
         found = self.known(row.file_id)
         if found is None:
             raise UpstreamUnreachable("this file was removed while it was opened; ask for it again")
+        if not found.verified:
+            self._fill(found).want_whole()
         return found
 
     def take_reads(self) -> dict[str, float]:
@@ -299,10 +308,19 @@ class XetFiles:
         return row if row is not None and row.verified and row.size_bytes == file.entry.size_bytes else None
 
     async def filling(self, file: FileAt, caller: Caller) -> XetFill:
-        """The fill of a whole file, begun now; raises as `reconstruction_of`."""
+        """The fill of a whole file, begun now, for one plain fill.
+
+        Raises:
+            UpstreamBroken: a plain fill drew from this before, and failed; nobody knows yet what is wrong.
+            MoongateError: as `reconstruction_of`.
+        """
         row = await self.reconstruction_of(file, caller)
         fill = self._fill(row)
         if not row.verified:
+            if row.file_id in self._drawn:
+                self._drawn.discard(row.file_id)
+                raise UpstreamBroken("a plain reader failed with the chunks of this file")
+            self._drawn.add(row.file_id)
             fill.want_whole()
         return fill
 
@@ -311,7 +329,7 @@ class XetFiles:
 
     async def lost(self, row: ReconstructionRow) -> None:
         """Chunks of a proven file turned out not to be here, or not to be chunks."""
-        with suppress(UpstreamUnreachable):
+        with suppress(MoongateError):
             await self._lost(row)
 
     def distrust(self, file_id: str) -> None:

@@ -39,6 +39,7 @@ from moongate.core.errors import (
 from moongate.core.spans import ByteSpan
 from moongate.hub.bells import Bells
 from moongate.hub.leader import Probe
+from moongate.store.chunk_ranges import ChunkRange
 from moongate.store.index import Index, KeptFetch, ReconstructionRow
 from moongate.store.segments import Lead, Segment, Segments
 from moongate.upstream.cas import CasClient, CasRoad
@@ -119,6 +120,10 @@ class _Worker:
     serial: int
 
 
+class Outdated(UpstreamBroken):
+    """Upstream tells of a file in another way than it did when its row was put."""
+
+
 class XetFill:
     """One file in this process while it is not proven."""
 
@@ -136,6 +141,9 @@ class XetFill:
         self.whole = False
         self.fetched_bytes = 0
         self.on_idle: Callable[[XetFill], None] = _nothing
+        """Called on the loop when nobody works any more."""
+        self.on_wrong: Callable[[XetFill], None] = _nothing
+        """Called from any thread when `failure` was set."""
         self._at_of: dict[XetHash, list[int]] = {}
         for at, one in enumerate(self.ranges):
             self._at_of.setdefault(one.xorb, []).append(at)
@@ -375,6 +383,9 @@ class XetFill:
                     done = self._fetch(at, worker)
                 finally:
                     self._give_back(at, done=done)
+        except Outdated as error:
+            self.room.index.drop_reconstruction(self.row.file_id)
+            self.fail(error, wrong=True)
         except MoongateError as error:
             if not self._is_over(worker):
                 self.fail(error)
@@ -449,6 +460,8 @@ class XetFill:
                 attempts = 1 if lead.position > begun else attempts + 1
                 if self._is_over(worker):
                     return
+                if attempts >= _MAX_ATTEMPTS and isinstance(error, AddressExpired):
+                    raise Outdated("upstream refuses what it offered; ask for this file again") from error
                 if attempts >= _MAX_ATTEMPTS or address is None:
                     raise
                 self.room.watcher.retried(error)
@@ -508,11 +521,21 @@ class XetFill:
         with self._asking:
             found = self._known_address(segment)
             if found is None or found.url == stale:
-                self.learn(self._ask_again())
+                answer = self._ask_again()
+                if not self._agrees(answer):
+                    raise Outdated("upstream tells of this file in another way than before; ask for it again")
+                self.learn(answer)
                 found = self._known_address(segment)
         if found is None:
             raise UpstreamBroken("upstream does not offer a range that it offered before")
         return found
+
+    def _agrees(self, answer: Reconstruction) -> bool:
+        """Whether an answer offers what is left to fetch, at the same place."""
+        return all(
+            any(_offers(one, self.ranges[at].chunks) for one in answer.fetches.get(self.ranges[at].xorb, ()))
+            for at in list(self._left)
+        )
 
     def _known_address(self, segment: Segment) -> FetchRange | None:
         for one in self._addresses.get(segment.xorb, ()):
@@ -558,6 +581,7 @@ class XetFill:
                 return
             if wrong:
                 self.failure = error
+                self.on_wrong(self)
             others = [
                 one for thread, one in self._workers.items() if thread is not threading.current_thread()
             ]
@@ -572,6 +596,14 @@ class XetFill:
             connection.abort()
         self.room.watcher.failed(self.row.file_id, self.row.etag, error)
         self.room.bells.ring(*self.keys)
+
+
+def _offers(offer: FetchRange, chunks: ChunkRange) -> bool:
+    starts = (offer.start == chunks.first) == (offer.span.start == chunks.span.start)
+    ends = (offer.end == chunks.end) == (offer.span.end == chunks.span.end)
+    within = offer.start <= chunks.first and chunks.end <= offer.end
+    inside = offer.span.start <= chunks.span.start and chunks.span.end <= offer.span.end
+    return starts and ends and within and inside
 
 
 def in_order(row: ReconstructionRow) -> list[KeptFetch]:

@@ -80,6 +80,7 @@ class XetSource:
         self._make_plain = plain
         self._wants_whole = wants_whole
         self._lock = threading.Lock()
+        self._asking = threading.Lock()
         self._plain: ByteSource | None = None
         self._known: _Way | None = None
         self._gave_up = False
@@ -116,14 +117,23 @@ class XetSource:
             return None
         if not self._wants_whole():
             return self._way_here(file_id, span)
+        with self._asking:
+            return self._agreed() or self._begin(is_aborted)
+
+    def _agreed(self) -> _Way | None:
+        with self._lock:
+            return None if self._gave_up else self._known
+
+    def _begin(self, is_aborted: Callable[[], bool]) -> _Way | None:
+        if self._gave_up:
+            return None
         try:
             fill = self._filling(is_aborted)
         except MoongateError as error:
             self.give_up(error)
             return None
         with self._lock:
-            if self._known is None:
-                self._known = _way(fill.row, fill)
+            self._known = _way(fill.row, fill)
             return self._known
 
     def _way_here(self, file_id: str, span: ByteSpan) -> _Way | None:

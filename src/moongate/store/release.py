@@ -52,7 +52,9 @@ def discard(segments: Segments, index: Index, file_id: str, *, doubt: bool = Fal
             index.mark_unverified(other)
     freed_bytes = busy = 0
     for xorb in needs:
-        kept = segments.keep_only(xorb, partial(index.needed, xorb, verified_since=float("-inf")))
+        # Readers do not save it: who goes on with what was found wrong would find it wrong again.
+        needed = partial(index.needed, xorb, verified_since=float("-inf"))
+        kept = segments.keep_only(xorb, needed, force=True)
         freed_bytes, busy = freed_bytes + kept.freed_bytes, busy + kept.busy
     return Released(freed_bytes, busy)
 
