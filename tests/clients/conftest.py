@@ -22,12 +22,12 @@ def hub(tmp_path_factory: pytest.TempPathFactory, minilm: Path) -> Iterator[Furn
 def gateway(hub: FurnishedHub, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Gateway]:
     """One gateway for all tests that do not care what it holds already."""
     home = tmp_path_factory.mktemp("gateway") / "home"
-    with Gateway(home, hub.url, cdn=hub.double.cdn_netloc) as running:
+    with Gateway(home, hub.url, cdn=hub.hosts) as running:
         yield running
 
 
 @pytest.fixture
 def fresh_gateway(hub: FurnishedHub, tmp_path: Path) -> Iterator[Gateway]:
     """A gateway that holds nothing yet."""
-    with Gateway(tmp_path / "home", hub.url, cdn=hub.double.cdn_netloc) as running:
+    with Gateway(tmp_path / "home", hub.url, cdn=hub.hosts) as running:
         yield running

@@ -1,7 +1,7 @@
 """huggingface_hub, four generations of it: what it gets of the gateway is what it gets of the Hub.
 
-Asked of the Hub itself the clients are told to leave Xet alone (its address there is a closed port); asked of
-the gateway they are not, so that anything left of Xet in an answer makes them fail.
+Asked of the Hub itself the clients are told to leave Xet alone; asked of the gateway they are not, and read
+large files through its Xet.
 """
 
 from __future__ import annotations

@@ -68,7 +68,9 @@ def test_reads_everything(told: dict[str, Any], hub: FurnishedHub) -> None:
         assert told[f"file {name}"] == {"gave": hashlib.sha256(data).hexdigest()}, name
         commit = repo.resolve(revision)
         assert commit is not None
-        info = {"size": len(data), "etag": f'"{commit.files[str(asked["path"])].etag}"', "xet": False}
+        node = commit.files[str(asked["path"])]
+        in_xet = node.lfs is not None and node.lfs.xet_hash is not None
+        info = {"size": len(data), "etag": f'"{node.etag}"', "xet": in_xet}
         assert told[f"info {name}"] == {"gave": info}, name
     assert told["file absent"] == told["info absent"] == {"gave": None}
     part = hub.content(hub["acme/tiny"], "model.safetensors")[1_000_000:1_300_000]

@@ -11,6 +11,7 @@ import base64
 import json
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 from urllib.parse import quote, urlencode
 
@@ -370,11 +371,15 @@ def test_metadata_is_on_every_answer_about_a_file(hub: FurnishedHub, gateway: Ga
                 assert needed <= answer.headers.keys()
                 assert answer.headers["etag"].startswith('"')
                 assert "content-encoding" not in answer.headers
-                assert not any("xet" in name for name in answer.headers)
-                assert "xet" not in answer.headers.get("link", "")
+                assert ("x-xet-hash" in answer.headers) == (path == "model.safetensors")
 
 
-def test_xet_is_hidden(hub: FurnishedHub, gateway: Gateway) -> None:
+def test_xet_is_hidden_when_it_is_off(hub: FurnishedHub, tmp_path: Path) -> None:
+    with Gateway(tmp_path / "home", hub.url, cdn=hub.hosts, env={"MOONGATE_XET": "false"}) as gateway:
+        no_word_of_xet(hub, gateway)
+
+
+def no_word_of_xet(hub: FurnishedHub, gateway: Gateway) -> None:
     for target in (
         f"{TINY}/tree/main?recursive=true",
         f"{TINY}/tree/main?recursive=true&expand=true",
@@ -388,6 +393,8 @@ def test_xet_is_hidden(hub: FurnishedHub, gateway: Gateway) -> None:
     token = raw.ask(gateway.url, f"{TINY}/xet-read-token/{commit}")
     assert token.status == 404
     assert "x-xet-cas-url" not in token.headers
+    assert not any("xet" in name + value for name, value in answer.headers.items() if "expose" not in name)
+    assert raw.ask(gateway.url, f"/cas/v2/reconstructions/{'0' * 64}").status == 404
 
 
 def test_basic_credentials(hub: FurnishedHub, gateway: Gateway) -> None:

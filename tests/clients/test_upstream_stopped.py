@@ -51,7 +51,7 @@ SENTENCES = ["The moon has a gate.", "It is open."]
 def warmed(hub: FurnishedHub, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Gateway]:
     """A gateway that soon asks upstream again."""
     home = tmp_path_factory.mktemp("warmed") / "home"
-    with Gateway(home, hub.url, cdn=hub.double.cdn_netloc, env=SOON) as running:
+    with Gateway(home, hub.url, cdn=hub.hosts, env=SOON) as running:
         yield running
 
 
@@ -119,7 +119,7 @@ def test_guarded_files_within_their_grace(
 def test_an_old_answer_says_so(hub: FurnishedHub, tmp_path: Path) -> None:
     target = "/acme/tiny/resolve/main/config.json"
     pinned = target.replace("main", hub["acme/tiny"].refs["refs/heads/main"])
-    with Gateway(tmp_path / "home", hub.url, cdn=hub.double.cdn_netloc, env=EVERY_TIME) as gateway:
+    with Gateway(tmp_path / "home", hub.url, cdn=hub.hosts, env=EVERY_TIME) as gateway:
         fresh = raw.ask(gateway.url, target)
         assert fresh.headers["x-moongate-cache"] == "miss"
         assert "warning" not in fresh.headers
@@ -223,11 +223,11 @@ def test_what_is_not_kept(
 def test_offline_by_setting(client_python: Callable[[str], Path], hub: FurnishedHub, tmp_path: Path) -> None:
     """`--offline` serves what is kept and never asks, although upstream is there."""
     client, home = client_python("hub-2.4"), tmp_path / "home"
-    with Gateway(home, hub.url, cdn=hub.double.cdn_netloc) as online:
+    with Gateway(home, hub.url, cdn=hub.hosts) as online:
         first = run_script(client, "hub_files.py", PLAN, home=tmp_path / "1", endpoint=online.url)
     before = len(hub.double.meters.requests())
     with Gateway(
-        home, hub.url, cdn=hub.double.cdn_netloc, arguments=["--offline"], env=EVERY_TIME
+        home, hub.url, cdn=hub.hosts, arguments=["--offline"], env=EVERY_TIME
     ) as offline:
         second = run_script(client, "hub_files.py", PLAN, home=tmp_path / "2", endpoint=offline.url)
         unknown = raw.ask(offline.url, "/acme/tiny-GGUF/resolve/main/tiny-Q8_0.gguf")

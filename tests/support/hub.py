@@ -4,7 +4,7 @@
         hub.double.url                       # HF_ENDPOINT of the Hub itself
         hub["acme/tiny"].refs                # a repository of it; hub.dataset(...), hub.space(...)
 
-Repositories with large files speak Xet, and their Xet address is a closed port: a client led there fails.
+Repositories with large files speak Xet, as the Hub's do; `hub.hosts` names where their bytes lie.
 Pages are short, so that every list has a second one.
 """
 
@@ -22,7 +22,6 @@ ADA = "hf_" + "Ada" * 12  # let in everywhere
 BOB = "hf_" + "Bob" * 12  # a user without any grant
 GUARDED = ("acme/gated-auto", "acme/gated-manual", "acme/private", "acme/gated-rows")
 MIB = 1 << 20
-_CLOSED = "http://127.0.0.1:9"
 
 MODEL_CARD = (
     "---\nlicense: apache-2.0\nlibrary_name: transformers\n"
@@ -57,6 +56,11 @@ class FurnishedHub:
     def url(self) -> str:
         return self.double.url
 
+    @property
+    def hosts(self) -> str:
+        """The hosts besides the Hub's own that a gateway must be allowed to reach."""
+        return f"{self.double.cdn_netloc},{self.double.cas_netloc}"
+
     def __getitem__(self, repo_id: str) -> Repo:
         return self.double.repo(repo_id)
 
@@ -77,7 +81,7 @@ class FurnishedHub:
 @contextmanager
 def furnished(folder: Path, minilm: Path) -> Iterator[FurnishedHub]:
     """A double with everything in it, running for the length of a block."""
-    settings = Settings(cas_url=_CLOSED, list_page_size=6, commits_page_size=2, tree_page_size=1000)
+    settings = Settings(list_page_size=6, commits_page_size=2, tree_page_size=1000)
     double = HubDouble(folder / "state", settings=settings)
     hub = FurnishedHub(double, folder)
     double.add_user(

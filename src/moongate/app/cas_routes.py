@@ -35,10 +35,12 @@ from moongate.core.errors import (
     UpstreamBroken,
     UpstreamBusy,
     UpstreamError,
+    UpstreamRefused,
 )
 from moongate.core.names import CommitHash, RepoId
 from moongate.core.records import FileAt
 from moongate.core.spans import ByteSpan
+from moongate.hub.offers import REFUSED_SECONDS, TROUBLE_SECONDS
 from moongate.wire import cas_paths
 from moongate.wire.bearer import token_of
 from moongate.wire.ranges import Unsatisfiable, parse_range
@@ -151,7 +153,8 @@ class CasRoutes:
                 raise EntryAbsent(error.message, file.commit_hash) from error
             raise
         except UpstreamError as error:
-            self._offers.withdraw()
+            refused = isinstance(error, UpstreamRefused)
+            self._offers.withdraw(seconds=REFUSED_SECONDS if refused else TROUBLE_SECONDS)
             self._metrics.xet_withdrawn(type(error).__name__)
             raise
         except (AuthRequired, BadToken) as error:

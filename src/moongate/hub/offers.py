@@ -20,8 +20,11 @@ from moongate.store.index import Index
 PLAIN_LIMIT_BYTES = 50_000_000_000
 """Current clients refuse to read longer files plainly."""
 
+TROUBLE_SECONDS = 60.0
+REFUSED_SECONDS = 3600.0
+"""How long upstream's CAS counts as out of reach when our own rules forbid its address."""
+
 _PROVEN_SECONDS = 5.0
-_TROUBLE_SECONDS = 60.0
 _ROWS_KEPT = 20_000
 
 
@@ -64,16 +67,16 @@ class XetOffers:
             return True
         return self._index.blob(entry.etag) is None
 
-    def withdraw(self, file_id: str | None = None) -> None:
-        """Offer this file plainly for a minute, or all that are not proven here: upstream failed."""
+    def withdraw(self, file_id: str | None = None, *, seconds: float = TROUBLE_SECONDS) -> None:
+        """Offer this file plainly for a while, or all that are not proven here: upstream failed."""
         now = self._clock()
         before = self._trouble_until if file_id is None else self._refused.get(file_id, now)
         if before <= now:
             self.serial += 1
         if file_id is None:
-            self._trouble_until = now + _TROUBLE_SECONDS
+            self._trouble_until = now + seconds
         else:
-            _remember(self._refused, file_id, now + _TROUBLE_SECONDS)
+            _remember(self._refused, file_id, now + seconds)
 
 
 def _remember(rows: OrderedDict[str, float], file_id: str, until: float) -> None:
