@@ -34,7 +34,9 @@ def tables(ml: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Gatew
         names = run_script(ml, "make_tables.py", {"folder": str(folder)}, home=folder, endpoint=double.url)
         files = {f"data/{name}": LfsFile((folder / name).read_bytes()) for name in names}
         double.add_repo("acme/tables", "dataset", xet=True).commit(files)
-        with Gateway(folder / "gateway", double.url, cdn=f"{double.cdn_netloc},{double.cas_netloc}") as running:
+        with Gateway(
+            folder / "gateway", double.url, cdn=f"{double.cdn_netloc},{double.cas_netloc}"
+        ) as running:
             yield running
 
 

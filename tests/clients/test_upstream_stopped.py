@@ -226,9 +226,7 @@ def test_offline_by_setting(client_python: Callable[[str], Path], hub: Furnished
     with Gateway(home, hub.url, cdn=hub.hosts) as online:
         first = run_script(client, "hub_files.py", PLAN, home=tmp_path / "1", endpoint=online.url)
     before = len(hub.double.meters.requests())
-    with Gateway(
-        home, hub.url, cdn=hub.hosts, arguments=["--offline"], env=EVERY_TIME
-    ) as offline:
+    with Gateway(home, hub.url, cdn=hub.hosts, arguments=["--offline"], env=EVERY_TIME) as offline:
         second = run_script(client, "hub_files.py", PLAN, home=tmp_path / "2", endpoint=offline.url)
         unknown = raw.ask(offline.url, "/acme/tiny-GGUF/resolve/main/tiny-Q8_0.gguf")
     assert len(hub.double.meters.requests()) == before

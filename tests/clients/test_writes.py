@@ -22,7 +22,10 @@ def changing(tmp_path: Path) -> Iterator[Gateway]:
     double = HubDouble(tmp_path / "hub")
     double.add_user("ada", ADA)
     double.add_user("bob", BOB)
-    with double.running(), Gateway(tmp_path / "gateway", double.url, cdn=f"{double.cdn_netloc},{double.cas_netloc}") as running:
+    with (
+        double.running(),
+        Gateway(tmp_path / "gateway", double.url, cdn=f"{double.cdn_netloc},{double.cas_netloc}") as running,
+    ):
         yield running
 
 
