@@ -35,18 +35,25 @@ class Status(Model):
     repos: int
     blobs: int
     blob_bytes: int
+    xet_files: int
+    xorb_bytes: int
     quota_bytes: int
     free_bytes: int
     filling: list[Filling]
 
 
 class Repo(Model):
-    """What one repository has here. `own_bytes` are held by no other; `stored_bytes` are here."""
+    """What one repository has here.
+
+    `logical_bytes`: its files, added up. `stored_bytes`: what they take on disk. `saved_bytes`: the
+    difference. `own_bytes`: the part on disk that no other repository has.
+    """
 
     repo: str
     files: int
     logical_bytes: int
     stored_bytes: int
+    saved_bytes: int
     own_bytes: int
     last_read_at: float | None
     pinned: bool
@@ -57,20 +64,31 @@ class Repos(Model):
 
 
 class Removed(Model):
-    """What a removal freed; `kept_bytes` stay because other repositories have them, too."""
+    """What a removal freed; `kept_bytes` stay because other repositories need them, too."""
 
     freed_bytes: int
     kept_bytes: int
     blobs: int
     kept_blobs: int
     filling: int
+    xet_files: int
+    kept_xet_files: int
 
 
 class Usage(Model):
-    """The store as a whole."""
+    """The store as a whole.
+
+    `logical_bytes`: what all repositories hold, each for itself. `stored_bytes`: what blobs and xorbs take.
+    `saved_bytes`: what keeping equal files and equal chunks once saves.
+    """
 
     blobs: int
     blob_bytes: int
+    xet_files: int
+    xorb_bytes: int
+    logical_bytes: int
+    stored_bytes: int
+    saved_bytes: int
     unlisted_bytes: int
     partials: int
     partial_bytes: int
@@ -167,6 +185,9 @@ class Collected(Model):
     temporaries: int
     quarantined: int
     answers: int
+    doubted: int
+    unproven: int
+    leftovers: int
     freed_bytes: int
 
 
@@ -174,6 +195,7 @@ class Evicted(Model):
     freed_bytes: int
     blobs: int
     partials: int
+    xet_files: int
     busy: int
     over_bytes: int
 

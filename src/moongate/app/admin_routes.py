@@ -158,6 +158,8 @@ class AdminRoutes:
             repos=len(await asyncio.to_thread(index.repos)),
             blobs=usage.blobs,
             blob_bytes=usage.blob_bytes,
+            xet_files=usage.xet_files,
+            xorb_bytes=usage.xorb_bytes,
             quota_bytes=usage.quota_bytes,
             free_bytes=usage.free_bytes,
             filling=[
@@ -176,6 +178,7 @@ class AdminRoutes:
                     files=row.files,
                     logical_bytes=row.logical_bytes,
                     stored_bytes=row.stored_bytes,
+                    saved_bytes=row.saved_bytes,
                     own_bytes=row.own_bytes,
                     last_read_at=row.last_read_at,
                     pinned=row.repo in pinned,
@@ -292,7 +295,7 @@ class AdminRoutes:
         async def work(progress: Progress) -> None:
             await asyncio.to_thread(self._verify_now, progress, float("inf") if before is None else before)
 
-        return self.jobs.start("verify", "all blobs", work)
+        return self.jobs.start("verify", "everything", work)
 
     def _verify_now(self, progress: Progress, before: float) -> None:
         job = progress.job

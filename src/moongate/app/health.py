@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import shutil
 from collections.abc import Callable
@@ -58,7 +59,7 @@ class Health:
             if exchange.caller.kind != "token":
                 self._door.require_admin(exchange.caller, local=False)
         self._metrics.gauge("disk_free_bytes").set(shutil.disk_usage(self._store).free)
-        self._sample()
+        await asyncio.to_thread(self._sample)  # it walks the store
         return Reply(
             200, (_METRICS_TYPE,), self._metrics.page(), request_id=exchange.request_id, shared=False
         )

@@ -61,7 +61,7 @@ METRICS = (
     MetricRow("refusals", "counter", ("error",), "Requests answered with an error, by kind."),
     MetricRow("evicted_files", "counter", (), "Blobs evicted to keep the quota."),
     MetricRow("evicted_bytes", "counter", (), "Bytes freed by eviction."),
-    MetricRow("store_bytes", "gauge", (), "Bytes of sealed blobs."),
+    MetricRow("store_bytes", "gauge", (), "Bytes of sealed blobs and xorbs on disk."),
     MetricRow("disk_free_bytes", "gauge", (), "Room left on the store's disk."),
     MetricRow("memory_cache_bytes", "gauge", (), "Ready-made answers in memory, of one process."),
 )  # fmt: skip

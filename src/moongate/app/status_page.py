@@ -87,7 +87,7 @@ class StatusPage:
             )
             for row in index.usage_by_repo()
         ]
-        return lines, index.total_bytes()
+        return lines, index.total_bytes() + self._gateway.stock.segments.stored_bytes()
 
     def _filling(self) -> list[FillLine]:
         lines = []

@@ -48,9 +48,9 @@ class Evicted(Protocol):
     """What an eviction did."""
 
     @property
-    def blobs(self) -> int: ...
+    def files(self) -> int: ...
     @property
-    def partials(self) -> int: ...
+    def xet_files(self) -> int: ...
     @property
     def freed_bytes(self) -> int: ...
 
@@ -122,9 +122,14 @@ class Upkeep:
         if not self._index.try_lease("evict", self._owner, _EVICT_SECONDS, time.time()):
             return
         evicted = self._keeping.evict(lambda: self._stopping)
-        if evicted.blobs or evicted.partials:
-            self._metrics.evicted(evicted.blobs + evicted.partials, evicted.freed_bytes)
-            log.info("evicted", files=evicted.blobs + evicted.partials, freed_bytes=evicted.freed_bytes)
+        if evicted.files or evicted.freed_bytes:
+            self._metrics.evicted(evicted.files, evicted.freed_bytes)
+            log.info(
+                "evicted",
+                files=evicted.files,
+                xet_files=evicted.xet_files,
+                freed_bytes=evicted.freed_bytes,
+            )
 
     def _collect(self) -> None:
         if self._index.try_lease("tidy", self._owner, _TIDY_SECONDS, time.time()):

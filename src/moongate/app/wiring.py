@@ -26,6 +26,7 @@ from moongate.store.blobs import Blobs
 from moongate.store.index import Index
 from moongate.store.keeping import Ages, Collected, Keeping
 from moongate.store.layout import Layout
+from moongate.store.segments import Segments
 
 if TYPE_CHECKING:
     from moongate.app.connection import FrontDoor
@@ -57,6 +58,7 @@ class Stock:
     settings: Settings
     layout: Layout
     blobs: Blobs
+    segments: Segments
     index: Index
     keeping: Keeping
 
@@ -79,7 +81,7 @@ def open_store(settings: Settings) -> Stock:
     layout = Layout(settings.home, settings.store)
     layout.prepare()
     index = Index(settings.database or layout.index_path)
-    blobs = Blobs(layout)
+    blobs, segments = Blobs(layout), Segments(layout)
     keeping = Keeping(
         layout,
         blobs,
@@ -87,8 +89,9 @@ def open_store(settings: Settings) -> Stock:
         quota_bytes=settings.quota_bytes,
         min_free_bytes=settings.min_free_bytes,
         eviction=settings.eviction,
+        segments=segments,
     )
-    return Stock(settings, layout, blobs, index, keeping)
+    return Stock(settings, layout, blobs, segments, index, keeping)
 
 
 @dataclass(frozen=True, slots=True)
@@ -157,7 +160,6 @@ def build(settings: Settings) -> Gateway:
     from moongate.hub.pull import Puller  # noqa: PLC0415
     from moongate.hub.rules import HubRules  # noqa: PLC0415
     from moongate.hub.xet_files import XetFiles, XetRules  # noqa: PLC0415
-    from moongate.store.segments import Segments  # noqa: PLC0415
     from moongate.upstream.cas import CasClient  # noqa: PLC0415
     from moongate.upstream.client import UpstreamClient  # noqa: PLC0415
     from moongate.upstream.guard import AddressGuard  # noqa: PLC0415
@@ -196,7 +198,7 @@ def build(settings: Settings) -> Gateway:
     cas = CasClient(upstream, guard, timeout_seconds=settings.upstream_timeout_seconds, user_agent=USER_AGENT)
     xets = XetFiles(
         cas,
-        Segments(stock.layout),
+        stock.segments,
         stock.index,
         repos.access,
         XetRules(connections=settings.fill_connections, offline=settings.offline),
@@ -420,8 +422,8 @@ def _record_failure(index: Index, etag: Etag, error: MoongateError) -> None:
 def _room_maker(stock: Stock, metrics: Metrics) -> Callable[[int], None]:
     def make_room(incoming_bytes: int) -> None:
         evicted = stock.keeping.make_room(incoming_bytes)
-        if evicted.blobs or evicted.partials:
-            metrics.evicted(evicted.blobs + evicted.partials, evicted.freed_bytes)
+        if evicted.freed_bytes:
+            metrics.evicted(evicted.files, evicted.freed_bytes)
 
     return make_room
 
@@ -439,6 +441,8 @@ def _is_ready(gateway: Gateway) -> Callable[[], str]:
 
 def _sampler(gateway: Gateway) -> Callable[[], None]:
     def sample() -> None:
-        gateway.metrics.gauge("store_bytes").set(gateway.index.total_bytes())
+        gateway.metrics.gauge("store_bytes").set(
+            gateway.index.total_bytes() + gateway.stock.segments.stored_bytes()
+        )
 
     return sample

@@ -53,6 +53,11 @@ class Evicted:
     over_bytes: int = 0
     xet_files: int = 0
 
+    @property
+    def files(self) -> int:
+        """Sealed, partial and Xet files together."""
+        return self.blobs + self.partials + self.xet_files
+
 
 def make_room(
     layout: Layout,
