@@ -45,8 +45,14 @@ def test_01_all_goes_as_told_and_nothing_stays_behind(environment: dict[str, str
     steps = {step["step"]: step for step in report["steps"]}
     model_bytes = steps["cold"]["received_bytes"]
     assert model_bytes > 90_000_000
-    assert 0.98 * model_bytes < steps["cold"]["upstream_bytes"] < 1.01 * model_bytes
+    # Through Xet, float32 weights travel some percent smaller than they are.
+    assert 0.8 * model_bytes < steps["cold"]["upstream_bytes"] < 1.01 * model_bytes
     assert steps["warm"]["upstream_bytes"] < 100_000
+    tuned = steps["fine-tune"]
+    assert tuned["received_bytes"] == model_bytes
+    assert tuned["upstream_bytes"] < 0.05 * model_bytes
+    assert tuned["disk"]["logical_bytes"] == 2 * model_bytes
+    assert tuned["disk"]["stored_bytes"] < 1.05 * model_bytes
     assert steps["upstream-stopped"]["received_bytes"] == model_bytes
     assert steps["upstream-stopped"]["upstream_bytes"] is None
     assert list((tmp_path / "tmp").iterdir()) == []

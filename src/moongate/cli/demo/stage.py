@@ -6,17 +6,18 @@ import http.client
 import json
 import sys
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from moongate.cli.demo.model import REPO, Model
+from moongate.cli.demo.model import REPO, TUNED_REPO, Model, fine_tune
 from moongate.cli.demo.programs import Program, plain_environment
 from moongate.cli.exits import CommandFailed
 
 _ANSWER_SECONDS = 10.0
+_PACKING_SECONDS = 60.0
 
 
 @dataclass(slots=True)
@@ -25,6 +26,7 @@ class Stage:
 
     folder: Path
     model: Model
+    tuned: Model
     upstream: Program
     upstream_url: str
     control_url: str
@@ -41,6 +43,11 @@ class Stage:
         """Body bytes that upstream sent so far, to anybody."""
         meters = json.loads(ask("GET", f"{self.control_url}/_double/meters")[1])
         return int(meters["bytes_sent"])
+
+    def stored_bytes(self) -> int:
+        """What the gateway's store takes on disk now, index apart."""
+        store = self.folder / "home" / "store"
+        return sum(path.stat().st_size for path in store.rglob("*") if path.is_file())
 
     def stop_upstream(self) -> None:
         """End the upstream for good.
@@ -61,7 +68,8 @@ def stage(model: Model, say: Callable[[str], None]) -> Iterator[Stage]:
     """Upstream and gateway, started one after the other; stopped, and the folder removed, at the end."""
     with tempfile.TemporaryDirectory(prefix="moongate-demo-", ignore_cleanup_errors=True) as name:
         folder = Path(name)
-        say("starting a small Hub on this machine, with the real all-MiniLM-L6-v2 in it")
+        say("starting a small Hub on this machine, with the real all-MiniLM-L6-v2 and a fine-tune in it")
+        tuned = fine_tune(model, folder / "tuned")
         upstream = Program(
             "upstream",
             [
@@ -69,7 +77,7 @@ def stage(model: Model, say: Callable[[str], None]) -> Iterator[Stage]:
                 "-m",
                 "moongate.double",
                 "--root",
-                str(_shelf(folder, model)),
+                str(_shelf(folder, {REPO: model, TUNED_REPO: tuned})),
                 "--state",
                 str(folder / "hub-state"),
             ],
@@ -78,6 +86,9 @@ def stage(model: Model, say: Callable[[str], None]) -> Iterator[Stage]:
         )
         try:
             place = json.loads(upstream.first_line())
+            for repo in (REPO, TUNED_REPO):
+                # The Hub packs a repository into Xet when it is first asked about: not a part of any pull.
+                ask("GET", f"{place['hub']}/api/models/{repo}/tree/main", _PACKING_SECONDS)
             say(f"starting a gateway in front of {place['hub']}")
             gateway = Program(
                 "gateway",
@@ -85,7 +96,8 @@ def stage(model: Model, say: Callable[[str], None]) -> Iterator[Stage]:
                 plain_environment(
                     MOONGATE_HOME=str(folder / "home"),
                     MOONGATE_UPSTREAM=place["hub"],
-                    MOONGATE_UPSTREAM_ALLOWED_HOSTS=urlsplit(place["cdn"]).netloc,
+                    MOONGATE_UPSTREAM_ALLOWED_HOSTS=f"{urlsplit(place['cdn']).netloc},{urlsplit(place['cas']).netloc}",
+                    MOONGATE_XET="true",
                     # Every pull asks for the branch again, so that the last one finds upstream gone.
                     MOONGATE_REF_TTL_SECONDS="0",
                     MOONGATE_MIN_FREE_BYTES="0",
@@ -94,30 +106,33 @@ def stage(model: Model, say: Callable[[str], None]) -> Iterator[Stage]:
             )
             try:
                 url = gateway.first_line().removeprefix("export HF_ENDPOINT=").strip()
-                yield Stage(folder, model, upstream, place["hub"], place["control"], gateway, url)
+                yield Stage(folder, model, tuned, upstream, place["hub"], place["control"], gateway, url)
             finally:
                 gateway.stop()
         finally:
             upstream.stop()
 
 
-def _shelf(folder: Path, model: Model) -> Path:
-    """The model where the Hub double looks for it: linked, not copied."""
+def _shelf(folder: Path, models: Mapping[str, Model]) -> Path:
+    """The models where the Hub double looks for them, all kept in Xet: linked, not copied."""
     shelf = folder / "hub"
-    place = shelf / "models" / REPO
-    place.parent.mkdir(parents=True)
-    place.symlink_to(model.folder, target_is_directory=True)
+    for repo, model in models.items():
+        place = shelf / "models" / repo
+        place.parent.mkdir(parents=True)
+        place.symlink_to(model.folder, target_is_directory=True)
+    facts = {"repos": {f"models/{repo}": {"xet": True} for repo in models}}
+    (shelf / "double.json").write_text(json.dumps(facts))
     return shelf
 
 
-def ask(method: str, url: str) -> tuple[int, bytes]:
+def ask(method: str, url: str, timeout_seconds: float = _ANSWER_SECONDS) -> tuple[int, bytes]:
     """One small question on loopback: status and body.
 
     Raises:
         OSError: nobody answers.
     """
     parts = urlsplit(url)
-    connection = http.client.HTTPConnection(parts.hostname or "", parts.port, timeout=_ANSWER_SECONDS)
+    connection = http.client.HTTPConnection(parts.hostname or "", parts.port, timeout=timeout_seconds)
     try:
         connection.request(method, parts.path + (f"?{parts.query}" if parts.query else ""))
         answer = connection.getresponse()
