@@ -89,6 +89,8 @@ def test_1_everybody_gets_what_the_hub_would_give_them(tmp_path: Path, hub: HubD
                     there = follow(hub.url, target, "GET", bearer(who))
                     here = follow(running.url, target, "GET", bearer(who))
                     assert sees(here) == sees(there), (target, who, here, there)
+                    passed = here.headers.get("x-moongate-cache") == "pass"  # upstream's own Vary stands last
+                    assert passed or "Authorization" in here.headers["vary"], target
                     if sees(here):
                         assert not target.endswith("config.json") or here.body == FILE
                     else:
@@ -252,6 +254,8 @@ def test_6_no_secret_is_left_anywhere(tmp_path: Path, hub: HubDouble) -> None:
                     ask(running.url, "/acme/new.git/info/refs?service=git-upload-pack", "GET", bearer(who))
                 )
         said.append(ask(running.url, "/metrics"))
+        assert b"moongate_requests_total" in said[-1].body
+        assert not any(name in said[-1].body for name in (b"acme", b"alice", b"carol"))
         said += [
             ask(running.url, f"/api/moongate/v1/{name}") for name in ("status", "repos", "tokens", "failures")
         ]

@@ -27,10 +27,12 @@ JSON_TYPE = ("Content-Type", "application/json; charset=utf-8")
 SERVER = ("Server", "moongate")
 
 CORS = (("Access-Control-Allow-Origin", "*"), ("Access-Control-Expose-Headers", EXPOSED_HEADERS))
+SHARED = (*CORS, ("Vary", "Authorization"))
+"""On every answer of the Hub's routes: pages may read it, and caches between must tell callers apart."""
 _OURS_ALONE = frozenset({"access-control-allow-origin", "access-control-expose-headers", "server", "date"})
 
 CRLF = "\r\n"
-_COMMON = "".join(f"{name}: {value}\r\n" for name, value in (SERVER, *CORS))
+_COMMON = "".join(f"{name}: {value}\r\n" for name, value in (SERVER, *SHARED))
 _OWN = "".join(f"{name}: {value}\r\n" for name, value in (SERVER, ("X-Content-Type-Options", "nosniff")))
 _STATUS_LINES = {status.value: f"HTTP/1.1 {status.value} {status.phrase}\r\n" for status in HTTPStatus}
 _BODILESS = frozenset({204, 304})
@@ -144,7 +146,7 @@ def error_reply(
 
 def streamed(exchange: Exchange, status: int, headers: Headers) -> web.StreamResponse:
     """A response whose body follows in pieces; the headers must say its length, or it goes out in chunks."""
-    given: CIMultiDict[str] = CIMultiDict(CORS)
+    given: CIMultiDict[str] = CIMultiDict(SHARED)
     given["Server"] = SERVER[1]
     given["X-Request-Id"] = exchange.request_id
     for name, value in headers:
