@@ -12,12 +12,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from moongate.core.digests import Etag, content_hasher
+from moongate.core.digests import Etag
 from moongate.store.chunk_ranges import difference
-from moongate.store.chunk_reader import BadSegment, ChunkReader, ChunksLost
-from moongate.store.index import Index, ReconstructionRow, XetFileRow
+from moongate.store.chunk_reader import BadSegment, ChunksLost
+from moongate.store.index import Index, XetFileRow
+from moongate.store.proof import fault_of
 from moongate.store.segments import Segments
-from moongate.xet.hashes import Leaf, XetHash, chunk_hash, file_hash, hash_hex
+from moongate.xet.hashes import XetHash
 
 Outcome = Literal["right", "wrong", "gone"]
 
@@ -29,7 +30,8 @@ class Checked:
     """One file's verdict.
 
     outcome: `right`; `wrong`: it was quarantined (`quarantined_at` says where, `why` what was found), and
-    the next request fetches it anew; `gone`: it was removed meanwhile, or had been lost.
+    the next request fetches it anew; `gone`: it was removed meanwhile, or had been lost. `file_id`: the Xet
+    id of a file that is kept as chunks; empty for a blob.
     """
 
     etag: Etag
@@ -37,6 +39,7 @@ class Checked:
     outcome: Outcome
     why: str = ""
     quarantined_at: Path | None = None
+    file_id: str = ""
 
 
 class XetWorker:
@@ -70,41 +73,28 @@ class XetWorker:
         """One file's verdict; None when stopped before there was one, and for wrong files: they come last."""
         row = self._index.get_reconstruction(file.file_id)
         if row is None:
-            return Checked(file.etag, file.size_bytes, "gone")
+            return Checked(file.etag, file.size_bytes, "gone", file_id=file.file_id)
         try:
-            why = self._fault(row)
+            why = fault_of(self._segments, row, self._goes_on)
         except ChunksLost:
             self._index.mark_unverified(file.file_id)
-            return Checked(file.etag, file.size_bytes, "gone")
+            return Checked(file.etag, file.size_bytes, "gone", file_id=file.file_id)
         except BadSegment as error:
             why = error.message
         if why is None:
             return None
         if not why:
             self._index.mark_verified(row.file_id, row.etag, self._clock(), row.noted_at)
-            return Checked(file.etag, file.size_bytes, "right")
+            return Checked(file.etag, file.size_bytes, "right", file_id=file.file_id)
         self._index.mark_unverified(file.file_id)
         with self._lock:
             self._wrong.append((file, why))
         return None
 
-    def _fault(self, row: ReconstructionRow) -> str | None:
-        """What is wrong with the file; empty when nothing is, None when stopped."""
-        hasher = content_hasher(row.etag, row.size_bytes)
-        leaves: list[Leaf] = []
-        with ChunkReader(self._segments) as reader:
-            for raw in reader.chunks_of(row):
-                if self._stopped.is_set():
-                    return None
-                leaves.append((chunk_hash(raw), len(raw)))
-                hasher.update(raw)
-                if self._progress is not None:
-                    self._progress(len(raw))
-        found = hash_hex(file_hash(leaves))
-        if found != row.file_id:
-            return f"its {len(leaves)} chunks hash to {found}"
-        found = hasher.hexdigest()
-        return "" if found == row.etag else f"its bytes hash to {found}"
+    def _goes_on(self, size_bytes: int) -> bool:
+        if self._progress is not None and not self._stopped.is_set():
+            self._progress(size_bytes)
+        return not self._stopped.is_set()
 
     def quarantine_wrong(self) -> Iterator[Checked]:
         """Take what is in doubt out of service, once every file was checked and right chunks are known."""
@@ -118,7 +108,7 @@ class XetWorker:
                     for segment in self._segments.cover(xorb, one.first, one.end):
                         moved = self._segments.quarantine(segment, right, why) or moved
                 self._doubt_others(xorb)
-            yield Checked(file.etag, file.size_bytes, "wrong", why, moved)
+            yield Checked(file.etag, file.size_bytes, "wrong", why, moved, file.file_id)
 
     def _doubt_others(self, xorb: XetHash) -> None:
         """Whoever misses a chunk of this xorb now has to be proven again."""
