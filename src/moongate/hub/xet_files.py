@@ -37,6 +37,7 @@ from moongate.xet.reconstruction import Reconstruction
 
 _REMEMBERED_ROADS = 20_000
 _REMEMBERED_ROWS = 256
+_REMEMBERED_FILLS = 1000
 _ROW_SECONDS = 5.0
 _STOP_SECONDS = 5.0
 
@@ -109,7 +110,7 @@ class XetFiles:
             put, file_id, etag, size_bytes, answer.terms, _ranges(answer), self.room.clock()
         )
         self._rows.pop(file_id, None)
-        row = self.known(file_id)
+        row = self.room.index.get_reconstruction(file_id)
         if row is None:
             raise UpstreamUnreachable("what is known of this file was given up at once; ask for it again")
         if not row.verified:
@@ -118,6 +119,9 @@ class XetFiles:
 
     def known(self, file_id: str) -> ReconstructionRow | None:
         """What is known of a file, without asking anybody; verified or not."""
+        fill = self._fills.get(file_id)
+        if fill is not None and not fill.proven and fill.failure is None and fill.running:
+            return fill.row  # its proof looks now and then whether the row still stands
         now = time.monotonic()
         kept = self._rows.get(file_id)
         if kept is not None and now < kept[0]:
@@ -128,8 +132,6 @@ class XetFiles:
             while len(self._rows) >= _REMEMBERED_ROWS:
                 del self._rows[next(iter(self._rows))]
             self._rows[file_id] = now + _ROW_SECONDS, row
-        elif row is not None and (fill := self._fills.get(file_id)) is not None:
-            return fill.row if fill.row.noted_at == row.noted_at else row
         return row
 
     def is_here(self, etag: Etag) -> bool:
@@ -169,10 +171,19 @@ class XetFiles:
             if fill.failure is not None:  # the row is about to go
                 raise fill.failure
             return fill
+        self._forget_idle()
         fill = self._fills[row.file_id] = XetFill(self.room, row, self._road(row))
         fill.on_idle = self._drop
         fill.on_wrong = lambda wrong: self.distrust(wrong.row.file_id)
         return fill
+
+    def _forget_idle(self) -> None:
+        """Keep what was learned of a bounded number of files that nobody fetches."""
+        if len(self._fills) >= _REMEMBERED_FILLS:
+            self._fills = {file_id: fill for file_id, fill in self._fills.items() if fill.running}
+        if len(self._distrusted) >= _REMEMBERED_ROADS:
+            self._distrusted.clear()
+            self._drawn.clear()
 
     def _drop(self, fill: XetFill) -> None:
         """Forget a fill that is over; what it learned is kept while the file is not proven."""

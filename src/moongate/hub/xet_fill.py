@@ -443,7 +443,7 @@ class XetFill:
         return False
 
     def _pour(self, lead: Lead, worker: _Worker) -> None:
-        segment, attempts, stale = lead.segment, 0, ""
+        segment, attempts, refusals, stale = lead.segment, 0, 0, ""
         while lead.remaining and not self._is_over(worker):
             self._wait_for_turn()
             position = segment.span.start + lead.position
@@ -451,7 +451,9 @@ class XetFill:
             address = None
             try:
                 address = self._address(segment, stale)
-                body = worker.connection.open(address.url, ByteSpan(position, segment.span.end))
+                # Who refuses a part of what it signed gets asked for all of it.
+                asked = ByteSpan(position, segment.span.end) if refusals < 2 else address.span
+                body = worker.connection.open(address.url, asked)
                 self._drain(body, lead, worker.buffer)
             except UpstreamBusy as error:
                 attempts += 1
@@ -467,12 +469,15 @@ class XetFill:
                 self.room.watcher.retried(error)
                 if isinstance(error, AddressExpired):
                     stale = address.url
+                    refusals += 1
                 if attempts > 1:
                     self._halt.wait(min(_MAX_BACKOFF_SECONDS, 0.1 * 2.0**attempts))
 
     def _drain(self, body: Body, lead: Lead, buffer: memoryview) -> None:
         """Append the body's bytes, from where the segment ends on."""
         start, first = lead.segment.span.start, True
+        if body.position > start + lead.position:
+            raise UpstreamBroken("upstream offers a range elsewhere than before")
         while lead.remaining:
             at, position = body.position, start + lead.position
             wanted = start + lead.segment.length - at

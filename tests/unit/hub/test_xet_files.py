@@ -12,6 +12,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import AsyncIterator, Callable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
@@ -43,6 +44,10 @@ from moongate.double import (
     Truncate,
     WrongLength,
 )
+from moongate.double.ask import Ask
+from moongate.double.faults import Fault
+from moongate.double.reply import Refusal, Reply
+from moongate.double.world import World
 from moongate.hub.xet_files import XetRules
 from moongate.hub.xet_fill import HOLD_BYTES, hold_of
 from moongate.xet.hashes import hash_hex
@@ -366,6 +371,24 @@ async def test_passing_trouble_is_mended_in_mid_file(
     assert one.notes.xet_failures == []
 
 
+@dataclass(frozen=True, slots=True)
+class RefuseParts(Fault):
+    """Serve exactly the signed range, and no part of it."""
+
+    def instead(self, ask: Ask, world: World) -> Reply | None:
+        signed = ask.get("X-Xet-Signed-Range")
+        return None if ask.headers.get("Range") == signed else Refusal(403, "not the signed range").reply()
+
+
+async def test_a_storage_that_serves_signed_ranges_as_a_whole_is_good_enough(
+    double: HubDouble, house: HouseMaker, file: FileAt, base: bytes
+) -> None:
+    one = house()
+    with double.failing(Cut(MIB + 17, match=CDN, every=2, times=3), RefuseParts(match=CDN)):
+        assert await one.read_xet(file) == base
+    assert one.notes.xet_failures == []
+
+
 async def test_a_broken_connection_resumes_at_the_byte(
     double: HubDouble, house: HouseMaker, file: FileAt, base: bytes
 ) -> None:
@@ -451,6 +474,12 @@ async def test_a_full_disk_is_told_and_a_plain_reader_still_served(
     with pytest.raises(StoreFull):
         await one.read_xet(file)
     assert sent(double) == 0
+    source = one.xets.source(file, ANONYMOUS, lambda: one.plain(file), lambda: True)
+    body = await one.fills.open(file.entry.etag, SIZE, lambda: source, ByteSpan(0, SIZE))
+    with pytest.raises(StoreFull):
+        await body.ready(0, SIZE)
+    assert b"".join([piece async for piece in body.stream(0, SIZE)]) == base
+    body.close()
 
 
 async def test_chunks_that_were_lost_are_fetched_again(
@@ -567,6 +596,34 @@ async def test_processes_share_one_copy(
     assert {one["sha256"] for one in theirs} == {file.entry.etag}
     assert all(one["proven"] for one in theirs)
     assert sent(double) == stored(one)
+
+
+async def test_what_one_process_finds_wrong_breaks_off_the_readers_of_all(
+    double: HubDouble, house: HouseMaker, file: FileAt, base: bytes
+) -> None:
+    """Two houses on one store and index know as much of each other as two processes do."""
+    houses = [house(), house()]
+    with double.failing(FlipByte(MIB, match=CDN), Throttle(8 * MIB, match=CDN)):
+        ends = await asyncio.gather(*(one.read_xet(file) for one in houses), return_exceptions=True)
+        assert all(isinstance(end, VerificationFailed | UpstreamUnreachable) for end in ends), ends
+        for one in houses:
+            await one.xets.finished(file_id(file))
+    got = await asyncio.gather(*(one.read_xet(file) for one in houses))
+    assert all(content == base for content in got)
+
+
+async def test_a_process_that_cannot_ask_follows_the_one_that_can(
+    double: HubDouble, house: HouseMaker, file: FileAt
+) -> None:
+    """A data URL names no caller, so another process may not know how to ask for a gated file."""
+    asking, following = house(), house()
+    row = await asking.xets.reconstruction_of(file, ANONYMOUS)
+    asking.xets.ensure(row)
+    last = row.fetches[-1]
+    got = await following.range_of(row, last.xorb, last.chunks.span)
+    assert len(got) == last.chunks.span.length
+    assert sent(double) == stored(asking)
+    assert following.notes.xet_fetched_bytes == 0
 
 
 async def test_a_killed_process_is_replaced_and_its_progress_stands(
