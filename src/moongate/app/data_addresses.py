@@ -58,10 +58,11 @@ class DataAddresses:
     """Signs and reads data addresses; all processes with the same secret read each other's."""
 
     def __init__(
-        self, secret: bytes, *, ttl_seconds: float = TTL_SECONDS, now: Callable[[], float] = time.time
+        self, secret: bytes, *, ttl_seconds: float | None = None, now: Callable[[], float] = time.time
     ) -> None:
+        """`ttl_seconds`: how long an address holds; `TTL_SECONDS` unless told."""
         self._key = key_for(secret, "xorb data")
-        self._ttl_seconds = ttl_seconds
+        self._ttl_seconds = TTL_SECONDS if ttl_seconds is None else ttl_seconds
         self._now = now
 
     def read(self, route: Data, query: str) -> SignedData:

@@ -55,14 +55,17 @@ class XetTokens:
         secret: bytes,
         still_good: Callable[[str], None] = lambda sha256: None,
         *,
-        ttl_seconds: float = TTL_SECONDS,
+        ttl_seconds: float | None = None,
         now: Callable[[], float] = time.time,
     ) -> None:
-        """`still_good`: raises BadToken when the token of ours with this sha256 is good no longer."""
+        """
+        still_good: raises BadToken when the token of ours with this sha256 is good no longer.
+        ttl_seconds: how long a token holds; `TTL_SECONDS` unless told.
+        """
         self._still_good = still_good
         self._sealing_key = key_for(secret, "xet tokens: sealing")
         self._tag_key = key_for(secret, "xet tokens: tag")
-        self._ttl_seconds = ttl_seconds
+        self._ttl_seconds = TTL_SECONDS if ttl_seconds is None else ttl_seconds
         self._now = now
 
     def mint(self, grant: XetGrant) -> tuple[str, int]:

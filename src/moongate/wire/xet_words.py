@@ -47,7 +47,7 @@ def file_xet_headers(file: FileAt, base_url: str) -> Headers:
     return [
         ("X-Xet-Hash", file_id),
         ("Link", f'<{auth}>; rel="xet-auth", <{info}>; rel="xet-reconstruction-info"'),
-        ("Vary", "Accept"),
+        ("Vary", "Authorization, Accept"),
     ]
 
 
