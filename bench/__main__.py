@@ -22,6 +22,10 @@ from bench.measures import (
     readers,
     warm,
     xet_codecs,
+    xet_cold,
+    xet_family,
+    xet_plain,
+    xet_warm,
 )
 from bench.plan import Plan, parse
 from bench.processes import CannotRun
@@ -42,6 +46,10 @@ _MEASURES: dict[str, Callable[[Stage], Section]] = {
         crowd,
         beside_olah,
         xet_codecs,
+        xet_cold,
+        xet_warm,
+        xet_family,
+        xet_plain,
     )
 }
 

@@ -19,14 +19,23 @@ _LONGEST_SECONDS = 900.0
 class Client:
     """A running client program; `job` is what it was told."""
 
-    def __init__(self, module: str, job: Mapping[str, object], cpus: set[int] | None = None) -> None:
+    def __init__(
+        self,
+        module: str,
+        job: Mapping[str, object],
+        cpus: set[int] | None = None,
+        *,
+        python: Path | None = None,
+        environment: Mapping[str, str] | None = None,
+    ) -> None:
+        """Without `python` it runs on our own interpreter."""
         self._process = subprocess.Popen(
-            [*pinned(cpus), sys.executable, "-m", f"bench.{module}"],
+            [*pinned(cpus), str(python or sys.executable), "-m", f"bench.{module}"],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,
-            env=clean_environment({"PYTHONPATH": str(_PACKAGES)}),
+            env=clean_environment({"PYTHONPATH": str(_PACKAGES), **(environment or {})}),
         )
         assert self._process.stdin is not None
         self._process.stdin.write(json.dumps(job) + "\n")

@@ -31,6 +31,16 @@ class Gateway:
             return found
         raise CannotRun(f"the gateway keeps no file {etag[:12]}…")
 
+    @property
+    def url(self) -> str:
+        """Its address, without a slash at the end."""
+        return f"http://127.0.0.1:{self.port}"
+
+    def stored_bytes(self) -> int:
+        """What its store takes on disk now, the index not counted."""
+        files = (path for path in (self.home / "store").rglob("*") if path.is_file())
+        return sum(path.stat().st_size for path in files)
+
     def stop(self) -> None:
         self.program.stop()
 

@@ -52,6 +52,8 @@ class Hub:
         said = json.loads(self.program.read_line(_ANSWER_SECONDS))
         self.url: str = said["url"]
         self.cdn_url: str = said["cdn_url"]
+        self.cas_url: str = said["cas_url"]
+        self.xorbs = folder / "state" / "xet" / "xorbs"
 
     @property
     def port(self) -> int:
@@ -68,13 +70,19 @@ class Hub:
         answer: object = json.loads(self.program.read_line(_ANSWER_SECONDS))["answer"]
         return answer
 
-    def add(self, repo: str, files: Mapping[str, Mapping[str, str]]) -> str:
-        """A new repository with one commit; the commit."""
-        return str(self.tell(do="add", repo=repo, files=files))
+    def add(self, repo: str, files: Mapping[str, Mapping[str, str]], *, xet: bool = False) -> str:
+        """A new repository with one commit; the commit. With `xet`, its large files are packed at once."""
+        return str(self.tell(do="add", repo=repo, files=files, xet=xet))
 
     def sent_bytes(self, sha256: str) -> int:
         """Bytes it sent so far of one content."""
         answer = self.tell(do="sent", etag=sha256)
+        assert isinstance(answer, int)
+        return answer
+
+    def all_sent_bytes(self) -> int:
+        """Bytes of bodies it sent so far to anybody: content, listings, reconstructions."""
+        answer = self.tell(do="sent", etag=None)
         assert isinstance(answer, int)
         return answer
 

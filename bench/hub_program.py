@@ -3,9 +3,10 @@
     python -m bench.hub_program STATE_DIR
 
 It says where it is, then answers each line with one: `{"do": "add", "repo", "files": {path: {"at", "sha256"}
-or {"text"}}}` gives the commit; `cdn` points signed addresses to another origin (`url`; empty for its own);
-`throttle` limits every CDN connection (`bytes_per_second`); `latency` delays every answer (`seconds`); `calm`
-lifts both; `sent` gives the bytes sent for an `etag`; `asked` the number of requests whose path fits a glob.
+or {"text"}}, "xet"}` gives the commit (with `xet`, once its large files are packed); `cdn` points signed
+addresses to another origin (`url`; empty for its own); `throttle` limits every CDN connection
+(`bytes_per_second`); `latency` delays every answer (`seconds`); `calm` lifts both; `sent` gives the bytes
+sent for an `etag`, or all of them; `asked` the number of requests whose path fits a glob.
 """
 
 from __future__ import annotations
@@ -28,8 +29,7 @@ class _Desk:
         """The answer to one order."""
         match order["do"]:
             case "add":
-                files = {path: _file(facts) for path, facts in order["files"].items()}
-                return self._double.add_repo(order["repo"]).commit(files)
+                return self._added(order["repo"], order["files"], xet=order["xet"])
             case "cdn":
                 self._double.world.cdn_url = order["url"] or self._own_cdn_url
             case "throttle":
@@ -46,6 +46,14 @@ class _Desk:
                 raise ValueError(f"no such order: {unknown}")
         return None
 
+    def _added(self, repo: str, told: dict[str, dict[str, str]], *, xet: bool) -> str:
+        files = {path: _file(facts) for path, facts in told.items()}
+        commit = self._double.add_repo(repo, xet=xet).commit(files)
+        for path, file in files.items():
+            if xet and isinstance(file, LfsFile):
+                self._double.xet_file(repo, path)
+        return commit
+
 
 def _file(facts: dict[str, str]) -> bytes | LfsFile:
     return facts["text"].encode() if "text" in facts else LfsFile(facts["at"], sha256=facts["sha256"])
@@ -55,7 +63,7 @@ def main() -> int:
     double = HubDouble(sys.argv[1])
     with double.running() as url:
         desk = _Desk(double)
-        print(json.dumps({"url": url, "cdn_url": double.cdn_url}), flush=True)
+        print(json.dumps({"url": url, "cdn_url": double.cdn_url, "cas_url": double.cas_url}), flush=True)
         for line in sys.stdin:
             print(json.dumps({"answer": desk.take(json.loads(line))}), flush=True)
     return 0

@@ -23,6 +23,10 @@ MEASURES = (
     "crowd",
     "olah",
     "xet_codecs",
+    "xet_cold",
+    "xet_warm",
+    "xet_family",
+    "xet_plain",
 )
 
 
@@ -33,6 +37,7 @@ class Plan:
     rounds: int
     hot_bytes: int
     limited_bytes: int
+    family_bytes: int
     passes: int
     small_spans: int
     load_seconds: float
@@ -71,6 +76,9 @@ def parse(arguments: Sequence[str]) -> Plan:
     )
     parser.add_argument("--rounds", type=_positive, help="rounds of A B A B [5; quick: 2]")
     parser.add_argument("--size-mib", type=_positive, help="size of the hot file [1024; quick: 128]")
+    parser.add_argument(
+        "--family-mib", type=_positive, help="size of the base model of Xet's family [512; quick: 64]"
+    )
     parser.add_argument("--only", default="", metavar="NAME,…", help=f"some of: {', '.join(MEASURES)}")
     parser.add_argument("--skip", default="", metavar="NAME,…", help="all but these")
     parser.add_argument("--work", type=Path, metavar="DIR", help="where files are made [a temporary folder]")
@@ -94,6 +102,7 @@ def parse(arguments: Sequence[str]) -> Plan:
         rounds=given.rounds or (2 if quick else 5),
         hot_bytes=(given.size_mib or (128 if quick else 1024)) * MIB,
         limited_bytes=(192 if quick else 512) * MIB,
+        family_bytes=(given.family_mib or (64 if quick else 512)) * MIB,
         passes=4,
         small_spans=200 if quick else 1000,
         load_seconds=1.0 if quick else 5.0,

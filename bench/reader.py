@@ -6,6 +6,7 @@ A job is `{"kind": …, "host", "port", "path", …}`:
 
     whole        read the file `times` times on one connection
     spans        read `spans` ([first, last] each) one after another on one connection
+    pieces       read `pieces` ([path, first, last] each) one after another on one connection
     download     read `url` on a new connection, redirects followed; with `stop_early`, its first byte only
     crowd        `connections` at once, each reads the file to its end
     slow         `connections` at once, each taking `bytes_per_second`, for `seconds`; stops when stdin closes
@@ -42,6 +43,7 @@ class Job(TypedDict, total=False):
     path: str
     times: int
     spans: list[list[int]]
+    pieces: list[tuple[str, int, int]]
     url: str
     stop_early: bool
     connections: int
@@ -159,6 +161,13 @@ def spans(job: Job) -> Result:
     connection = Connection(job["host"], job["port"])
     started = time.perf_counter()
     count = sum(connection.fetch(job["path"], span) for span in job["spans"])
+    return {"bytes": count, "seconds": time.perf_counter() - started}
+
+
+def pieces(job: Job) -> Result:
+    connection = Connection(job["host"], job["port"])
+    started = time.perf_counter()
+    count = sum(connection.fetch(path, [first, last]) for path, first, last in job["pieces"])
     return {"bytes": count, "seconds": time.perf_counter() - started}
 
 
@@ -315,6 +324,7 @@ def loop(job: Job) -> Result:
 _KINDS: dict[str, Callable[[Job], Result]] = {
     "whole": whole,
     "spans": spans,
+    "pieces": pieces,
     "download": download,
     "crowd": crowd,
     "slow": slow,

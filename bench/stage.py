@@ -7,22 +7,38 @@ import os
 import shutil
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from urllib.parse import urlsplit
 
 from bench import gateway, nginx
-from bench.clients import read
+from bench.clients import Client, read
+from bench.family import Made, make_base, make_fine_tune, make_quantised
 from bench.gateway import Gateway
 from bench.hub import Hub, HubFile
 from bench.nginx import Nginx
 from bench.plan import MIB, Plan
+from bench.processes import CannotRun
+from bench.rounds import Reading
 from moongate.double import big_file
 
 OURS = "moongate"
 _WARM_UP_BYTES = 2 * MIB
 # Enough small files for an info answer of about 2 KB, as a usual model has.
 _SMALL_FILES = 44
+_FINE_TUNES = 5
+_CLIENT = Path(__file__).resolve().parent.parent / ".venvs" / "hub-2.4" / "bin" / "python"
+
+
+@dataclass(frozen=True, slots=True)
+class Family:
+    """A base model in Xet, fine-tunes of it with the bytes that each changed, and a quantised one."""
+
+    base: HubFile
+    fine_tunes: tuple[HubFile, ...]
+    changed_bytes: int
+    quantised: HubFile
 
 
 class Stage:
@@ -72,6 +88,52 @@ class Stage:
         path = "model.safetensors"
         commit = self.hub.add(repo, {path: {"at": str(at), "sha256": sha256}, **files})
         return HubFile(repo, commit, path, sha256, size_bytes, at)
+
+    def add_xet(self, repo: str, made: Made) -> HubFile:
+        """A made file as the weights of a repository that upstream keeps in Xet."""
+        path = "model.safetensors"
+        files = {path: {"at": str(made.at), "sha256": made.sha256}}
+        commit = self.hub.add(repo, files, xet=True)
+        return HubFile(repo, commit, path, made.sha256, made.size_bytes, made.at)
+
+    @cached_property
+    def family(self) -> Family:
+        """The models of all measurements of Xet."""
+        base = make_base(self.files, self.plan.family_bytes, seed=next(self._numbers))
+        made = [make_fine_tune(self.files, base, number) for number in range(_FINE_TUNES)]
+        return Family(
+            self.add_xet("family/base", base),
+            tuple(self.add_xet(f"family/tuned-{number}", tune) for number, (tune, _) in enumerate(made)),
+            made[0][1],
+            self.add_xet("family/quantised", make_quantised(self.files, base)),
+        )
+
+    def pull(self, endpoint: str, file: HubFile) -> Reading:
+        """The official client with hf_xet, empty caches, on any processor: `seconds`, `bytes`; checked.
+
+        Raises:
+            CannotRun: its environment is not there, or it failed.
+        """
+        if not _CLIENT.exists():
+            raise CannotRun(
+                "the environment of the official client is not there; scripts/setup-tests makes it"
+            )
+        home = self.folder / f"client-{next(self._numbers)}"
+        environment = {
+            "HF_HOME": str(home),
+            "HF_XET_CHUNK_CACHE_SIZE_BYTES": "0",
+            "HF_HUB_DISABLE_PROGRESS_BARS": "1",
+            "HF_HUB_DISABLE_TELEMETRY": "1",
+            "NO_PROXY": "*",
+        }
+        job = {"endpoint": endpoint, "repo": file.repo, "commit": file.commit, "path": file.path}
+        try:
+            found: Reading = Client(
+                "hub_pull", {**job, "sha256": file.sha256}, python=_CLIENT, environment=environment
+            ).result()
+            return found
+        finally:
+            shutil.rmtree(home, ignore_errors=True)
 
     @cached_property
     def hot(self) -> HubFile:
@@ -142,7 +204,8 @@ class Stage:
         os.sync()
 
     def _start(self, home: Path) -> Gateway:
-        allowed = f"{urlsplit(self.hub.cdn_url).netloc},127.0.0.1:{self.origin.port}"
+        origins = (self.hub.cdn_url, self.hub.cas_url, f"http://127.0.0.1:{self.origin.port}")
+        allowed = ",".join(urlsplit(url).netloc for url in origins)
         return gateway.start(
             home,
             self.hub.url,

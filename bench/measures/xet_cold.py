@@ -1,0 +1,60 @@
+"""Xet pulls of what the gateway never saw: the official client through it, beside directly from upstream."""
+
+from __future__ import annotations
+
+from bench.clients import Client
+from bench.family import make_base
+from bench.plan import MIB
+from bench.rounds import Reading, alternate
+from bench.rows import Row, Section, Target
+from bench.samples import Samples
+from bench.stage import OURS, Stage
+
+NAME = "xet_cold"
+_TIME = Target("at most", 1.15)
+_BEHIND = Target("at most", 100.0, "value")
+_FIRST_BYTE_FILE_BYTES = 16 * MIB
+
+
+def measure(stage: Stage) -> Section:
+    """Seconds of a whole pull; first bytes of chunk data."""
+    base = stage.family.base
+    section = Section(
+        NAME,
+        "A cold pull through Xet",
+        f"A file of {base.size_bytes // MIB} MiB by `hf_hub_download` with hf_xet, its caches empty and its "
+        "chunk cache off, on any processor: through a gateway with an empty home, and directly from the same "
+        "upstream, which has one process for both. The gateway decodes and hashes everything as it goes. "
+        f"First byte: headers, token, reconstruction, first chunk data of {stage.plan.first_byte_files} "
+        f"files of {_FIRST_BYTE_FILE_BYTES // MIB} MiB, each in a repository the gateway has not heard of.",
+    )
+
+    def ours(_: int) -> Reading:
+        with stage.fresh() as served:
+            return stage.pull(served.url, base)
+
+    rounds = alternate(
+        stage.plan.rounds, {OURS: ours, "upstream": lambda _: stage.pull(stage.hub.url, base)}, stage.settle
+    )
+    section.compare("time", "s", "seconds", rounds, OURS, "upstream", _TIME)
+    _first_bytes(stage, section)
+    return section
+
+
+def _first_bytes(stage: Stage, section: Section) -> None:
+    through, direct = [], []
+    with stage.fresh() as served:
+        for number in range(stage.plan.first_byte_files):
+            made = make_base(stage.files, _FIRST_BYTE_FILE_BYTES, seed=1000 + number)
+            repo = stage.add_xet(f"first-xet/{number}", made).repo
+            direct.append(_first_byte(stage, stage.hub.url, repo))
+            through.append(_first_byte(stage, served.url, repo))
+    section.rows.append(Row("first byte", "ms", Samples(tuple(through)), "upstream", Samples(tuple(direct))))
+    behind = Samples(tuple(mine - other for mine, other in zip(through, direct, strict=True)))
+    section.rows.append(Row("first byte: behind upstream", "ms", behind, target=_BEHIND))
+
+
+def _first_byte(stage: Stage, endpoint: str, repo: str) -> float:
+    job = {"endpoint": endpoint, "repo": repo, "path": "model.safetensors"}
+    found: float = Client("xet_way", job, stage.plan.client_cpus).result()["first_byte"]
+    return found * 1e3
