@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from bench.clients import Client
+from bench.clients import GB, Client
 from bench.family import make_base
 from bench.plan import MIB
 from bench.rounds import Reading, alternate
@@ -13,6 +13,7 @@ from bench.stage import OURS, Stage
 NAME = "xet_cold"
 _TIME = Target("at most", 1.15)
 _BEHIND = Target("at most", 100.0, "value")
+_BYTES_PER_SECOND = 50_000_000
 _FIRST_BYTE_FILE_BYTES = 16 * MIB
 
 
@@ -24,21 +25,36 @@ def measure(stage: Stage) -> Section:
         "A cold pull through Xet",
         f"A file of {base.size_bytes // MIB} MiB by `hf_hub_download` with hf_xet, its caches empty and its "
         "chunk cache off, on any processor: through a gateway with an empty home, and directly from the same "
-        "upstream, which has one process for both. The gateway decodes and hashes everything as it goes. "
+        "upstream, which has one process for both; once as fast as it can send, once with each of its "
+        "connections limited. The gateway decodes and hashes everything as it goes. "
         f"First byte: headers, token, reconstruction, first chunk data of {stage.plan.first_byte_files} "
         f"files of {_FIRST_BYTE_FILE_BYTES // MIB} MiB, each in a repository the gateway has not heard of.",
     )
 
-    def ours(_: int) -> Reading:
-        with stage.fresh() as served:
-            return stage.pull(served.url, base)
-
-    rounds = alternate(
-        stage.plan.rounds, {OURS: ours, "upstream": lambda _: stage.pull(stage.hub.url, base)}, stage.settle
-    )
-    section.compare("time", "s", "seconds", rounds, OURS, "upstream", _TIME)
+    _pulls(stage, section, "as fast as this machine allows")
+    with stage.hub.throttled(_BYTES_PER_SECOND):
+        _pulls(stage, section, f"{_BYTES_PER_SECOND // 10**6} MB/s a connection")
     _first_bytes(stage, section)
     return section
+
+
+def _pulls(stage: Stage, section: Section, how: str) -> None:
+    base = stage.family.base
+
+    def ours(_: int) -> Reading:
+        with stage.fresh() as served:
+            before = served.program.cpu_seconds()
+            found = stage.pull(served.url, base)
+            spent = served.program.cpu_seconds() - before
+            return {**found, "cpu_per_gb": spent / (found["bytes"] / GB)}
+
+    def directly(_: int) -> Reading:
+        return stage.pull(stage.hub.url, base)
+
+    rounds = alternate(stage.plan.rounds, {OURS: ours, "upstream": directly}, stage.settle)
+    section.compare(f"{how}: time", "s", "seconds", rounds, OURS, "upstream", _TIME)
+    spent = Samples(tuple(reading["cpu_per_gb"] for reading in rounds[OURS]))
+    section.rows.append(Row(f"{how}: CPU of the gateway", "s/GB", spent))
 
 
 def _first_bytes(stage: Stage, section: Section) -> None:

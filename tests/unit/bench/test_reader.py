@@ -72,6 +72,11 @@ def test_spans_count_what_they_asked_for(port: int) -> None:
     assert reader.spans(job(port, spans=[[0, 0], [5, 104], [len(BODY) - 7, len(BODY) - 1]]))["bytes"] == 108
 
 
+def test_pieces_of_several_paths_on_one_connection(port: int) -> None:
+    asked = [("/file", 0, 9), ("/file", 100, 100), ("/file", len(BODY) - 3, len(BODY) - 1)]
+    assert reader.pieces(job(port, pieces=asked))["bytes"] == 14
+
+
 def test_a_download_follows_redirects(port: int) -> None:
     found = reader.download({"url": f"http://127.0.0.1:{port}/moved"})
     assert found["bytes"] == len(BODY)
