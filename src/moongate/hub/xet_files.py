@@ -20,10 +20,10 @@ from moongate.core.callers import ANONYMOUS, Caller, Secret
 from moongate.core.digests import Etag
 from moongate.core.errors import EntryAbsent, MoongateError, UpstreamBroken, UpstreamUnreachable
 from moongate.core.names import RepoId
-from moongate.core.records import FileAt
+from moongate.core.records import FileAt, FileEntry
 from moongate.core.spans import ByteSpan
 from moongate.hub.bells import Bells
-from moongate.hub.flights import Flights
+from moongate.hub.flights import Flights, Turns
 from moongate.hub.sources import ByteSource
 from moongate.hub.xet_body import LONGEST_WAIT_SECONDS, SegmentBody
 from moongate.hub.xet_fill import XetFill, XetRoom, XetRules, XetWatcher
@@ -40,6 +40,7 @@ _REMEMBERED_ROWS = 256
 _REMEMBERED_FILLS = 1000
 _ROW_SECONDS = 5.0
 _STOP_SECONDS = 5.0
+_TURN_SECONDS = 20.0
 
 
 class Credentials(Protocol):
@@ -66,6 +67,7 @@ class XetFiles:
         self.room = XetRoom(cas, segments, index, rules, watcher, make_room, Bells(), loop, clock)
         self._credentials = credentials
         self._flights = Flights()
+        self._turns = Turns(index, clock, _TURN_SECONDS)
         self._fills: dict[str, XetFill] = {}
         self._roads: dict[str, CasRoad] = {}
         self._rows: dict[str, tuple[float, ReconstructionRow]] = {}
@@ -90,15 +92,33 @@ class XetFiles:
         credential = self._credentials.fetching_credential(caller, file.repo, files=True)
         road = CasRoad(file.repo, file.commit_hash, credential)
         self._remember(file_id, road)
-        row = self.known(file_id)
-        if row is not None and (row.etag, row.size_bytes) == (entry.etag, entry.size_bytes):
+        row = self._known_as(file_id, entry)
+        if row is not None:
             return row
-        if row is not None and row.verified:
-            raise UpstreamBroken("upstream tells another content of a Xet file than the one that was proven")
         if self.room.rules.offline:
             raise UpstreamUnreachable("this gateway is offline, and the file is not in its store")
         key = (file_id, entry.etag, entry.size_bytes, credential.fingerprint if credential else "")
-        return await self._flights.run(key, lambda: self._ask(file_id, entry.etag, entry.size_bytes, road))
+        return await self._flights.run(key, lambda: self._take_turn(file_id, entry, road))
+
+    def _known_as(self, file_id: str, entry: FileEntry) -> ReconstructionRow | None:
+        """What is known of a file, if it is said to be this content.
+
+        Raises:
+            UpstreamBroken: it was proven to be another one.
+        """
+        row = self.known(file_id)
+        if row is None or (row.etag, row.size_bytes) == (entry.etag, entry.size_bytes):
+            return row
+        if row.verified:
+            raise UpstreamBroken("upstream tells another content of a Xet file than the one that was proven")
+        return None
+
+    async def _take_turn(self, file_id: str, entry: FileEntry, road: CasRoad) -> ReconstructionRow:
+        return await self._turns.take(
+            f"xet {file_id}",
+            lambda: self._known_as(file_id, entry),
+            lambda: self._ask(file_id, entry.etag, entry.size_bytes, road),
+        )
 
     async def _ask(self, file_id: str, etag: Etag, size_bytes: int, road: CasRoad) -> ReconstructionRow:
         while (old := self._fills.get(file_id)) is not None and old.failure is not None and old.running:
@@ -167,7 +187,7 @@ class XetFiles:
 
     def _fill(self, row: ReconstructionRow) -> XetFill:
         fill = self._fills.get(row.file_id)
-        if fill is not None and fill.row.noted_at == row.noted_at:
+        if fill is not None and fill.row.noted_at == row.noted_at and not fill.proven:
             if fill.failure is not None:  # the row is about to go
                 raise fill.failure
             return fill

@@ -192,10 +192,18 @@ class XetFill:
 
     def want(self, at: int) -> None:
         """A reader waits for this range."""
+        self.recheck(at)
         with self._changed:
             if at in self._left and at not in self._busy:
                 self._wanted[at] = None
         self.encourage()
+
+    def recheck(self, at: int) -> None:
+        """Somebody misses bytes of this range: if it was here before, it may have been lost since."""
+        one = self.ranges[at]
+        if at not in self._left and not self.room.segments.has(one.xorb, one.chunks.first, one.chunks.end):
+            with self._changed:
+                self._left[at] = None
 
     def want_whole(self) -> None:
         """Fetch and prove the whole file."""

@@ -12,6 +12,7 @@ import threading
 import time
 import uuid
 from collections.abc import Callable
+from functools import partial
 
 from moongate.core.digests import content_hasher
 from moongate.core.errors import MoongateError, StoreError, UpstreamUnreachable, VerificationFailed
@@ -19,6 +20,7 @@ from moongate.hub.xet_fill import Patience, XetFill
 from moongate.hub.xet_flow import ChunkFlow
 from moongate.store.release import discard
 from moongate.xet.hashes import Leaf, XetHash, chunk_hash, file_hash, hash_hex
+from moongate.xet.reconstruction import Term
 from moongate.xet.xorb import BadXorb
 
 _LOOK_SECONDS = 0.25
@@ -88,7 +90,16 @@ class _Proof:
                 return row.verified_at
         error = UpstreamUnreachable("what was known of this file was given up; ask for it again")
         self._fill.fail(error, wrong=True)
+        self._free_unproven()
         raise error
+
+    def _free_unproven(self) -> None:
+        """Free what this process went on fetching while another one found the file wrong."""
+        self._fill.wait_for_workers(_STOP_SECONDS)
+        room = self._room
+        for xorb in {one.xorb for one in self._row.fetches}:
+            needed = partial(room.index.needed, xorb, verified_since=float("-inf"))
+            room.segments.keep_only(xorb, needed, force=True)
 
     def _lease_taken(self) -> bool:
         room = self._room
@@ -168,7 +179,10 @@ class _Proof:
 class _Waiting(Patience):
     def __init__(self, fill: XetFill, troubles: int, renew: Callable[[], None]) -> None:
         super().__init__(fill, troubles)
+        self._reading = fill
         self._renew = renew
 
     def before_wait(self, xorb: XetHash, chunk: int) -> None:
         self._renew()
+        self._reading.recheck(self._reading.range_of(Term(xorb, 0, chunk, chunk + 1)))
+        self._reading.encourage()
