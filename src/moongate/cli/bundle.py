@@ -50,7 +50,8 @@ def export(
 
     Takes what is here; `moongate pull` first brings all of a repository. Every byte is verified on the
     way. Broken off and repeated, it goes on where it was (FILE.part). With --since, only what is new: the
-    receiver must have imported that earlier bundle.
+    receiver must have imported that earlier bundle. Of files that are kept in chunks (Xet), only new chunks
+    go, so that a fine-tune is a small bundle.
 
     \b
     Examples:
@@ -66,7 +67,13 @@ def export(
     with _plainly(), open_home(home) as house, bars(quiet=quiet) as shown:
         wanted = _wanted(house.index.repos(), repos, parse_revision(revision))
         report = export_bundle(
-            out, wanted, house.index, house.blobs, _Watch(shown, f"writing {out.name}"), since=since
+            out,
+            wanted,
+            house.index,
+            house.blobs,
+            house.segments,
+            _Watch(shown, f"writing {out.name}"),
+            since=since,
         )
     file_bytes = out.stat().st_size
     if as_json:
@@ -75,13 +82,17 @@ def export(
                 "bundle": str(out),
                 "bundle_bytes": file_bytes,
                 "blobs": report.blobs,
-                "blob_bytes": report.size_bytes,
+                "blob_bytes": report.size_bytes - report.xet_bytes,
+                "xet_files": report.xet_files,
+                "xorb_bytes": report.xet_bytes,
                 "commits": [{"repo": str(repo), "commit_hash": commit} for repo, commit in report.commits],
                 "missing": [{"path": entry.path, "etag": entry.etag} for entry in report.missing],
             }
         )
     else:
-        holds = f"{count(len(report.commits), 'commit')}, {count(report.blobs, 'file')}"
+        holds = f"{count(len(report.commits), 'commit')}, {count(report.blobs + report.xet_files, 'file')}"
+        if report.xet_files:
+            holds += f" ({report.xet_files} as {size(report.xet_bytes)} of chunks)"
         say(f"{out}: {holds}, {size(file_bytes)}")
     if report.missing:
         names = [entry.path for entry in report.missing]
@@ -120,7 +131,13 @@ def import_(
             house.keeping.make_room(size_bytes)
 
         report = import_bundle(
-            stream, house.index, house.blobs, _Watch(shown, label), time.time(), make_room=make_room
+            stream,
+            house.index,
+            house.blobs,
+            house.segments,
+            _Watch(shown, label),
+            time.time(),
+            make_room=make_room,
         )
     if as_json:
         put_json(
@@ -128,6 +145,7 @@ def import_(
                 "repos": [str(repo) for repo in report.repos],
                 "added": report.added,
                 "added_bytes": report.added_bytes,
+                "added_xet_files": report.added_xet_files,
                 "present": report.present,
                 "missing": list(report.missing),
             }

@@ -7,22 +7,19 @@ bundle's end was seen: broken off, it leaves content that counts next time, and 
 
 from __future__ import annotations
 
-import hashlib
-import os
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import BinaryIO, Protocol
+from typing import BinaryIO
 
-import orjson
-
-from moongate.core.digests import Etag, content_hasher
-from moongate.core.errors import RepoAbsent, RevisionAbsent, StoreError, StoreFull, VerificationFailed
+from moongate.core.digests import Etag
+from moongate.core.errors import RepoAbsent, RevisionAbsent, StoreFull
 from moongate.core.names import CommitHash, RepoId, Revision, is_commit_hash
 from moongate.core.records import FileEntry
 from moongate.hub import keys
-from moongate.hub.bundle_file import END, MANIFEST, BadBundle, BundleReader, BundleWriter, Member
+from moongate.hub.bundle_file import BadBundle, BundleReader, Member
 from moongate.hub.bundle_words import (
+    Chunks,
     CommitRecord,
     Manifest,
     RefSaid,
@@ -30,47 +27,47 @@ from moongate.hub.bundle_words import (
     read_manifest_json,
     read_record_json,
 )
+from moongate.hub.bundle_writing import BundleProgress, end_json, write_bundle
+from moongate.hub.bundle_xet import XetIntake, plan_xet, proven_row
 from moongate.hub.listings import RECURSIVE, Listings
 from moongate.store.blobs import Blobs
+from moongate.store.chunk_ranges import union
 from moongate.store.index import Index, StoredAnswer
+from moongate.store.segments import Segments
 from moongate.wire.links import next_link
 
-_PIECE_BYTES = 1 << 20
-
-
-class BundleProgress(Protocol):
-    """Who watches an export or import. Calls are cheap."""
-
-    def planned(self, files: int, size_bytes: int) -> None:
-        """So much content is to be carried."""
-
-    def advanced(self, size_bytes: int) -> None:
-        """So many more bytes are carried."""
-
-    def finished(self, etag: Etag, carried: bool) -> None:
-        """This content is done; `carried` unless it was there before."""
+__all__ = ["BundleProgress", "ExportReport", "ImportReport", "export_bundle", "import_bundle"]
 
 
 @dataclass(frozen=True, slots=True)
 class ExportReport:
-    """What a bundle holds. `missing` files are listed in it, and were not here to carry."""
+    """What a bundle holds: files as a whole, and Xet files as the chunks that are new to the receiver.
+
+    `size_bytes` counts both. `missing` files are listed in it, and were not here to carry.
+    """
 
     path: Path
     commits: tuple[tuple[RepoId, CommitHash], ...]
     blobs: int
     size_bytes: int
     missing: tuple[FileEntry, ...]
+    xet_files: int = 0
+    xet_bytes: int = 0
 
 
 @dataclass(frozen=True, slots=True)
 class ImportReport:
-    """What an import brought. `missing` is content that an earlier bundle should have brought."""
+    """What an import brought. `missing` is content that an earlier bundle should have brought, or chunks of.
+
+    `added` and `added_bytes` count Xet files, too; those alone are in `added_xet_files`.
+    """
 
     repos: tuple[RepoId, ...]
     added: int
     added_bytes: int
     present: int
     missing: tuple[Etag, ...]
+    added_xet_files: int = 0
 
 
 def export_bundle(
@@ -78,13 +75,15 @@ def export_bundle(
     wanted: Sequence[tuple[RepoId, Revision]],
     index: Index,
     blobs: Blobs,
+    segments: Segments,
     progress: BundleProgress,
     *,
     since: Path | None = None,
 ) -> ExportReport:
     """Write these revisions, as far as they are here, to one file; blocking.
 
-    With `since`, an earlier bundle, its content is left out.
+    With `since`, an earlier bundle, what it brought or assumed is left out: files, and chunks of others.
+    A file that is kept as chunks travels so, and not as a whole.
 
     Raises:
         RepoAbsent, RevisionAbsent: nothing is known of one of them here.
@@ -92,33 +91,41 @@ def export_bundle(
         BadBundle: `since` is no whole bundle.
         StoreFull: no room for the file.
     """
-    before = _contents(since) if since is not None else {}
+    before, chunks_before = _contents(since) if since is not None else ({}, {})
     commits = tuple(dict.fromkeys(_find(index, repo, revision) for repo, revision in wanted))
     records = [_record(index, repo, commit_hash) for repo, commit_hash in commits]
     entries = {entry.etag: entry for record in records for entry in record.files}
-    here = {etag: e for etag, e in entries.items() if blobs.size_bytes(etag) == e.size_bytes}
-    sizes = {etag: e.size_bytes for etag, e in sorted(here.items()) if etag not in before}
+    found = {e.etag: proven_row(index, segments, e.etag, e.size_bytes) for e in entries.values()}
+    in_xet = {etag: row for etag, row in sorted(found.items()) if row is not None}
+    xet = plan_xet(index, in_xet.values(), before, chunks_before)
+    here = {etag for etag, e in entries.items() if etag in in_xet or blobs.size_bytes(etag) == e.size_bytes}
+    sizes = {etag: entries[etag].size_bytes for etag in sorted(here.difference(before, in_xet))}
     manifest = Manifest(
         repos=_repos_said(index, commits, [repo for repo, _ in wanted]),
         blobs=sizes,
         assumed={etag: size_bytes for etag, size_bytes in before.items() if etag in entries},
         records=len(records),
+        xet=xet.files,
+        assumed_chunks=xet.assumed_chunks,
     )
-    progress.planned(len(sizes), sum(sizes.values()))
+    progress.planned(manifest.files, manifest.size_bytes)
     part = out.with_name(out.name + ".part")
     try:
-        _write(part, manifest, records, blobs, progress)
+        write_bundle(part, manifest, records, index, blobs, segments, progress)
         part.replace(out)
     except OSError as error:
         raise StoreFull(f"cannot write {part.name}: {error.strerror}") from error
     missing = tuple(e for etag, e in entries.items() if etag not in here and etag not in before)
-    return ExportReport(out, commits, len(sizes), sum(sizes.values()), missing)
+    xet_bytes = sum(said.carried_bytes for said in xet.files)
+    size_bytes = manifest.size_bytes
+    return ExportReport(out, commits, len(sizes), size_bytes, missing, len(xet.files), xet_bytes)
 
 
 def import_bundle(
     bundle: BinaryIO,
     index: Index,
     blobs: Blobs,
+    segments: Segments,
     progress: BundleProgress,
     now: float,
     *,
@@ -138,24 +145,37 @@ def import_bundle(
         raise BadBundle("this is no bundle of Moongate")
     body = reader.json_bytes(first)
     manifest = read_manifest_json(body)
-    progress.planned(len(manifest.blobs), sum(manifest.blobs.values()))
-    added = _take_blobs(reader, manifest, index, blobs, progress, now, make_room)
+    progress.planned(manifest.files, manifest.size_bytes)
+    added, added_bytes = _take_blobs(reader, manifest, index, blobs, progress, now, make_room)
+    intake = XetIntake(reader, index, segments, now, make_room, progress.advanced)
+    added_xet = _take_xet_files(intake, manifest, progress, added)
     # Content is in; listings count only once the end was seen.
-    member, records = added.following, []
+    member, records = reader.next(), []
     while member.kind == "record":
         records.append(read_record_json(reader.json_bytes(member), frozenset(r.repo for r in manifest.repos)))
         member = reader.next()
     if member.kind != "end" or len(records) != manifest.records:
         raise BadBundle("the bundle's members are not in order")
-    if reader.json_bytes(member) != _end_json(body):
+    if reader.json_bytes(member) != end_json(body):
         raise BadBundle("the bundle's table of contents is damaged")
     for record in records:
         _learn_record(index, record)
     for said in manifest.repos:
         _learn_repo(index, said)
-    missing = tuple(e for e, size_bytes in manifest.assumed.items() if blobs.size_bytes(e) != size_bytes)
-    repos = tuple(said.repo for said in manifest.repos)
-    return ImportReport(repos, added.count, added.size_bytes, len(manifest.blobs) - added.count, missing)
+    missing = [
+        etag
+        for etag, size_bytes in manifest.assumed.items()
+        if blobs.size_bytes(etag) != size_bytes and proven_row(index, segments, etag, size_bytes) is None
+    ]
+    count = added + added_xet
+    return ImportReport(
+        repos=tuple(said.repo for said in manifest.repos),
+        added=count,
+        added_bytes=added_bytes + intake.added_bytes,
+        present=manifest.files - count - len(intake.waiting),
+        missing=tuple(dict.fromkeys([*missing, *intake.waiting])),
+        added_xet_files=added_xet,
+    )
 
 
 # Export
@@ -213,83 +233,8 @@ def _repos_said(
     return tuple(told)
 
 
-def _write(
-    part: Path, manifest: Manifest, records: Sequence[CommitRecord], blobs: Blobs, progress: BundleProgress
-) -> None:
-    head = manifest.as_json()
-    kept_bytes, done = _resumable(part, head)
-    with part.open("r+b" if kept_bytes else "wb") as file:
-        file.truncate(kept_bytes)
-        file.seek(kept_bytes)
-        writer = BundleWriter(file)
-        if not kept_bytes:
-            writer.add_json(MANIFEST, head)
-        for number, (etag, size_bytes) in enumerate(manifest.blobs.items()):
-            if number < done:
-                progress.advanced(size_bytes)
-                progress.finished(etag, False)
-                continue
-            writer.add(f"blobs/{etag}", size_bytes, _verified_pieces(blobs, etag, size_bytes, progress))
-            progress.finished(etag, True)
-        for record in records:
-            body = record.as_json()
-            writer.add_json(f"records/{hashlib.sha256(body).hexdigest()}.json", body)
-        writer.add_json(END, _end_json(head))
-        writer.end()
-        file.flush()
-        os.fsync(file.fileno())
-
-
-def _resumable(part: Path, head: bytes) -> tuple[int, int]:
-    """How many bytes of an earlier attempt at the same bundle are good, and how many blobs that is.
-
-    The last whole blob is written anew, since nobody knows how the attempt ended.
-    """
-    try:
-        file = part.open("rb")
-    except FileNotFoundError:
-        return 0, 0
-    with file:
-        reader = BundleReader(file)
-        ends: list[int] = []
-        try:
-            member = reader.next()
-            if member.kind != "manifest" or reader.json_bytes(member) != head:
-                return 0, 0
-            reader.skip()
-            ends.append(reader.position)
-            while reader.next().kind == "blob":
-                reader.skip()
-                ends.append(reader.position)
-        except BadBundle:
-            pass  # that is where it was broken off
-        if not ends:
-            return 0, 0
-        done = max(0, len(ends) - 2)
-        return ends[done], done
-
-
-def _verified_pieces(blobs: Blobs, etag: Etag, size_bytes: int, progress: BundleProgress) -> Iterator[bytes]:
-    fd = blobs.open(etag)
-    if fd is None:
-        raise StoreError(f"{etag} was removed while it was exported; try again")
-    with os.fdopen(fd, "rb") as file:
-        hasher, left = content_hasher(etag, size_bytes), size_bytes
-        while left and (piece := file.read(min(left, _PIECE_BYTES))):
-            hasher.update(piece)
-            left -= len(piece)
-            progress.advanced(len(piece))
-            yield piece
-        if left or hasher.hexdigest() != etag:
-            raise VerificationFailed(f"{etag} in the store is not what its name says; run `moongate verify`")
-
-
-def _end_json(head: bytes) -> bytes:
-    return orjson.dumps({"bundle_sha256": hashlib.sha256(head).hexdigest()})
-
-
-def _contents(bundle: Path) -> dict[Etag, int]:
-    """What the owner of a bundle has: what it holds, and what it assumes."""
+def _contents(bundle: Path) -> tuple[dict[Etag, int], Chunks]:
+    """What the owner of a bundle has: what it holds, and what it assumes; whole files, and chunks."""
     try:
         with bundle.open("rb") as file:
             reader = BundleReader(file)
@@ -299,17 +244,16 @@ def _contents(bundle: Path) -> dict[Etag, int]:
             manifest = read_manifest_json(reader.json_bytes(first))
     except OSError as error:
         raise BadBundle(f"cannot read {bundle.name}: {error.strerror}") from error
-    return {**manifest.assumed, **manifest.blobs}
+    files = {**manifest.assumed, **manifest.blobs}
+    chunks = {xorb: list(ones) for xorb, ones in manifest.assumed_chunks.items()}
+    for said in manifest.xet:
+        files[said.etag] = said.size_bytes
+        for xorb, one in said.chunks:
+            chunks.setdefault(xorb, []).append(one)
+    return files, {xorb: union(ones) for xorb, ones in chunks.items()}
 
 
 # Import
-
-
-@dataclass(frozen=True, slots=True)
-class _Added:
-    count: int
-    size_bytes: int
-    following: Member
 
 
 def _take_blobs(
@@ -320,7 +264,8 @@ def _take_blobs(
     progress: BundleProgress,
     now: float,
     make_room: Callable[[int], None] | None,
-) -> _Added:
+) -> tuple[int, int]:
+    """How many were new, and their bytes."""
     count = size_bytes = 0
     for etag, size in manifest.blobs.items():
         try:
@@ -343,12 +288,26 @@ def _take_blobs(
             index.register_blob(etag, size, now)
             progress.advanced(size)
         progress.finished(etag, carried)
-    return _Added(count, size_bytes, reader.next())
+    return count, size_bytes
+
+
+def _take_xet_files(intake: XetIntake, manifest: Manifest, progress: BundleProgress, before: int) -> int:
+    count = 0
+    for said in manifest.xet:
+        try:
+            added = intake.take(said)
+        except BadBundle as error:
+            raise _after(error, before + count, manifest) from None
+        count += added
+        progress.finished(said.etag, added)
+    waiting = len(intake.waiting)
+    intake.prove_waiting(manifest.xet)
+    return count + waiting - len(intake.waiting)
 
 
 def _after(error: BadBundle, count: int, manifest: Manifest) -> BadBundle:
     return BadBundle(
-        f"{error.message}: {count} new files of {len(manifest.blobs)} are verified and stay; "
+        f"{error.message}: {count} new files of {manifest.files} are verified and stay; "
         "repeat with a whole bundle"
     )
 

@@ -2,6 +2,8 @@
 
     moongate-bundle.json       what is in it, and what the receiver should have already
     blobs/<etag>               content, each under its own hash
+    xet/<file id>.json         how a file is made of chunks (a reconstruction, version 1, without URLs)
+    xorbs/<xorb>/<segment>     chunks of that file which nobody had before; more of them may follow
     records/<sha256>.json      listings and ready-made answers, one member per commit
     moongate-end.json          the sha256 of the first member; without it the bundle is not whole
 
@@ -24,13 +26,21 @@ from moongate.core.errors import BadRequest
 MANIFEST: Final = "moongate-bundle.json"
 END: Final = "moongate-end.json"
 
+Kind = Literal["manifest", "blob", "xet", "segment", "record", "end"]
+
 _BLOCK_BYTES = 512
 _PIECE_BYTES = 1 << 20
 _MAX_JSON_BYTES = 512 << 20
 _BLOB = re.compile(r"blobs/([0-9a-f]{64}|[0-9a-f]{40})")
+_XET = re.compile(r"xet/([0-9a-f]{64})\.json")
+_SEGMENT = re.compile(r"xorbs/([0-9a-f]{64}/\d{1,10}-\d{1,10}_\d{1,10}-\d{1,10})", re.ASCII)
 _RECORD = re.compile(r"records/([0-9a-f]{64})\.json")
-
-Kind = Literal["manifest", "blob", "record", "end"]
+_KINDS: Final[tuple[tuple[Kind, re.Pattern[str]], ...]] = (
+    ("blob", _BLOB),
+    ("xet", _XET),
+    ("segment", _SEGMENT),
+    ("record", _RECORD),
+)
 
 
 class BadBundle(BadRequest):
@@ -39,7 +49,9 @@ class BadBundle(BadRequest):
 
 @dataclass(frozen=True, slots=True)
 class Member:
-    """One member: `name_hash` is a blob's etag or a record's sha256; empty for the others."""
+    """One member. `name_hash`: a blob's etag, a Xet file's id, a record's sha256; for a segment, its xorb and
+    what it has of it; empty for the others.
+    """
 
     kind: Kind
     name_hash: str
@@ -155,9 +167,9 @@ def _member(name: str, size_bytes: int) -> Member:
         return Member("manifest", "", size_bytes)
     if name == END:
         return Member("end", "", size_bytes)
-    for kind, pattern in (("blob", _BLOB), ("record", _RECORD)):
+    for kind, pattern in _KINDS:
         if found := pattern.fullmatch(name):
-            return Member("blob" if kind == "blob" else "record", found[1], size_bytes)
+            return Member(kind, found[1], size_bytes)
     raise BadBundle("the bundle holds a file that does not belong there")
 
 

@@ -16,13 +16,14 @@ import pytest
 from moongate.core.callers import ANONYMOUS
 from moongate.core.digests import Etag
 from moongate.core.errors import BadRequest, RepoAbsent, RevisionAbsent, VerificationFailed
-from moongate.core.names import RepoPath, Revision, parse_repo
+from moongate.core.names import RepoId, RepoPath, Revision, parse_repo
 from moongate.double import HubDouble, LfsFile
-from moongate.hub.bundle import ImportReport, export_bundle, import_bundle
+from moongate.hub.bundle import ExportReport, ImportReport, export_bundle, import_bundle
 from moongate.hub.bundle_file import END, MANIFEST, BadBundle, BundleWriter
 from moongate.store.blobs import Blobs
 from moongate.store.index import Index
 from moongate.store.layout import Layout
+from moongate.store.segments import Segments
 from support.yard import MAIN, Gate, Yard
 
 WEIGHTS = LfsFile(bytes(range(256)) * 8000)
@@ -54,10 +55,14 @@ class Side:
     folder: Path
     index: Index
     blobs: Blobs
+    segments: Segments
 
     def take(self, bundle: Path | io.BytesIO) -> ImportReport:
         with bundle.open("rb") if isinstance(bundle, Path) else bundle as file:
-            return import_bundle(file, self.index, self.blobs, Seen(), NOW)
+            return import_bundle(file, self.index, self.blobs, self.segments, Seen(), NOW)
+
+    def give(self, out: Path, repo: RepoId, revision: Revision = MAIN) -> ExportReport:
+        return export_bundle(out, [(repo, revision)], self.index, self.blobs, self.segments, Seen())
 
 
 SideMaker = Callable[[str], Side]
@@ -70,7 +75,8 @@ def side(tmp_path: Path) -> Iterator[SideMaker]:
     def make(name: str) -> Side:
         layout = Layout(tmp_path / name)
         layout.prepare()
-        made.append(Side(tmp_path / name, Index(tmp_path / name / "index.sqlite3"), Blobs(layout)))
+        index = Index(tmp_path / name / "index.sqlite3")
+        made.append(Side(tmp_path / name, index, Blobs(layout), Segments(layout)))
         return made[-1]
 
     yield make
@@ -97,7 +103,9 @@ class Connected:
 
     def export(self, name: str, since: Path | None = None, seen: Seen | None = None) -> Path:
         out = self.side.folder / name
-        export_bundle(out, [(REPO, MAIN)], self.side.index, self.side.blobs, seen or Seen(), since=since)
+        here = self.side
+        wanted = [(REPO, MAIN)]
+        export_bundle(out, wanted, here.index, here.blobs, here.segments, seen or Seen(), since=since)
         return out
 
 
@@ -237,14 +245,14 @@ async def test_a_later_bundle_carries_what_is_new(yard: Yard, connected: Connect
 async def test_what_is_not_here_is_said_so(connected: Connected) -> None:
     connected.side.blobs.remove(Etag(WEIGHTS.sha256))
     out = connected.side.folder / "b.tar"
-    report = export_bundle(out, [(REPO, MAIN)], connected.side.index, connected.side.blobs, Seen())
+    report = connected.side.give(out, REPO)
     assert "model.safetensors" in [entry.path for entry in report.missing]
     for repo, revision, error in (
         (parse_repo("acme/none"), MAIN, RepoAbsent),
         (REPO, Revision("nope"), RevisionAbsent),
     ):
         with pytest.raises(error, match="pull"):
-            export_bundle(out, [(repo, revision)], connected.side.index, connected.side.blobs, Seen())
+            connected.side.give(out, repo, revision)
 
 
 async def test_damage_in_the_store_is_never_exported(connected: Connected) -> None:
@@ -381,7 +389,7 @@ async def test_a_repository_pulled_by_an_old_name_is_found_by_it(yard: Yard, sid
     bare = parse_repo("gpt2")
     await yard.gate().proxied.commit_of(bare, MAIN, ANONYMOUS)
     out = here.folder / "b.tar"
-    export_bundle(out, [(bare, MAIN)], here.index, here.blobs, Seen())
+    here.give(out, bare)
     there.take(out)
     yard.folder = there.folder
     isolated = yard.gate(offline=True)
