@@ -145,7 +145,12 @@ def test_07_verify_and_gc_are_done_by_the_gateway(run: Run, gateway: Gateway) ->
     _fetch_all(gateway)
     code, out, _ = run("verify", "--json")
     assert code == 0
-    assert json.loads(out) == {"checked": 3, "checked_bytes": len(WEIGHTS) + 11, "wrong": []}
+    assert json.loads(out) == {
+        "checked": 3,
+        "checked_bytes": len(WEIGHTS) + 11,
+        "xet_files": None,
+        "wrong": [],
+    }
     (blob,) = (
         path for path in (gateway.home / "store").rglob("*") if path.is_file() and path.stat().st_size == 9
     )

@@ -13,9 +13,12 @@ import pytest
 from moongate.app.settings import Settings
 from moongate.app.wiring import Stock, open_store
 from moongate.cli import exits, main
+from moongate.cli.terminal import size
 from moongate.core.digests import Etag
 from moongate.core.names import CommitHash, RepoId, RepoPath, Revision
 from moongate.core.records import FileEntry, RepoFacts
+from store_house import make_house
+from support.xorbs import make_xorb, xet_content
 
 TINY = RepoId("model", "acme/tiny")
 COPY = RepoId("model", "acme/copy")
@@ -209,6 +212,7 @@ def test_14_verify_finds_one_wrong_byte_and_quarantines_the_file(run: Run, home:
     assert json.loads(out) == {
         "checked": 4,
         "checked_bytes": sum(map(len, (SHARED, OLD, NEW, ROWS))),
+        "xet_files": 0,
         "wrong": [],
     }
     (blob,) = (home / "store").rglob(_etag(ROWS))
@@ -343,3 +347,95 @@ def test_25_a_variable_that_sets_nothing_is_pointed_out(run: Run, monkeypatch: p
     code, _, err = run("settings")
     assert code == 0
     assert "MOONGATE_PORT" in err
+
+
+XORBS = [make_xorb(number, chunks=12) for number in (1, 2)]
+BASE = xet_content(XORBS, [(0, 0, 12), (1, 0, 4)])
+TUNED = xet_content(XORBS, [(0, 0, 7), (1, 4, 6), (0, 8, 12)])
+MODEL, FINE = RepoId("model", "nova/base"), RepoId("model", "nova/tuned")
+
+
+def _chunk_bytes(*parts: tuple[int, int, int]) -> int:
+    return sum(XORBS[number].span(first, end).length for number, first, end in parts)
+
+
+@pytest.fixture
+def family(home: Path) -> int:
+    """A base and its fine-tune, in Xet; what their chunks take together."""
+    house = make_house(home)
+    for repo, file in ((MODEL, BASE), (FINE, TUNED)):
+        house.put_xet(XORBS, file)
+        entry = FileEntry(RepoPath("model.bin"), file.etag, len(file.content), file.file_id)
+        house.index.put_facts(RepoFacts(repo, False, False, 5000.0))
+        house.index.put_ref(repo, Revision("main"), FIRST, 5000.0)
+        house.index.put_files(repo, FIRST, [entry], complete=True)
+    house.index.close()
+    return _chunk_bytes((0, 0, 12), (1, 0, 6))
+
+
+def test_26_du_shows_what_files_come_to_what_they_take_and_what_is_saved(run: Run, family: int) -> None:
+    document = json.loads(run("du", "--json")[1])
+    blobs = sum(map(len, (SHARED, OLD, NEW, ROWS)))
+    assert document["total_bytes"] == blobs + family
+    assert (document["xet_files"], document["xorb_bytes"]) == (2, family)
+    assert document["saved_bytes"] == document["logical_bytes"] - document["total_bytes"]
+    (base,) = (repo for repo in document["repos"] if repo["repo"] == "nova/base")
+    assert base["logical_bytes"] == len(BASE.content)
+    assert base["size_bytes"] == _chunk_bytes((0, 0, 12), (1, 0, 4))
+    assert base["own_bytes"] == _chunk_bytes((0, 7, 8), (1, 0, 4))
+    assert base["saved_bytes"] == base["logical_bytes"] - base["size_bytes"]
+    assert len(run("du")[1].splitlines()[-1].split("\t")) == 5
+    assert {repo["repo"] for repo in json.loads(run("ls", "nova/*", "--json")[1])["repos"]} == {
+        "nova/base",
+        "nova/tuned",
+    }
+
+
+def test_27_rm_of_a_fine_tune_frees_its_own_chunks_and_says_what_others_need(run: Run, family: int) -> None:
+    own = _chunk_bytes((1, 4, 6))
+    promised = json.loads(run("rm", "nova/tuned", "--dry-run", "--json")[1])
+    assert promised["freed_bytes"] == own
+    code, out, err = run("rm", "nova/tuned", "--yes", "--json")
+    assert code == 0
+    assert json.loads(out)["freed_bytes"] == own
+    assert size(_chunk_bytes((0, 0, 7), (0, 8, 12))) in err
+    assert "need" in err
+    assert json.loads(run("du", "--json")[1])["xorb_bytes"] == family - own
+    assert json.loads(run("verify", "--json")[1])["xet_files"] == 1
+
+
+def test_28_show_says_which_files_are_kept_in_chunks(run: Run, family: int) -> None:
+    (file,) = json.loads(run("show", "nova/base", "--json")[1])["files"]
+    assert (file["kept"], file["kept_as"], file["xet_hash"]) == (True, ["xet"], BASE.file_id)
+    assert "\txet\t" in run("show", "nova/base")[1]
+    for each in json.loads(run("show", "acme/tiny", "--json")[1])["files"]:
+        assert (each["kept_as"], each["xet_hash"]) == (["blob"], None)
+
+
+def test_29_verify_names_a_xet_file_that_is_wrong(run: Run, family: int, home: Path) -> None:
+    (segment,) = (path for path in (home / "store").rglob("4-6_*") if path.is_file())
+    segment.write_bytes(bytes(segment.stat().st_size))
+    code, out, _ = run("verify", "--json")
+    assert code == exits.FAILED
+    (wrong,) = json.loads(out)["wrong"]
+    assert (wrong["etag"], wrong["file"], wrong["kept_as"]) == (TUNED.etag, "nova/tuned/model.bin", "xet")
+    assert wrong["xet_hash"] == TUNED.file_id
+    assert "(1 in Xet)" in run("verify")[2]
+    assert json.loads(run("show", "nova/base", "--json")[1])["files"][0]["kept_as"] == ["xet"]
+
+
+def test_30_gc_counts_xet_files_that_lost_chunks(run: Run, family: int, home: Path) -> None:
+    (segment,) = (path for path in (home / "store").rglob("4-6_*") if path.is_file())
+    segment.unlink()
+    done = json.loads(run("gc", "--json")[1])
+    assert (done["doubted"], done["evicted_xet"]) == (1, 0)
+
+
+def test_31_gc_evicts_xet_files_over_the_quota(
+    run: Run, family: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("MOONGATE_QUOTA_BYTES", "1")
+    monkeypatch.setenv("MOONGATE_MIN_FREE_BYTES", "0")
+    done = json.loads(run("gc", "--json")[1])
+    assert done["evicted_xet"] == 2
+    assert json.loads(run("du", "--json")[1])["total_bytes"] == 0

@@ -18,6 +18,9 @@ from moongate.core.names import CommitHash, RepoId, parse_repo
 
 if TYPE_CHECKING:
     from moongate.app.wiring import Stock
+    from moongate.store.chunk_ranges import ChunkRange
+    from moongate.store.index import Index
+    from moongate.xet.hashes import XetHash
 
 _PAGE = 500
 
@@ -35,8 +38,8 @@ def rm(
 ) -> None:
     """Delete repositories, and say how many bytes that freed.
 
-    With a revision, only what that one commit has. Content that other repositories share stays. What
-    upstream still has can be pulled again.
+    With a revision, only what that one commit has. Content that other repositories share stays, down to
+    the chunks of files in Xet. What upstream still has can be pulled again.
 
     \b
     Examples:
@@ -92,10 +95,28 @@ def _would_free(house: Stock, target: RepoAt) -> int:
         if commit_hash not in index.commits_of(target.repo):
             raise RevisionAbsent(f"{target} is not known here")
     freed_bytes, after = 0, ""
+    gone: list[str] = []
     while page := index.contents_of(target.repo, commit_hash, after, _PAGE):
         after = page[-1].etag
-        freed_bytes += sum(house.blobs.size_bytes(item.etag) or 0 for item in page if not item.shared)
-    return freed_bytes
+        own = [item.etag for item in page if not item.shared]
+        freed_bytes += sum(house.blobs.size_bytes(etag) or 0 for etag in own)
+        gone += [
+            row.file_id for etag in own for row in index.xet_files_of(etag) if row.verified_at is not None
+        ]
+    return freed_bytes + _chunks_of_nobody_else(house.index, gone)
+
+
+def _chunks_of_nobody_else(index: Index, gone: list[str]) -> int:
+    """What the chunks take that these Xet files need, and no others."""
+    from moongate.store.chunk_ranges import difference, total_bytes
+
+    needs: dict[XetHash, list[ChunkRange]] = {}
+    for file_id in gone:
+        for xorb, ranges in index.ranges_of(file_id).items():
+            needs.setdefault(xorb, []).extend(ranges)
+    return sum(
+        total_bytes(difference(ranges, index.needed(xorb, without=gone))) for xorb, ranges in needs.items()
+    )
 
 
 def _remove_here(house: Stock, target: RepoAt) -> int:
@@ -118,7 +139,7 @@ def _remove_there(gateway: Gateway, target: RepoAt) -> int:
 
 def _tell_what_stays(target: RepoAt, kept_bytes: int, filling: int) -> None:
     if kept_bytes:
-        say(f"{target}: {size(kept_bytes)} stay, because others share them")
+        say(f"{target}: {size(kept_bytes)} stay, because others share or need them")
     if filling:
         say(f"{target}: {count(filling, 'download')} still running; `moongate gc` takes them later")
 

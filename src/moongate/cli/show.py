@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Literal, TypeAlias
 
 import typer
 
@@ -21,6 +21,12 @@ if TYPE_CHECKING:
     from moongate.app.wiring import Stock
 
 
+How: TypeAlias = Literal["-", "here", "xet", "here, xet"]
+"""How a file is here: not, as a whole, as chunks, or both."""
+
+_KEPT_AS = {"here": ["blob"], "xet": ["xet"], "here, xet": ["blob", "xet"]}
+
+
 @dataclass(frozen=True, slots=True)
 class Card:
     """All that is known here of one repository, and the files of one of its commits."""
@@ -32,11 +38,11 @@ class Card:
     pins: Sequence[str]
     commit_hash: CommitHash | None
     complete: bool
-    files: Sequence[tuple[FileEntry, bool]]
+    files: Sequence[tuple[FileEntry, How]]
 
     @property
     def kept_bytes(self) -> int:
-        return sum(entry.size_bytes for entry, kept in self.files if kept)
+        return sum(entry.size_bytes for entry, how in self.files if how != "-")
 
     def as_json(self) -> dict[str, object]:
         return {
@@ -56,8 +62,15 @@ class Card:
             "listing_complete": self.complete,
             "kept_bytes": self.kept_bytes,
             "files": [
-                {"path": entry.path, "size_bytes": entry.size_bytes, "etag": entry.etag, "kept": kept}
-                for entry, kept in self.files
+                {
+                    "path": entry.path,
+                    "size_bytes": entry.size_bytes,
+                    "etag": entry.etag,
+                    "kept": how != "-",
+                    "kept_as": None if how == "-" else _KEPT_AS[how],
+                    "xet_hash": entry.xet_hash,
+                }
+                for entry, how in self.files
             ],
         }
 
@@ -73,8 +86,8 @@ def show(
 ) -> None:
     """Show one repository, its revisions and files.
 
-    Also what upstream said of it, and which of its files are here. Without a revision, the files of
-    `main` are shown, or of another commit that is known.
+    Also what upstream said of it, and which of its files are here: as a whole (here), in chunks (xet), or
+    both. Without a revision, the files of `main` are shown, or of another commit that is known.
 
     \b
     Examples:
@@ -115,8 +128,16 @@ def _read_card(house: Stock, repo: RepoId, revision: Revision | None) -> Card:
         pins=sorted(str(pin.revision or "all revisions") for pin in index.pins() if pin.repo == repo),
         commit_hash=commit_hash,
         complete=commit_hash is not None and index.listing_complete(repo, commit_hash),
-        files=[(entry, house.blobs.size_bytes(entry.etag) is not None) for entry in entries],
+        files=[(entry, _how(house, entry)) for entry in entries],
     )
+
+
+def _how(house: Stock, entry: FileEntry) -> How:
+    whole = house.blobs.size_bytes(entry.etag) is not None
+    row = house.index.by_etag(entry.etag)
+    if row is not None and row.verified:
+        return "here, xet" if whole else "xet"
+    return "here" if whole else "-"
 
 
 def _commit_to_show(
@@ -158,11 +179,8 @@ def _print(card: Card) -> None:
     columns = [Column("path"), Column("size", "right"), Column("here"), Column("etag")]
     put_table(
         columns,
-        [
-            [entry.path, size(entry.size_bytes), "here" if kept else "-", entry.etag[:12]]
-            for entry, kept in card.files
-        ],
+        [[entry.path, size(entry.size_bytes), how, entry.etag[:12]] for entry, how in card.files],
     )
-    kept = sum(kept for _, kept in card.files)
+    kept = sum(how != "-" for _, how in card.files)
     partly = "" if card.complete else "; upstream may have more files than are known here"
     say(f"{kept} of {count(len(card.files), 'file')} here, {size(card.kept_bytes)}{partly}")

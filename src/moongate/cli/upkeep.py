@@ -28,7 +28,11 @@ _GC_WORDS = {
     "answers": "answers nobody asked for forgotten",
     "rows_dropped": "index rows without a file dropped",
     "registered": "files without an index row registered",
+    "doubted": "Xet files with lost chunks to be fetched again",
+    "unproven": "unfinished Xet files removed",
+    "leftovers": "leftovers among chunks removed",
     "evicted": "files evicted for the quota",
+    "evicted_xet": "Xet files evicted for the quota",
 }
 
 
@@ -39,6 +43,8 @@ class Verdict:
     checked: int
     checked_bytes: int
     wrong: list[dict[str, object]]
+    xet_files: int | None = None
+    """How many of them are kept in chunks; None when nobody said."""
 
 
 def register(app: typer.Typer) -> None:
@@ -73,11 +79,19 @@ def verify(
     else:
         verdict = _verify_here(home, before, quiet)
     if as_json:
-        put_json({"checked": verdict.checked, "checked_bytes": verdict.checked_bytes, "wrong": verdict.wrong})
+        put_json(
+            {
+                "checked": verdict.checked,
+                "checked_bytes": verdict.checked_bytes,
+                "xet_files": verdict.xet_files,
+                "wrong": verdict.wrong,
+            }
+        )
     else:
         for item in verdict.wrong:
-            put("\t".join(str(value) for value in item.values()))
-        words = f"{count(verdict.checked, 'file')}, {size(verdict.checked_bytes)} hashed"
+            put("\t".join("-" if value is None else str(value) for value in item.values()))
+        in_xet = f" ({verdict.xet_files} in Xet)" if verdict.xet_files else ""
+        words = f"{count(verdict.checked, 'file')}{in_xet}, {size(verdict.checked_bytes)} hashed"
         say(f"{words}; {len(verdict.wrong)} wrong")
     if verdict.wrong:
         raise CommandFailed(
@@ -126,13 +140,22 @@ def _verify_here(home: Path | None, before: float | None, quiet: bool) -> Verdic
     from moongate.cli.house import open_home
 
     with open_home(home) as house, bars(quiet=quiet) as shown:
-        meter = _Meter(shown, house.index.total_bytes())
+        usage = house.keeping.usage()
+        meter = _Meter(shown, usage.stored_bytes)
         limit = float("inf") if before is None else before
         verdicts = house.keeping.verify(verified_before=limit, progress=meter.add)
         results = [checked for checked in verdicts if checked.outcome != "gone"]
+        names = {
+            checked.etag: [f"{at.repo}/{at.entry.path}" for at in house.index.where_is(checked.etag)[:1]]
+            for checked in results
+            if checked.outcome == "wrong"
+        }
     wrong: list[dict[str, object]] = [
         {
             "etag": checked.etag,
+            "file": next(iter(names[checked.etag]), None),
+            "kept_as": "xet" if checked.file_id else "blob",
+            "xet_hash": checked.file_id or None,
             "size_bytes": checked.size_bytes,
             "why": checked.why,
             "quarantined_at": str(checked.quarantined_at),
@@ -141,11 +164,11 @@ def _verify_here(home: Path | None, before: float | None, quiet: bool) -> Verdic
         if checked.outcome == "wrong"
     ]
     checked_bytes = sum(checked.size_bytes for checked in results)
-    return Verdict(len(results), checked_bytes, wrong)
+    return Verdict(len(results), checked_bytes, wrong, sum(bool(checked.file_id) for checked in results))
 
 
 def _verify_there(gateway: Gateway, before: float | None, quiet: bool) -> Verdict:
-    total_bytes = number(gateway.ask("GET", "/usage"), "blob_bytes")
+    total_bytes = number(gateway.ask("GET", "/usage"), "stored_bytes")
     with bars(quiet=quiet) as shown:
 
         def look(job: Mapping[str, object]) -> None:
@@ -179,7 +202,11 @@ def _summary(collected: Mapping[str, object], evicted: Mapping[str, object]) -> 
         "answers": number(collected, "answers"),
         "rows_dropped": number(collected, "rows_dropped"),
         "registered": number(collected, "registered"),
+        "doubted": number(collected, "doubted"),
+        "unproven": number(collected, "unproven"),
+        "leftovers": number(collected, "leftovers"),
         "evicted": number(evicted, "blobs"),
+        "evicted_xet": number(evicted, "xet_files"),
         "over_bytes": number(evicted, "over_bytes"),
     }
 
