@@ -77,6 +77,11 @@ class Gateway:
         return urlsplit(self.url).port or 0
 
     @property
+    def runs(self) -> bool:
+        """Whether it was started and not stopped."""
+        return self._process is not None
+
+    @property
     def pid(self) -> int:
         """The process id of the running gateway."""
         return self._running().pid

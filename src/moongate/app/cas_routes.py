@@ -43,6 +43,7 @@ from moongate.core.spans import ByteSpan
 from moongate.hub.offers import REFUSED_SECONDS, TROUBLE_SECONDS
 from moongate.wire import cas_paths
 from moongate.wire.bearer import token_of
+from moongate.wire.data_urls import MAX_SIGNED_RANGES
 from moongate.wire.ranges import Unsatisfiable, parse_range
 from moongate.xet.hashes import XetHash, hash_hex, parse_hash
 from moongate.xet.reconstruction import FetchRange, Reconstruction, cut_terms, write_v1, write_v2
@@ -178,10 +179,10 @@ class CasRoutes:
             self._xets.ensure(row)
         cut = cut_terms(row.terms, span)
         base_url = self._base_url(exchange.request)
-        write = write_v2 if route.version == 2 else write_v1
+        write, each = (write_v2, MAX_SIGNED_RANGES) if route.version == 2 else (write_v1, 1)
 
         def told() -> bytes:
-            fetches = self._addresses.fetches(row, cut.terms, base_url)
+            fetches = self._addresses.fetches(row, cut.terms, base_url, each=each)
             answer = Reconstruction(cut.offset_bytes, cut.terms, fetches)
             for term in cut.terms:
                 answer.fetch_of(term)
@@ -200,7 +201,7 @@ class CasRoutes:
                 self._xets.ensure(row)
         fetches: dict[XetHash, tuple[FetchRange, ...]] = {}
         for row in rows.values():
-            signed = self._addresses.fetches(row, row.terms, self._base_url(exchange.request))
+            signed = self._addresses.fetches(row, row.terms, self._base_url(exchange.request), each=1)
             fetches |= {xorb: (*fetches.get(xorb, ()), *ranges) for xorb, ranges in signed.items()}
         told = {
             "files": {key: write_v1(Reconstruction(0, row.terms, {}))["terms"] for key, row in rows.items()},

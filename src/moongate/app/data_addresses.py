@@ -74,9 +74,13 @@ class DataAddresses:
         return read_data_url(self._key, route.xorb, route.file_id, query, self._now())
 
     def fetches(
-        self, file: XetFile, terms: Iterable[Term], base_url: str
+        self, file: XetFile, terms: Iterable[Term], base_url: str, *, each: int = MAX_SIGNED_RANGES
     ) -> dict[XetHash, tuple[FetchRange, ...]]:
-        """Where the chunks of a file's terms are: ranges in order, those of one xorb under few addresses."""
+        """Where the chunks of a file's terms are: ranges in order, those of one xorb under few addresses.
+
+        each: most ranges under one address. Clients that speak version 1 alone take two ranges with the same
+            address for the same, so there it must be 1.
+        """
         expires_seconds = int(self._now() + self._ttl_seconds)
         wanted: dict[XetHash, list[Term]] = {}
         for term in terms:
@@ -86,16 +90,16 @@ class DataAddresses:
             if any(_covers(fetch.chunks, term) for term in wanted.get(fetch.xorb, ())):
                 chunks_of.setdefault(fetch.xorb, []).append(fetch.chunks)
         return {
-            xorb: tuple(self._signed(file.file_id, hash_hex(xorb), chunks, expires_seconds, base_url))
+            xorb: tuple(self._signed(file.file_id, hash_hex(xorb), chunks, expires_seconds, base_url, each))
             for xorb, chunks in chunks_of.items()
         }
 
     def _signed(
-        self, file_id: str, xorb: str, chunks: list[Chunks], expires_seconds: int, base_url: str
+        self, file_id: str, xorb: str, chunks: list[Chunks], expires_seconds: int, base_url: str, each: int
     ) -> Iterable[FetchRange]:
         chunks = sorted(chunks, key=lambda one: one.first)
-        for at in range(0, len(chunks), MAX_SIGNED_RANGES):
-            some = chunks[at : at + MAX_SIGNED_RANGES]
+        for at in range(0, len(chunks), each):
+            some = chunks[at : at + each]
             data = SignedData(xorb, file_id, tuple(one.span for one in some), expires_seconds)
             url = write_data_url(base_url, self._key, data)
             for one in some:
