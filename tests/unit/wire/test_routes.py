@@ -30,8 +30,8 @@ from moongate.wire.routes import (
     V2Blob,
     V2Manifest,
     V2Root,
-    XetReadToken,
     Whoami,
+    XetReadToken,
     parse_route,
 )
 
