@@ -57,6 +57,7 @@ def gateway(hub: HubDouble, tmp_path: Path) -> Iterator[Gateway]:
 
 
 def started(hub: HubDouble, tmp_path: Path, **env: str) -> Gateway:
+    env = {"MOONGATE_XET": "true", **env}
     return Gateway(tmp_path / "home", hub.url, cdn=f"{hub.cdn_netloc},{hub.cas_netloc}", env=env)
 
 

@@ -48,6 +48,7 @@ def gateway(tmp_path: Path, hub: HubDouble, *arguments: str, **settings: object)
     hosts = f"{hub.cdn_netloc},{hub.cas_netloc}"
     workers = int(str(settings.pop("workers", 1)))
     env.pop("MOONGATE_WORKERS", None)
+    env = {"MOONGATE_XET": "true", **env}
     return Gateway(tmp_path / "home", hub.url, cdn=hosts, env=env, arguments=arguments, workers=workers)
 
 

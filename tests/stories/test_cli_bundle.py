@@ -14,6 +14,7 @@ import pytest
 from moongate.cli import exits, main
 from moongate.double import HubDouble, LfsFile
 from support.gateway import Gateway
+from support.raw import ask
 
 Run = Callable[..., tuple[int, str, str]]
 
@@ -48,7 +49,7 @@ def run(
     return go
 
 
-def _hf_download(url: str, cache: Path, *words: str) -> subprocess.CompletedProcess[str]:
+def _hf_download(url: str, cache: Path, *words: str, xet: bool = True) -> subprocess.CompletedProcess[str]:
     environment = {
         name: value for name, value in os.environ.items() if not name.startswith(("HF_", "MOONGATE"))
     }
@@ -58,6 +59,7 @@ def _hf_download(url: str, cache: Path, *words: str) -> subprocess.CompletedProc
         "HF_HUB_DISABLE_TELEMETRY": "1",
         "HF_HUB_DISABLE_UPDATE_CHECK": "1",
         "HF_HUB_DISABLE_PROGRESS_BARS": "1",
+        "HF_HUB_DISABLE_XET": "0" if xet else "1",
     }
     return subprocess.run(
         [str(Path(sys.executable).with_name("hf")), "download", *words],
@@ -179,3 +181,39 @@ def test_07_what_cannot_be_exported_is_said_plainly(run: Run, tmp_path: Path) ->
     assert code == 0
     assert "model.safetensors" in {item["path"] for item in json.loads(out)["missing"]}
     assert "model.safetensors" in err
+
+
+@pytest.mark.clients
+def test_08_a_fine_tune_in_xet_travels_as_its_new_chunks(
+    run: Run, double: HubDouble, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("MOONGATE_UPSTREAM_ALLOWED_HOSTS", f"{double.cdn_netloc},{double.cas_netloc}")
+    monkeypatch.setenv("MOONGATE_XET", "true")
+    base = os.urandom(6 << 20)
+    tuned = base[: 3 << 20] + os.urandom(200_000) + base[(3 << 20) + 200_000 :]
+    double.add_repo("nova/base", xet=True).commit({"model.safetensors": LfsFile(base)})
+    double.add_repo("nova/tuned", xet=True).commit({"model.safetensors": LfsFile(tuned)})
+    for repo, bundle, more in (("nova/base", "b1", ()), ("nova/tuned", "b2", ("--since", "b1"))):
+        assert run("pull", repo, "--home", "near", "-q")[0] == 0
+        code, out, err = run("export", repo, "-o", bundle, *more, "--home", "near", "--json")
+        assert code == 0, err
+        assert json.loads(out)["xet_files"] == 1
+    assert json.loads(out)["xorb_bytes"] < 3 * 200_000
+    assert (tmp_path / "b2").stat().st_size < len(tuned) // 8
+    double.stop()
+    for bundle in ("b1", "b2"):
+        code, out, err = run("import", bundle, "--home", "far", "--json")
+        assert code == 0, err
+        assert json.loads(out)["added_xet_files"] == 1
+    speaks = {"MOONGATE_XET": "true"}
+    with Gateway(tmp_path / "far", double.url, arguments=["--offline"], env=speaks) as gateway:
+        for xet in (True, False):
+            cache = tmp_path / f"cache-{xet}"
+            done = _hf_download(gateway.url, cache, "nova/tuned", xet=xet)
+            assert done.returncode == 0, done.stderr + gateway.log_tail()
+            (weights,) = cache.rglob("snapshots/*/model.safetensors")
+            assert weights.read_bytes() == tuned
+            _, answered, _ = (
+                ask(gateway.url, "/metrics").body.decode().partition("\nmoongate_xet_served_bytes_total ")
+            )
+            assert float(answered.split()[0]) > 0

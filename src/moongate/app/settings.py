@@ -117,7 +117,7 @@ class Settings(BaseSettings):
         3600.0, "How long it still counts while upstream cannot be asked.", "seconds", ge=0
     )
     upstream_timeout_seconds: float = _row(10.0, "Longest silence of upstream.", "seconds", gt=0)
-    xet: bool = _row(True, "Serve files that upstream keeps in Xet through Xet too; off hides all of it.")
+    xet: bool = _row(False, "Serve files that upstream keeps in Xet through Xet too; off hides all of it.")
     fill_connections: int = _row(8, "Most upstream connections for one file.", ge=1, le=64)
     fill_whole_after: float = _row(
         0.5, "Share of a file read by ranges after which the rest is fetched; 0 at once, 1 never.", ge=0, le=1
