@@ -13,16 +13,11 @@ from moongate.cli.exits import FAILED, CommandFailed, wrong_usage
 from moongate.cli.gateway import Gateway, chosen_gateway, number, rows
 from moongate.cli.repos import RepoAt, RepoPattern, parse_wanted
 from moongate.cli.terminal import confirm, count, may_ask, put_json, say, size
-from moongate.core.errors import RevisionAbsent, StoreError
-from moongate.core.names import CommitHash, RepoId, parse_repo
+from moongate.core.errors import StoreError
+from moongate.core.names import RepoId, parse_repo
 
 if TYPE_CHECKING:
     from moongate.app.wiring import Stock
-    from moongate.store.chunk_ranges import ChunkRange
-    from moongate.store.index import Index
-    from moongate.xet.hashes import XetHash
-
-_PAGE = 500
 
 
 def register(app: typer.Typer) -> None:
@@ -87,36 +82,7 @@ def _known_there(gateway: Gateway) -> list[RepoId]:
 
 
 def _would_free(house: Stock, target: RepoAt) -> int:
-    """What removing just this would free."""
-    index, commit_hash = house.index, None
-    if target.revision is not None:
-        ref = index.refs_of(target.repo).get(target.revision)
-        commit_hash = ref.commit_hash if ref else CommitHash(str(target.revision))
-        if commit_hash not in index.commits_of(target.repo):
-            raise RevisionAbsent(f"{target} is not known here")
-    freed_bytes, after = 0, ""
-    gone: list[str] = []
-    while page := index.contents_of(target.repo, commit_hash, after, _PAGE):
-        after = page[-1].etag
-        own = [item.etag for item in page if not item.shared]
-        freed_bytes += sum(house.blobs.size_bytes(etag) or 0 for etag in own)
-        gone += [
-            row.file_id for etag in own for row in index.xet_files_of(etag) if row.verified_at is not None
-        ]
-    return freed_bytes + _chunks_of_nobody_else(house.index, gone)
-
-
-def _chunks_of_nobody_else(index: Index, gone: list[str]) -> int:
-    """What the chunks take that these Xet files need, and no others."""
-    from moongate.store.chunk_ranges import difference, total_bytes
-
-    needs: dict[XetHash, list[ChunkRange]] = {}
-    for file_id in gone:
-        for xorb, ranges in index.ranges_of(file_id).items():
-            needs.setdefault(xorb, []).extend(ranges)
-    return sum(
-        total_bytes(difference(ranges, index.needed(xorb, without=gone))) for xorb, ranges in needs.items()
-    )
+    return house.keeping.would_free(target.repo, target.revision)
 
 
 def _remove_here(house: Stock, target: RepoAt) -> int:

@@ -20,7 +20,7 @@ from moongate.store.blobs import Blobs
 from moongate.store.index import Eviction, Index
 from moongate.store.keeping.collect import Ages, Collected, collect
 from moongate.store.keeping.evict import Evicted, Limits, evict, make_room
-from moongate.store.keeping.remove import Removed, remove
+from moongate.store.keeping.remove import Removed, remove, would_free
 from moongate.store.keeping.usage import StoreUsage, usage
 from moongate.store.keeping.verify import verify
 from moongate.store.keeping.verify_xet import Checked
@@ -82,6 +82,14 @@ class Keeping:
             StoreError: it is pinned.
         """
         return remove(self._layout, self._blobs, self._segments, self._index, repo, revision)
+
+    def would_free(self, repo: RepoId, revision: Revision | None = None) -> int:
+        """What `remove` would free, in bytes. Partial files are not counted.
+
+        Raises:
+            RepoAbsent, RevisionAbsent: nothing of it is known here.
+        """
+        return would_free(self._blobs, self._index, repo, revision)
 
     def verify(
         self,

@@ -93,6 +93,27 @@ def remove(
     )
 
 
+def would_free(blobs: Blobs, index: Index, repo: RepoId, revision: Revision | None = None) -> int:
+    """How many bytes `remove` would free of blobs and chunks, changing nothing.
+
+    Raises:
+        RepoAbsent, RevisionAbsent: nothing of it is known here.
+    """
+    commit_hash = _commit(index, repo, revision)
+    freed_bytes, after = 0, ""
+    gone: list[XetFileRow] = []
+    while page := index.contents_of(repo, commit_hash, after, _PAGE):
+        after = page[-1].etag
+        own = [content.etag for content in page if not content.shared]
+        freed_bytes += sum(blobs.size_bytes(etag) or 0 for etag in own)
+        gone += [file for etag in own for file in index.xet_files_of(etag)]
+    without = [file.file_id for file in gone if file.verified_at is not None]
+    return freed_bytes + sum(
+        total_bytes(difference(ranges, index.needed(xorb, without=without)))
+        for xorb, ranges in _needs(index, gone).items()
+    )
+
+
 def _needs(index: Index, files: list[XetFileRow]) -> Needs:
     """The chunks of those files that are here whole."""
     needs: Needs = {}
