@@ -14,8 +14,9 @@ from hypothesis import strategies as st
 
 from moongate.core.spans import ByteSpan
 from moongate.xet.chunker import MAX_CHUNK_BYTES, MIN_CHUNK_BYTES, Chunker, chunk_lengths
+from moongate.xet.crc64 import Crc64, crc64_nvme
 from moongate.xet.gear import GEAR
-from moongate.xet.hashes import XetHash, chunk_hash, file_hash, hash_hex, parse_hash, xorb_hash
+from moongate.xet.hashes import FileHasher, XetHash, chunk_hash, file_hash, hash_hex, parse_hash, xorb_hash
 from moongate.xet.reconstruction import (
     FetchRange,
     Reconstruction,
@@ -157,6 +158,45 @@ def test_file_hashes_agree_with_hf_xet(
 def test_file_hashes_of_large_files_agree_with_hf_xet(shape: str, tmp_path: Path) -> None:
     data = _made(shape, 40 * MIB + 4321, seed=7)
     assert [_ours(data)] == _official(tmp_path, data)
+
+
+_LEAVES = st.lists(
+    st.tuples(st.binary(min_size=32, max_size=32).map(XetHash), st.integers(1, MAX_CHUNK_BYTES)),
+    max_size=60,
+)
+
+
+@given(_LEAVES, st.integers(1, 30))
+def test_a_file_hash_grows_chunk_by_chunk(leaves: list[tuple[XetHash, int]], times: int) -> None:
+    hasher = FileHasher()
+    for leaf in leaves * times:
+        hasher.add(leaf)
+    assert hasher.digest() == file_hash(leaves * times)
+
+
+def _plain_crc64(data: bytes) -> int:
+    """CRC-64/NVME, bit by bit."""
+    state = (1 << 64) - 1
+    for byte in data:
+        state ^= byte
+        for _ in range(8):
+            state = (state >> 1) ^ (0x9A6C9329AC4BC9B5 if state & 1 else 0)
+    return state ^ ((1 << 64) - 1)
+
+
+@settings(max_examples=15, deadline=None)
+@given(st.randoms(use_true_random=False), st.lists(st.integers(0, 40_000), max_size=4))
+def test_a_checksum_does_not_care_how_bytes_come(dice: random.Random, lengths: list[int]) -> None:
+    pieces = [dice.randbytes(length) for length in lengths]
+    crc = Crc64()
+    for piece in pieces:
+        crc.update(piece)
+    assert crc.value == _plain_crc64(b"".join(pieces))
+
+
+def test_the_checksum_of_the_standard() -> None:
+    assert crc64_nvme(b"123456789") == 0xAE8B14860A799888
+    assert crc64_nvme(b"") == 0
 
 
 # Round trips

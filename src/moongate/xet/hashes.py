@@ -9,6 +9,7 @@ Rules of this file:
 from __future__ import annotations
 
 import re
+import struct
 from collections.abc import Iterable, Sequence
 from typing import NewType
 
@@ -29,6 +30,7 @@ _NODE_KEY = bytes.fromhex("017ec5c7a5472996fd946666b48a02e65ddd536f37c76dd2f8635
 _TERM_KEY = bytes.fromhex("7f1857d6ce56ed66127ff913e7a5c3f3a4cd26d5b5db49e64124987f28fb94c3")
 _MOST_CHILDREN = 9
 _HEX = re.compile(r"[0-9a-f]{64}")
+_FOUR = struct.Struct("<4Q")
 
 
 def chunk_hash(data: bytes | memoryview) -> XetHash:
@@ -48,9 +50,55 @@ def file_hash(chunks: Sequence[Leaf]) -> XetHash:
     return XetHash(blake3(_root(chunks), key=bytes(32)).digest())
 
 
+class FileHasher:
+    """`file_hash` of chunks that come one after the other, in memory that does not grow with the file."""
+
+    def __init__(self) -> None:
+        self._levels: list[list[Leaf]] = [[]]
+        self._counts = [0]
+
+    def add(self, chunk: Leaf) -> None:
+        """The next chunk of the file."""
+        self._add(0, chunk)
+
+    def digest(self) -> XetHash:
+        """The file's hash; nothing may be added any more."""
+        if not self._counts[0]:
+            return ZERO
+        level = 0
+        while self._counts[level] > 1:
+            if self._levels[level]:
+                self._close(level)
+            level += 1
+        return XetHash(blake3(self._levels[level][0][0], key=bytes(32)).digest())
+
+    def _add(self, level: int, node: Leaf) -> None:
+        if level == len(self._levels):
+            self._levels.append([])
+            self._counts.append(0)
+        group = self._levels[level]
+        group.append(node)
+        self._counts[level] += 1
+        if len(group) == _MOST_CHILDREN or (len(group) > 2 and _ends_group(node)):
+            self._close(level)
+
+    def _close(self, level: int) -> None:
+        group, self._levels[level] = self._levels[level], []
+        self._add(level + 1, _node(group))
+
+
 def term_hash(chunks: Iterable[XetHash]) -> XetHash:
     """The verification hash of a term: over the hashes of its chunks."""
     return XetHash(blake3(b"".join(chunks), key=_TERM_KEY).digest())
+
+
+def packing_hash(xorb: XetHash, ends: Iterable[int]) -> XetHash:
+    """A name for one way to pack a xorb: its hash says what its chunks are, and not where each of them ends.
+
+    A hash of our own: no client and no other CAS knows it.
+    """
+    packed = b"".join(end.to_bytes(4, "little") for end in ends)
+    return XetHash(blake3(xorb + packed, derive_key_context="moongate 2026-11 xorb packing").digest())
 
 
 def keyed_chunk_hash(chunk: XetHash, key: bytes) -> XetHash:
@@ -60,7 +108,7 @@ def keyed_chunk_hash(chunk: XetHash, key: bytes) -> XetHash:
 
 def hash_hex(value: XetHash) -> str:
     """The hex string of a hash."""
-    return _regrouped(value).hex()
+    return "{:016x}{:016x}{:016x}{:016x}".format(*_FOUR.unpack(value))
 
 
 def parse_hash(text: str) -> XetHash:
@@ -71,11 +119,7 @@ def parse_hash(text: str) -> XetHash:
     """
     if not _HEX.fullmatch(text):
         raise BadName("not a Xet hash: 64 hex digits expected")
-    return XetHash(_regrouped(bytes.fromhex(text)))
-
-
-def _regrouped(raw: bytes) -> bytes:
-    return b"".join(raw[start : start + 8][::-1] for start in range(0, 32, 8))
+    return XetHash(_FOUR.pack(*(int(text[start : start + 16], 16) for start in range(0, 64, 16))))
 
 
 def _root(leaves: Sequence[Leaf]) -> XetHash:
@@ -102,9 +146,13 @@ def _group_length(level: list[Leaf], start: int) -> int:
         return left
     most = min(_MOST_CHILDREN, left)
     for index in range(2, most):
-        if int.from_bytes(level[start + index][0][24:], "little") % 4 == 0:
+        if _ends_group(level[start + index]):
             return index + 1
     return most
+
+
+def _ends_group(node: Leaf) -> bool:
+    return node[0][24] % 4 == 0
 
 
 def _node(children: list[Leaf]) -> Leaf:

@@ -13,7 +13,7 @@ Rules of this file:
 from __future__ import annotations
 
 import struct
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import accumulate
 from typing import Final
@@ -87,10 +87,7 @@ def read_shard(data: bytes | memoryview) -> Shard:
     Raises:
         BadShard: the bytes are no shard, or end in its middle.
     """
-    reader = _Reader(memoryview(data))
-    tag, version, _ = _HEADER.unpack(reader.entry())
-    if tag != _TAG or version != 2:
-        raise BadShard("not a shard: the tag or the version is unknown")
+    reader = _begin(data)
     files = []
     while (entry := reader.block()) is not None:
         files.append(_read_file(entry, reader))
@@ -98,6 +95,29 @@ def read_shard(data: bytes | memoryview) -> Shard:
     while (entry := reader.block()) is not None:
         xorbs.append(_read_xorb(entry, reader))
     return Shard(tuple(files), tuple(xorbs))
+
+
+def iterate_files(data: bytes | memoryview) -> Iterator[ShardFile]:
+    """The files of a shard one by one, so that only one is in memory; raises as `read_shard`, on the way.
+
+    Its xorb blocks are walked over at the end: what they say is known better by whoever has the xorbs.
+    """
+    reader = _begin(data)
+    while (entry := reader.block()) is not None:
+        yield _read_file(entry, reader)
+    while (entry := reader.block()) is not None:
+        reader.skip(_XORB.unpack(entry)[2])
+
+
+def iterate_xorbs(data: bytes | memoryview) -> Iterator[XetHash]:
+    """The hashes of the xorbs that a shard describes; raises as `read_shard`, on the way."""
+    reader = _begin(data)
+    while (entry := reader.block()) is not None:
+        _read_file(entry, reader)
+    while (entry := reader.block()) is not None:
+        xorb, _, count, _, _ = _XORB.unpack(entry)
+        reader.skip(count)
+        yield XetHash(xorb)
 
 
 def write_shard(shard: Shard) -> bytes:
@@ -130,6 +150,14 @@ def dedup_answer(xorbs: Sequence[ShardXorb], hmac_key: bytes, created: int, key_
     return _HEADER.pack(_TAG, 2, _FOOTER_BYTES) + files + body + footer
 
 
+def _begin(data: bytes | memoryview) -> _Reader:
+    reader = _Reader(memoryview(data))
+    tag, version, _ = _HEADER.unpack(reader.entry())
+    if tag != _TAG or version != 2:
+        raise BadShard("not a shard: the tag or the version is unknown")
+    return reader
+
+
 class _Reader:
     """Walks over a shard's entries."""
 
@@ -146,9 +174,16 @@ class _Reader:
         return entry
 
     def entries(self, count: int) -> list[memoryview]:
+        self._expect(count)
+        return [self.entry() for _ in range(count)]
+
+    def skip(self, count: int) -> None:
+        self._expect(count)
+        self._at += count * _ENTRY_BYTES
+
+    def _expect(self, count: int) -> None:
         if count * _ENTRY_BYTES > len(self._data) - self._at:
             raise BadShard("the shard tells more entries than it has")
-        return [self.entry() for _ in range(count)]
 
     def block(self) -> memoryview | None:
         """The first entry of the next block; None at the section's end."""

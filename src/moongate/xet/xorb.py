@@ -96,7 +96,7 @@ def read_headers(data: memoryview) -> list[StoredChunk]:
     chunks: list[StoredChunk] = []
     at, end = 0, len(data)
     while at < end:
-        if bytes(data[at : at + len(_FOOTER_MARK)]) == _FOOTER_MARK:
+        if begins_footer(data[at:]):
             break
         chunk = _read_header(data, at)
         if chunk.end > end:
@@ -106,6 +106,28 @@ def read_headers(data: memoryview) -> list[StoredChunk]:
             raise BadXorb(f"a xorb of more than {MAX_XORB_CHUNKS} chunks")
         at = chunk.end
     return chunks
+
+
+def whole_chunks(data: memoryview) -> list[StoredChunk]:
+    """The chunks at the beginning of a piece of a xorb, up to one that is cut off, or to a footer.
+
+    Raises:
+        BadXorb: a header makes no sense.
+    """
+    chunks: list[StoredChunk] = []
+    at, end = 0, len(data)
+    while at + HEADER_BYTES <= end and not begins_footer(data[at:]):
+        chunk = _read_header(data, at)
+        if chunk.end > end:
+            break
+        chunks.append(chunk)
+        at = chunk.end
+    return chunks
+
+
+def begins_footer(data: memoryview) -> bool:
+    """Whether a footer stands here, where a chunk could."""
+    return bytes(data[: len(_FOOTER_MARK)]) == _FOOTER_MARK
 
 
 def layout_of(chunks: Sequence[StoredChunk]) -> XorbLayout:
