@@ -10,6 +10,8 @@ MoongateError
 │   └─ ScopeMissing      the token is good, and not for this
 ├─ Absent                it is not there, and we are sure
 │   ├─ RepoAbsent · RevisionAbsent · EntryAbsent
+├─ Conflict              it is there already, or somebody else was faster
+│   └─ RefMoved          a ref is not where the change was made for
 ├─ UpstreamError         the Hub we do not own
 │   ├─ UpstreamUnreachable   silent, refused, or 5xx; nothing kept can answer instead
 │   ├─ UpstreamTimeout       it took too long
@@ -83,6 +85,19 @@ class EntryAbsent(Absent):
     def __init__(self, message: str, commit_hash: str | None = None) -> None:
         super().__init__(message)
         self.commit_hash = commit_hash
+
+
+class Conflict(MoongateError):
+    """It is there already, or somebody else was faster."""
+
+
+class RefMoved(Conflict):
+    """A ref is not where the change was made for; nothing happened. `found`: where it is, None: nowhere."""
+
+    def __init__(self, message: str, ref: str, found: str | None) -> None:
+        super().__init__(message)
+        self.ref = ref
+        self.found = found
 
 
 class UpstreamError(MoongateError):

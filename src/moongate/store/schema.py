@@ -5,6 +5,10 @@ values are 0, 1 or NULL, so that rows read the same from every driver. A commit 
 listing of a hundred thousand files should not repeat forty digits as often; numbers are never used twice.
 There are no foreign keys: rows are dropped by the one method that knows the order.
 
+A hosted repository is a number, which stays when it moves; what git knows of it stands under that number.
+The rows that proxied repositories have too (commits, files, refs, facts) are written for its branches and for
+what is asked for, so that whatever reads those finds it there; git's objects can make them anew.
+
 A change here needs a migration; a test compares the two.
 """
 
@@ -28,10 +32,10 @@ from sqlalchemy import (
 
 from moongate.core.names import RepoId, parse_repo_type
 
-SCHEMA_VERSION: Final = "0002"
+SCHEMA_VERSION: Final = "0003"
 """The newest migration's revision. An index that is there needs no look at the migrations."""
 
-KNOWN_VERSIONS: Final = frozenset({"0001", "0002"})
+KNOWN_VERSIONS: Final = frozenset({"0001", "0002", "0003"})
 """Every revision this program can bring up to date; another one was written by a newer program."""
 
 metadata = MetaData(
@@ -208,6 +212,131 @@ leases = Table(
     Column("name", Text, primary_key=True),
     Column("owner", Text, nullable=False),
     Column("expires_at", Double, nullable=False),
+    sqlite_with_rowid=False,
+)
+
+namespaces = Table(
+    "namespaces",
+    metadata,
+    Column("name", Text, primary_key=True),  # in lower case
+    Column("shown", Text, nullable=False),
+    Column("settings", Text, nullable=False),  # JSON
+    Column("created_at", Double, nullable=False),
+    sqlite_with_rowid=False,
+)
+
+hosted_repos = Table(
+    "hosted_repos",
+    metadata,
+    Column("repo_number", _Number, primary_key=True, autoincrement=True),
+    Column("folded", Text, nullable=False),  # its key in lower case: names that differ by case are one
+    Column("repo", Text, nullable=False),
+    Column("namespace", Text, nullable=False),  # in lower case
+    Column("private", SmallInteger, nullable=False),
+    Column("creator", Text, nullable=False),
+    Column("settings", Text, nullable=False),  # JSON
+    Column("created_at", Double, nullable=False),
+    Column("changed_at", Double, nullable=False),
+    UniqueConstraint("folded"),
+    Index(None, "namespace"),
+    sqlite_autoincrement=True,
+)
+
+hosted_moves = Table(
+    "hosted_moves",
+    metadata,
+    Column("folded", Text, primary_key=True),  # a name that a repository had
+    Column("repo_number", BigInteger, nullable=False),
+    Index(None, "repo_number"),
+    sqlite_with_rowid=False,
+)
+
+team_members = Table(
+    "team_members",
+    metadata,
+    Column("team", Text, primary_key=True),
+    Column("user_name", Text, primary_key=True),
+    sqlite_with_rowid=False,
+)
+
+hosted_roles = Table(
+    "hosted_roles",
+    metadata,
+    Column("place", Text, primary_key=True),  # a namespace in lower case, or a repository as `#number`
+    Column("subject", Text, primary_key=True),  # `user:alice` or `team:research`
+    Column("role", Text, nullable=False),  # read, write or admin
+    sqlite_with_rowid=False,
+)
+
+git_objects = Table(
+    "git_objects",
+    metadata,
+    Column("repo_number", BigInteger, primary_key=True, autoincrement=False),
+    Column("oid", Text, primary_key=True),
+    Column("kind", Text, nullable=False),  # commit, tree or tag; blobs are in the store
+    Column("body", LargeBinary, nullable=False),
+    Column("packed", SmallInteger, nullable=False),
+    Column("noted_at", Double, nullable=False),
+)
+
+hosted_blobs = Table(
+    "hosted_blobs",
+    metadata,
+    Column("repo_number", BigInteger, primary_key=True, autoincrement=False),
+    Column("oid", Text, primary_key=True),  # git's; an LFS file's is its pointer's
+    Column("etag", Text, nullable=False),
+    Column("size_bytes", BigInteger, nullable=False),
+    Column("xet_hash", Text),
+    Column("noted_at", Double, nullable=False),
+    Index(None, "etag"),
+    sqlite_with_rowid=False,
+)
+
+hosted_refs = Table(
+    "hosted_refs",
+    metadata,
+    Column("repo_number", BigInteger, primary_key=True, autoincrement=False),
+    Column("name", Text, primary_key=True),  # in full: refs/heads/main
+    Column("target", Text, nullable=False),  # a commit, or an annotated tag
+    Column("commit_hash", Text, nullable=False),  # where the target leads
+    Column("moved_at", Double, nullable=False),
+    sqlite_with_rowid=False,
+)
+
+discussions = Table(
+    "discussions",
+    metadata,
+    Column("repo_number", BigInteger, primary_key=True, autoincrement=False),
+    Column("discussion_number", BigInteger, primary_key=True, autoincrement=False),
+    Column("title", Text, nullable=False),
+    Column("status", Text, nullable=False),  # draft, open, closed or merged
+    Column("pull_request", SmallInteger, nullable=False),
+    Column("author", Text, nullable=False),
+    Column("created_at", Double, nullable=False),
+    Column("events", Text, nullable=False),  # JSON
+    sqlite_with_rowid=False,
+)
+
+upload_leases = Table(
+    "upload_leases",
+    metadata,
+    Column("repo_number", BigInteger, primary_key=True, autoincrement=False),
+    Column("caller_key", Text, primary_key=True),
+    Column("etag", Text, primary_key=True),
+    Column("size_bytes", BigInteger, nullable=False),
+    Column("expires_at", Double, nullable=False),
+    Index(None, "etag"),
+    sqlite_with_rowid=False,
+)
+
+upload_parts = Table(
+    "upload_parts",
+    metadata,
+    Column("upload", Text, primary_key=True),
+    Column("part_number", BigInteger, primary_key=True, autoincrement=False),
+    Column("sha256", Text, nullable=False),
+    Column("size_bytes", BigInteger, nullable=False),
+    Column("noted_at", Double, nullable=False),
     sqlite_with_rowid=False,
 )
 

@@ -2,6 +2,7 @@
 
     Index ── refs · answers · files · blobs · reconstructions · usage       (one noun a file)
        │     pins · fills · access · leases · removal
+       │     hosted_places · hosted_git · hosted_uploads · discussions     (what is hosted here)
        └── Database: SqliteDatabase | PostgresDatabase
 
 Everything here is synchronous and may be called from any thread. Point reads (they say so) take some
@@ -23,8 +24,28 @@ from moongate.store.index.access import AccessRow, AccessRows, Allowed, Grant, T
 from moongate.store.index.answers import AnswerRows, StoredAnswer
 from moongate.store.index.blobs import EVICTIONS, BlobRow, BlobRows, Eviction
 from moongate.store.index.database import Database
+from moongate.store.index.discussions import DiscussionRow, DiscussionRows
 from moongate.store.index.files import FileRows
 from moongate.store.index.fills import Failure, FillRows
+from moongate.store.index.hosted_git import (
+    GitObjectRow,
+    GitRows,
+    HostedBlob,
+    HostedRef,
+    Landing,
+    ObjectKind,
+    RefUpdate,
+)
+from moongate.store.index.hosted_places import (
+    HostedRepoRows,
+    HostedRow,
+    NamespaceRow,
+    NamespaceRows,
+    Role,
+    RoleRow,
+    RoleRows,
+)
+from moongate.store.index.hosted_uploads import UploadPart, UploadRows
 from moongate.store.index.leases import LeaseRows
 from moongate.store.index.pins import Pin, PinRows
 from moongate.store.index.reconstructions import (
@@ -43,18 +64,30 @@ __all__ = [
     "AccessRow",
     "Allowed",
     "BlobRow",
+    "DiscussionRow",
     "Eviction",
     "Failure",
+    "GitObjectRow",
     "Grant",
     "HeldContent",
+    "HostedBlob",
+    "HostedRef",
+    "HostedRow",
     "Index",
     "KeptFetch",
+    "Landing",
+    "NamespaceRow",
+    "ObjectKind",
     "Pin",
     "ReconstructionRow",
     "RefRow",
+    "RefUpdate",
     "RepoUsage",
+    "Role",
+    "RoleRow",
     "StoredAnswer",
     "TokenRow",
+    "UploadPart",
     "XetFileRow",
 ]
 
@@ -72,6 +105,12 @@ class Index(
     TokenRows,
     LeaseRows,
     RemovalRows,
+    NamespaceRows,
+    HostedRepoRows,
+    RoleRows,
+    GitRows,
+    UploadRows,
+    DiscussionRows,
 ):
     """The index at a path or URL, made when there is none, brought up to date when it is old."""
 

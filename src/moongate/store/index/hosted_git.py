@@ -1,0 +1,303 @@
+"""What git knows of hosted repositories: commits, trees and tags as bytes, what blobs mean, where refs point.
+
+`land` is the one way in: everything that a push or a commit brings, and its refs by compare-and-swap, in one
+transaction. Whoever reads sees all of it or nothing.
+"""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+from itertools import islice
+from typing import Final, Literal
+
+from sqlalchemy import bindparam, delete, func, select, update
+
+from moongate.core.digests import Etag
+from moongate.core.errors import RefMoved, RepoAbsent
+from moongate.core.names import CommitHash
+from moongate.store.index.database import Database, Row, Transaction, by
+from moongate.store.schema import git_objects, hosted_blobs, hosted_refs, hosted_repos, refs
+
+ObjectKind = Literal["commit", "tree", "tag"]
+
+SHORT_PREFIXES: Final = ("refs/heads/", "refs/tags/")
+"""What a branch's or tag's full name begins with, and its short one lacks."""
+
+_PACK_ABOVE_BYTES = 512
+_PACK_LEVEL = 1
+_ASKED_TOGETHER = 200
+
+
+@dataclass(frozen=True, slots=True)
+class GitObjectRow:
+    """A commit, tree or annotated tag, as git hashes it."""
+
+    oid: str
+    kind: ObjectKind
+    body: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class HostedBlob:
+    """What a git blob of a repository means: its own bytes, or for a pointer the LFS file of `etag`.
+
+    size_bytes: of the content. xet_hash: the content's Xet id, when it came in chunks.
+    """
+
+    oid: str
+    etag: Etag
+    size_bytes: int
+    xet_hash: str | None = None
+
+    @property
+    def is_lfs(self) -> bool:
+        return self.oid != self.etag
+
+
+@dataclass(frozen=True, slots=True)
+class HostedRef:
+    """A ref by its full name. `target` is what git says of it: a commit, or an annotated tag on it."""
+
+    name: str
+    target: str
+    commit_hash: CommitHash
+    moved_at: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class RefUpdate:
+    """A ref's change: from `old` (None: it must not be there) to `target` (None: it goes).
+
+    commit_hash: where the target leads; the target itself, unless that is an annotated tag.
+    """
+
+    name: str
+    old: str | None
+    target: str | None
+    commit_hash: CommitHash | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Landing:
+    """What a commit or a push brings to a repository, all of it or nothing."""
+
+    refs: Sequence[RefUpdate]
+    objects: Sequence[GitObjectRow] = field(default=())
+    blobs: Sequence[HostedBlob] = field(default=())
+
+
+class GitRows:
+    """Git's objects and refs."""
+
+    def __init__(self, database: Database) -> None:
+        prepare = database.prepare
+        self._db = database
+        objects, held = git_objects, hosted_blobs
+        self._lock_repo = prepare(
+            select(hosted_repos.c.repo).where(by(hosted_repos.c.repo_number)).with_for_update()
+        )
+        self._note_change = prepare(
+            update(hosted_repos)
+            .values(changed_at=bindparam("now_"))
+            .where(hosted_repos.c.repo_number == bindparam("number_")),
+            "number_",
+            "now_",
+        )
+        self._object = prepare(
+            select(objects.c.oid, objects.c.kind, objects.c.body, objects.c.packed).where(
+                by(objects.c.repo_number, objects.c.oid)
+            )
+        )
+        self._objects = prepare(
+            select(objects.c.oid, objects.c.kind, objects.c.body, objects.c.packed).where(
+                by(objects.c.repo_number), objects.c.oid.in_(_several())
+            ),
+            "repo_number",
+            *_NAMES,
+        )
+        self._objects_after = prepare(
+            select(objects.c.oid, objects.c.kind, objects.c.body, objects.c.packed)
+            .where(by(objects.c.repo_number), objects.c.oid > bindparam("after"))
+            .order_by(objects.c.oid)
+            .limit(bindparam("count")),
+            "repo_number",
+            "after",
+            "count",
+        )
+        insert = database.insert(objects).values(
+            {column: bindparam(f"{column.name}_") for column in objects.c}
+        )
+        self._put_object = prepare(
+            insert.on_conflict_do_update(
+                index_elements=["repo_number", "oid"], set_={"noted_at": insert.excluded.noted_at}
+            )
+        )
+        columns = (held.c.oid, held.c.etag, held.c.size_bytes, held.c.xet_hash)
+        self._blob_of = prepare(select(*columns).where(by(held.c.repo_number, held.c.oid)))
+        self._blobs_of = prepare(
+            select(*columns).where(by(held.c.repo_number), held.c.oid.in_(_several())), "repo_number", *_NAMES
+        )
+        self._blobs_with = prepare(
+            select(*columns).where(by(held.c.repo_number, held.c.etag)).order_by(held.c.oid)
+        )
+        self._blobs_after = prepare(
+            select(*columns)
+            .where(by(held.c.repo_number), held.c.oid > bindparam("after"))
+            .order_by(held.c.oid)
+            .limit(bindparam("count")),
+            "repo_number",
+            "after",
+            "count",
+        )
+        self._holders = prepare(
+            select(held.c.repo_number).where(by(held.c.etag)).distinct().order_by(held.c.repo_number)
+        )
+        put_blob = database.insert(held).values({column: bindparam(f"{column.name}_") for column in held.c})
+        self._hold_blob = prepare(
+            put_blob.on_conflict_do_update(
+                index_elements=["repo_number", "oid"],
+                set_={
+                    "xet_hash": func.coalesce(put_blob.excluded.xet_hash, held.c.xet_hash),
+                    "noted_at": put_blob.excluded.noted_at,
+                },
+            )
+        )
+        point = (hosted_refs.c.name, hosted_refs.c.target, hosted_refs.c.commit_hash, hosted_refs.c.moved_at)
+        self._hosted_ref = prepare(select(*point).where(by(hosted_refs.c.repo_number, hosted_refs.c.name)))
+        self._hosted_refs = prepare(
+            select(*point).where(by(hosted_refs.c.repo_number)).order_by(hosted_refs.c.name)
+        )
+        self._put_hosted_ref = database.upsert(hosted_refs)
+        self._drop_hosted_ref = prepare(
+            delete(hosted_refs).where(by(hosted_refs.c.repo_number, hosted_refs.c.name))
+        )
+        self._mirror_ref = database.upsert(refs)
+        self._drop_mirror = prepare(delete(refs).where(by(refs.c.repo, refs.c.revision)))
+
+    # Objects
+
+    def git_object(self, number: int, oid: str) -> GitObjectRow | None:
+        """One object of a repository. A point read."""
+        row = self._db.one(self._object, number, oid)
+        return None if row is None else _object_row(row)
+
+    def git_objects(self, number: int, oids: Iterable[str]) -> dict[str, GitObjectRow]:
+        """Those of these objects that the repository has, by oid."""
+        return {
+            row[0]: _object_row(row)
+            for some in _batches(oids)
+            for row in self._db.all(self._objects, number, *some)
+        }
+
+    def git_objects_after(self, number: int, oid: str, limit: int) -> list[GitObjectRow]:
+        """The next page of a repository's objects, by oid; begin with an empty one."""
+        return [_object_row(row) for row in self._db.all(self._objects_after, number, oid, limit)]
+
+    def hosted_blob(self, number: int, oid: str) -> HostedBlob | None:
+        """What a git blob of a repository means. A point read."""
+        row = self._db.one(self._blob_of, number, oid)
+        return None if row is None else HostedBlob(*row)
+
+    def hosted_blobs(self, number: int, oids: Iterable[str]) -> dict[str, HostedBlob]:
+        """What those of these blobs mean that the repository has, by oid."""
+        return {
+            row[0]: HostedBlob(*row)
+            for some in _batches(oids)
+            for row in self._db.all(self._blobs_of, number, *some)
+        }
+
+    def hosted_blobs_with(self, number: int, etag: Etag) -> list[HostedBlob]:
+        """The blobs of a repository that have this content."""
+        return [HostedBlob(*row) for row in self._db.all(self._blobs_with, number, etag)]
+
+    def hosted_blobs_after(self, number: int, oid: str, limit: int) -> list[HostedBlob]:
+        """The next page of a repository's blobs, by oid; begin with an empty one."""
+        return [HostedBlob(*row) for row in self._db.all(self._blobs_after, number, oid, limit)]
+
+    def holders(self, etag: Etag) -> list[int]:
+        """The numbers of the hosted repositories that have this content."""
+        return [row[0] for row in self._db.all(self._holders, etag)]
+
+    # Refs
+
+    def hosted_ref(self, number: int, name: str) -> HostedRef | None:
+        """Where a ref points, by its full name. A point read."""
+        row = self._db.one(self._hosted_ref, number, name)
+        return None if row is None else HostedRef(*row)
+
+    def hosted_refs(self, number: int) -> list[HostedRef]:
+        """Every ref of a repository, by name."""
+        return [HostedRef(*row) for row in self._db.all(self._hosted_refs, number)]
+
+    def land(self, number: int, landing: Landing, now: float) -> None:
+        """Add objects and blobs, and move refs, all at once.
+
+        Raises:
+            RepoAbsent: the repository is gone.
+            RefMoved: a ref does not point where the landing was made for; nothing happened.
+        """
+        with self._db.transaction() as transaction:
+            row = transaction.one(self._lock_repo, number)
+            if row is None:
+                raise RepoAbsent("Repository not found")
+            for change in landing.refs:
+                self._check(transaction, number, change)
+            transaction.run_many(self._put_object, (_packed(number, one, now) for one in landing.objects))
+            transaction.run_many(
+                self._hold_blob,
+                ((number, one.oid, one.etag, one.size_bytes, one.xet_hash, now) for one in landing.blobs),
+            )
+            for change in landing.refs:
+                self._move(transaction, number, row[0], change, now)
+            transaction.run(self._note_change, number, now)
+
+    def _check(self, transaction: Transaction, number: int, change: RefUpdate) -> None:
+        row = transaction.one(self._hosted_ref, number, change.name)
+        found = None if row is None else row[1]
+        if found != change.old:
+            raise RefMoved(f"{change.name} was changed by somebody else meanwhile", change.name, found)
+
+    def _move(self, transaction: Transaction, number: int, repo: str, change: RefUpdate, now: float) -> None:
+        short = short_name(change.name)
+        if change.target is None:
+            transaction.run(self._drop_hosted_ref, number, change.name)
+            transaction.run(self._drop_mirror, repo, short)
+            return
+        commit_hash = change.commit_hash or change.target
+        transaction.run(self._put_hosted_ref, number, change.name, change.target, commit_hash, now)
+        transaction.run(self._mirror_ref, repo, short, commit_hash, now)
+
+
+def short_name(ref: str) -> str:
+    """`main` for `refs/heads/main`, `v1` for `refs/tags/v1`; other refs have no shorter name."""
+    for prefix in SHORT_PREFIXES:
+        if ref.startswith(prefix):
+            return ref.removeprefix(prefix)
+    return ref
+
+
+_NAMES: Final = tuple(f"oid_{place}" for place in range(_ASKED_TOGETHER))
+
+
+def _several() -> list[object]:
+    return [bindparam(name) for name in _NAMES]
+
+
+def _batches(oids: Iterable[str]) -> Iterator[list[str]]:
+    """The oids in lists of one length, so that one statement serves all; the last is filled up."""
+    remaining = iter(oids)
+    while some := list(islice(remaining, _ASKED_TOGETHER)):
+        yield some + some[-1:] * (_ASKED_TOGETHER - len(some))
+
+
+def _packed(number: int, one: GitObjectRow, now: float) -> tuple[object, ...]:
+    packed = zlib.compress(one.body, _PACK_LEVEL) if len(one.body) > _PACK_ABOVE_BYTES else one.body
+    smaller = len(packed) < len(one.body)
+    return number, one.oid, one.kind, packed if smaller else one.body, int(smaller), now
+
+
+def _object_row(row: Row) -> GitObjectRow:
+    oid, kind, body, packed = row
+    return GitObjectRow(oid, kind, zlib.decompress(body) if packed else bytes(body))
