@@ -42,7 +42,8 @@ class Secret:
 class Caller:
     """Who asks, as the door found out.
 
-    kind: `anonymous`; `token` (one of ours; `user` and `scope` say whose and for what);
+    kind: `anonymous` (`scope` says whether as the user of this very machine);
+    `token` (one of ours; `user` and `scope` say whose and for what);
     `upstream` (a Hub token passed through; `credential` holds it, `user` is its fingerprint until
     upstream told the name).
     """
@@ -51,6 +52,11 @@ class Caller:
     user: str = "anonymous"
     scope: Scope = "read"
     credential: Secret | None = None
+
+    @property
+    def is_operator(self) -> bool:
+        """Whether they may do everything with what is hosted here."""
+        return self.scope == "admin"
 
     @property
     def key(self) -> str:

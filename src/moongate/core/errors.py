@@ -10,6 +10,7 @@ MoongateError
 │   └─ ScopeMissing      the token is good, and not for this
 ├─ Absent                it is not there, and we are sure
 │   ├─ RepoAbsent · RevisionAbsent · EntryAbsent
+├─ RepoMoved             the repository has another name now
 ├─ Conflict              it is there already, or somebody else was faster
 │   └─ RefMoved          a ref is not where the change was made for
 ├─ UpstreamError         the Hub we do not own
@@ -85,6 +86,14 @@ class EntryAbsent(Absent):
     def __init__(self, message: str, commit_hash: str | None = None) -> None:
         super().__init__(message)
         self.commit_hash = commit_hash
+
+
+class RepoMoved(MoongateError):
+    """A hosted repository has another name now; clients are sent there. `to` is a repository's id alone."""
+
+    def __init__(self, message: str, to: str) -> None:
+        super().__init__(message)
+        self.to = to
 
 
 class Conflict(MoongateError):

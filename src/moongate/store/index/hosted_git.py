@@ -22,9 +22,6 @@ from moongate.store.schema import git_objects, hosted_blobs, hosted_refs, hosted
 
 ObjectKind = Literal["commit", "tree", "tag"]
 
-SHORT_PREFIXES: Final = ("refs/heads/", "refs/tags/")
-"""What a branch's or tag's full name begins with, and its short one lacks."""
-
 _PACK_ABOVE_BYTES = 512
 _PACK_LEVEL = 1
 _ASKED_TOGETHER = 200
@@ -260,7 +257,7 @@ class GitRows:
             raise RefMoved(f"{change.name} was changed by somebody else meanwhile", change.name, found)
 
     def _move(self, transaction: Transaction, number: int, repo: str, change: RefUpdate, now: float) -> None:
-        short = short_name(change.name)
+        short = change.name.removeprefix("refs/heads/")
         if change.target is None:
             transaction.run(self._drop_hosted_ref, number, change.name)
             transaction.run(self._drop_mirror, repo, short)
@@ -268,14 +265,6 @@ class GitRows:
         commit_hash = change.commit_hash or change.target
         transaction.run(self._put_hosted_ref, number, change.name, change.target, commit_hash, now)
         transaction.run(self._mirror_ref, repo, short, commit_hash, now)
-
-
-def short_name(ref: str) -> str:
-    """`main` for `refs/heads/main`, `v1` for `refs/tags/v1`; other refs have no shorter name."""
-    for prefix in SHORT_PREFIXES:
-        if ref.startswith(prefix):
-            return ref.removeprefix(prefix)
-    return ref
 
 
 _NAMES: Final = tuple(f"oid_{place}" for place in range(_ASKED_TOGETHER))

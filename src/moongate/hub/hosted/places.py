@@ -1,0 +1,199 @@
+"""Which namespaces and repositories live here, and who may do what with them.
+
+- Administrators may everything; so may the user of this machine while the door is open on loopback.
+- Who created a repository is its administrator, as is everybody in the namespace of their own name.
+- A role at a namespace or at a repository, for a user or a team, counts for those.
+- A namespace without roles is open: whoever has a token that writes may create there and write to what is
+  public. With roles it belongs to those who have one.
+- Public means everybody whom the door lets in; a private repository is absent for those without a role.
+- A token's scope bounds all of it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Final
+
+from moongate.core.callers import Caller
+from moongate.core.errors import (
+    AuthRequired,
+    BadName,
+    Conflict,
+    NotAllowed,
+    RepoAbsent,
+    RepoMoved,
+    ScopeMissing,
+)
+from moongate.core.names import RepoId, is_repo_segment, shown
+from moongate.hub.hosted.rules import HostedRules
+from moongate.store.index import HostedRow, Index, Role
+
+_RANK: Final[dict[Role | None, int]] = {None: 0, "read": 1, "write": 2, "admin": 3}
+_SCOPE_ROLES: Final[dict[str, Role]] = {"read": "read", "write": "admin", "admin": "admin"}
+_CLASHES_SHOWN = 3
+
+
+class Places:
+    """Namespaces, repositories and roles."""
+
+    def __init__(self, index: Index, rules: HostedRules, clock: Callable[[], float]) -> None:
+        self._index = index
+        self._declared = {name.lower(): name for name in rules.namespaces}
+        self._clock = clock
+
+    # Namespaces
+
+    def hosts(self, repo: RepoId) -> bool:
+        """Whether a repository of this name lives here, if it exists at all. A point read."""
+        return bool(repo.namespace) and self.hosts_namespace(repo.namespace)
+
+    def hosts_namespace(self, name: str) -> bool:
+        """Whether a namespace lives here. A point read."""
+        return name.lower() in self._declared or self._index.get_namespace(name) is not None
+
+    def namespaces(self) -> list[str]:
+        """Those that live here, as they were declared, by name."""
+        found = {row.name: row.shown for row in self._index.namespaces()}
+        return [shown for _, shown in sorted({**found, **self._declared}.items())]
+
+    def add_namespace(self, name: str) -> bool:
+        """Have a namespace live here from now on; False when it does already.
+
+        Raises:
+            BadName: no namespace can be called so.
+            Conflict: repositories of it are kept here that are upstream's; they would be hidden.
+        """
+        if not is_repo_segment(name):
+            raise BadName(f"not a namespace: {shown(name)}")
+        if self.hosts_namespace(name):
+            return False
+        self._refuse_clash(name)
+        return self._index.add_namespace(name, self._clock())
+
+    def remove_namespace(self, name: str) -> bool:
+        """Give up a namespace; False when it is none of ours.
+
+        Raises:
+            Conflict: it has repositories, or the settings declare it.
+        """
+        if name.lower() in self._declared:
+            raise Conflict(f"the setting hosted_namespaces declares {name}; take it out there")
+        if self._index.get_namespace(name) is None:
+            return False
+        if not self._index.drop_namespace(name):
+            raise Conflict(f"{name} has repositories; delete or move them first")
+        return True
+
+    def clashes(self) -> dict[str, list[RepoId]]:
+        """Namespaces of the settings whose names hide repositories of upstream that are kept here."""
+        found = {name: self._index.proxied_in(name, _CLASHES_SHOWN) for name in self._declared.values()}
+        return {name: repos for name, repos in found.items() if repos}
+
+    def _refuse_clash(self, name: str) -> None:
+        clash = self._index.proxied_in(name, _CLASHES_SHOWN)
+        if clash:
+            named = ", ".join(str(repo) for repo in clash)
+            raise Conflict(
+                f"repositories of {name} from upstream are kept here ({named}); a hosted namespace of that "
+                f"name would hide them: choose another name, or remove them first with `moongate rm`"
+            )
+
+    # Repositories
+
+    def repo_for(self, repo: RepoId, caller: Caller, want: Role = "read") -> HostedRow:
+        """The repository, when this caller may do that much with it. Some point reads.
+
+        Raises:
+            RepoAbsent: it is not there, or not for this caller.
+            RepoMoved: it has another name now.
+            AuthRequired, ScopeMissing, NotAllowed: they may see it, and not do that.
+        """
+        row = self._index.get_hosted(repo) or self._index.moved_to(repo)
+        if row is None:
+            raise RepoAbsent("Repository not found")
+        role = self.role_of(row, caller)
+        if role is None:
+            raise RepoAbsent("Repository not found")
+        if _RANK[role] < _RANK[want]:
+            raise self._refusal(f"You may not {_VERBS[want]} {row.repo}.", caller)
+        if row.repo != repo:
+            raise RepoMoved(f"{repo} is {row.repo} now", row.repo.repo_id)
+        return row
+
+    def role_of(self, row: HostedRow, caller: Caller) -> Role | None:
+        """What a caller may do with a repository at most; None: they may not know of it."""
+        role = self._role_of_user(row, caller)
+        bound = _SCOPE_ROLES[caller.scope]
+        return role if role is None or _RANK[role] <= _RANK[bound] else bound
+
+    def may_create(self, namespace: str, caller: Caller) -> None:
+        """Return when this caller may create repositories there.
+
+        Raises:
+            NotAllowed: the namespace does not live here, or not for this caller.
+            AuthRequired, ScopeMissing: nobody said who they are, or their token only reads.
+        """
+        if not self.hosts_namespace(namespace):
+            raise NotAllowed(
+                f"The namespace {shown(namespace)} is not hosted here; an administrator can add it with "
+                f"`moongate namespace add`."
+            )
+        if caller.is_operator:
+            return
+        refused = self._refusal(f"You may not create repositories in {namespace}.", caller)
+        if caller.kind != "token" or caller.scope == "read":
+            raise refused
+        if caller.user.lower() == namespace.lower():
+            return
+        roles = self._roles(namespace.lower())
+        if roles and _RANK[self._best(roles, caller.user)] < _RANK["write"]:
+            raise refused
+
+    def namespaces_of(self, caller: Caller) -> list[tuple[str, Role]]:
+        """The namespaces in which a caller may create repositories, and as what."""
+        found: list[tuple[str, Role]] = []
+        for name in self.namespaces():
+            if caller.is_operator:
+                found.append((name, "admin"))
+            elif caller.kind == "token" and caller.user.lower() != name.lower():
+                roles = self._roles(name.lower())
+                role: Role | None = self._best(roles, caller.user) if roles else "write"
+                if role is not None:
+                    found.append((name, role))
+        return found
+
+    def _role_of_user(self, row: HostedRow, caller: Caller) -> Role | None:
+        if caller.is_operator:
+            return "admin"
+        public: Role | None = None if row.private else "read"
+        if caller.kind != "token":
+            return public
+        if caller.user == row.creator or caller.user.lower() == row.repo.namespace.lower():
+            return "admin"
+        of_namespace = self._roles(row.repo.namespace.lower())
+        if not of_namespace and not row.private:
+            public = "write"
+        own = self._best([*of_namespace, *self._roles(row.place)], caller.user)
+        return max(own, public, key=lambda role: _RANK[role])
+
+    def _roles(self, place: str) -> Sequence[tuple[str, Role]]:
+        return [(row.subject, row.role) for row in self._index.roles(place)]
+
+    def _best(self, roles: Sequence[tuple[str, Role]], user: str) -> Role | None:
+        """The most that these roles give to a user, of their own or by a team."""
+        if not roles:
+            return None
+        mine = {f"user:{user}", *(f"team:{team}" for team in self._index.teams_of(user))}
+        given = [role for subject, role in roles if subject in mine]
+        return max(given, key=lambda role: _RANK[role], default=None)
+
+    @staticmethod
+    def _refusal(message: str, caller: Caller) -> NotAllowed:
+        if caller.kind == "token" and caller.scope == "read":
+            return ScopeMissing("This token only reads; this needs one with scope write.")
+        if caller.kind == "anonymous":
+            return AuthRequired("This needs a token: set HF_TOKEN to one that may write.")
+        return NotAllowed(message)
+
+
+_VERBS: Final[dict[Role, str]] = {"read": "read", "write": "write to", "admin": "administer"}
