@@ -32,10 +32,10 @@ from sqlalchemy import (
 
 from moongate.core.names import RepoId, parse_repo_type
 
-SCHEMA_VERSION: Final = "0003"
+SCHEMA_VERSION: Final = "0004"
 """The newest migration's revision. An index that is there needs no look at the migrations."""
 
-KNOWN_VERSIONS: Final = frozenset({"0001", "0002", "0003"})
+KNOWN_VERSIONS: Final = frozenset({"0001", "0002", "0003", "0004"})
 """Every revision this program can bring up to date; another one was written by a newer program."""
 
 metadata = MetaData(
@@ -300,6 +300,29 @@ hosted_refs = Table(
     Column("target", Text, nullable=False),  # a commit, or an annotated tag
     Column("commit_hash", Text, nullable=False),  # where the target leads
     Column("moved_at", Double, nullable=False),
+    sqlite_with_rowid=False,
+)
+
+hosted_lineage = Table(
+    "hosted_lineage",
+    metadata,
+    Column("repo_number", BigInteger, primary_key=True, autoincrement=False),
+    Column("commit_hash", Text, primary_key=True),
+    Column("base_repo", Text, primary_key=True),
+    Column("base_commit", Text),  # NULL: the base was not here when the commit was made
+    Column("relation", Text, nullable=False),  # finetune, adapter, merge or quantized
+    Column("noted_at", Double, nullable=False),
+    sqlite_with_rowid=False,
+)
+
+released_blobs = Table(
+    "released_blobs",
+    metadata,
+    Column("repo_number", BigInteger, primary_key=True, autoincrement=False),
+    Column("oid", Text, primary_key=True),  # a pointer's, whose content a retention rule let go
+    Column("etag", Text, nullable=False),
+    Column("size_bytes", BigInteger, nullable=False),
+    Column("released_at", Double, nullable=False),
     sqlite_with_rowid=False,
 )
 

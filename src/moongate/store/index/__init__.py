@@ -2,7 +2,8 @@
 
     Index ── refs · answers · files · blobs · reconstructions · usage       (one noun a file)
        │     pins · fills · access · leases · removal
-       │     hosted_places · hosted_git · hosted_uploads · discussions     (what is hosted here)
+       │     hosted_places · hosted_git · hosted_uploads · hosted_usage           (what is hosted here)
+       │     hosted_lineage · discussions
        └── Database: SqliteDatabase | PostgresDatabase
 
 Everything here is synchronous and may be called from any thread. Point reads (they say so) take some
@@ -36,6 +37,7 @@ from moongate.store.index.hosted_git import (
     ObjectKind,
     RefUpdate,
 )
+from moongate.store.index.hosted_lineage import BaseModel, LineageRows
 from moongate.store.index.hosted_places import (
     HostedRepoRows,
     HostedRow,
@@ -46,6 +48,7 @@ from moongate.store.index.hosted_places import (
     RoleRows,
 )
 from moongate.store.index.hosted_uploads import UploadPart, UploadRows
+from moongate.store.index.hosted_usage import HostedUsageRows
 from moongate.store.index.leases import LeaseRows
 from moongate.store.index.pins import Pin, PinRows
 from moongate.store.index.reconstructions import (
@@ -63,6 +66,7 @@ __all__ = [
     "EVICTIONS",
     "AccessRow",
     "Allowed",
+    "BaseModel",
     "BlobRow",
     "DiscussionRow",
     "Eviction",
@@ -111,6 +115,8 @@ class Index(
     GitRows,
     UploadRows,
     DiscussionRows,
+    LineageRows,
+    HostedUsageRows,
 ):
     """The index at a path or URL, made when there is none, brought up to date when it is old."""
 
