@@ -63,7 +63,9 @@ def test_what_was_let_go_keeps_its_meaning(index: Index) -> None:
     one = _repo(index, "acme/one")
     blob = _blob("a", 100)
     index.land(one.number, Landing((), blobs=[blob, _blob("b", 20)]), 1.0)
-    index.release_blobs(one.number, [blob], 2.0)
+    assert index.release_blobs(one.number, [blob], 1.0, 2.0) == []  # a commit named it at that very moment
+    assert index.release_blobs(one.number, [blob], 1.5, 2.0) == [blob]
+    assert index.release_blobs(one.number, [blob], 1.5, 2.0) == []
     assert index.hosted_blob(one.number, blob.oid) is None
     assert index.released_blob(one.number, blob.oid) == blob
     assert index.namespace_bytes("acme") == 20

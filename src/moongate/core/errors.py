@@ -7,7 +7,8 @@ MoongateError
 │   ├─ BadToken          a token that is unknown, revoked or expired
 │   ├─ AuthRequired      nobody said who they are, and this gateway wants to know
 │   ├─ GatedRepo         the repo is gated, and access was not confirmed
-│   └─ ScopeMissing      the token is good, and not for this
+│   ├─ ScopeMissing      the token is good, and not for this
+│   └─ QuotaExceeded     a hosted namespace has no room for it
 ├─ Absent                it is not there, and we are sure
 │   ├─ RepoAbsent · RevisionAbsent · EntryAbsent
 ├─ RepoMoved             the repository has another name now
@@ -66,6 +67,10 @@ class GatedRepo(NotAllowed):
 
 class ScopeMissing(NotAllowed):
     """The token is good, and not for this."""
+
+
+class QuotaExceeded(NotAllowed):
+    """A hosted namespace has no room for it."""
 
 
 class Absent(MoongateError):

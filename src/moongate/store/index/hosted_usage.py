@@ -53,7 +53,11 @@ class HostedUsageRows:
             *_NAMES,
         )
         self._put_released = database.upsert(released)
-        self._drop_held = prepare(delete(held).where(by(held.c.repo_number, held.c.oid)))
+        self._drop_held = prepare(
+            delete(held).where(
+                by(held.c.repo_number, held.c.oid), held.c.noted_at < bindparam("noted_before")
+            )
+        )
         self._released_blob = prepare(
             select(released.c.oid, released.c.etag, released.c.size_bytes).where(
                 by(released.c.repo_number, released.c.oid)
@@ -91,12 +95,20 @@ class HostedUsageRows:
             for row in self._db.all(self._known_sizes, namespace.lower(), *some)
         }
 
-    def release_blobs(self, number: int, blobs: Sequence[HostedBlob], now: float) -> None:
-        """Let go of large files: their pointers keep their meaning, their content is left to collection."""
+    def release_blobs(
+        self, number: int, blobs: Sequence[HostedBlob], noted_before: float, now: float
+    ) -> list[HostedBlob]:
+        """Let go of large files: their pointers keep their meaning, their content is left to collection.
+
+        What a commit named again since `noted_before` stays. Returns those that were let go.
+        """
+        gone = []
         with self._db.transaction() as transaction:
             for blob in blobs:
-                transaction.run(self._put_released, number, blob.oid, blob.etag, blob.size_bytes, now)
-                transaction.run(self._drop_held, number, blob.oid)
+                if transaction.run(self._drop_held, number, blob.oid, noted_before):
+                    transaction.run(self._put_released, number, blob.oid, blob.etag, blob.size_bytes, now)
+                    gone.append(blob)
+        return gone
 
     def released_blob(self, number: int, oid: str) -> HostedBlob | None:
         """What a pointer means whose content was let go."""
