@@ -40,7 +40,7 @@ class Limits:
 def limits_of(row: NamespaceRow | None) -> Limits:
     """The limits that a namespace's settings declare."""
     settings: Mapping[str, object] = row.settings if row is not None else {}
-    found = {name: value for name in LIMITS if isinstance(value := settings.get(name), int) and value > 0}
+    found = {name: value for name in LIMITS if type(value := settings.get(name)) is int and value > 0}
     return Limits(**found)
 
 

@@ -34,6 +34,7 @@ _SORTS = {
 }  # fmt: skip
 _NEVER = ("apps", "inference", "inference_provider")
 _COUNT = re.compile(r"([0-9]{1,6}(?:\.[0-9]{1,3})?)([KMBT]?)", re.IGNORECASE)
+_BEFORE_SLASH = re.compile(r"([A-Za-z0-9._-]+)/")
 _UNITS = {"": 1.0, "K": 1e3, "M": 1e6, "B": 1e9, "T": 1e12}
 
 
@@ -96,9 +97,8 @@ class ListQuestion:
         """Whether it names something of a namespace that lives here, so that it must not leave the house."""
         said = [self.author or "", *self.words, *self.tags]
         said += [name for names in (self.linked or {}).values() for name in names]
-        candidates = {part for text in said for part in re.split(r"[^A-Za-z0-9._-]+", text) if "/" in text}
-        candidates |= {self.author} if self.author else set()
-        return any(namespaces(name) for name in candidates)
+        candidates = {name for text in said for name in _BEFORE_SLASH.findall(text)}
+        return bool(self.author and namespaces(self.author)) or any(map(namespaces, candidates))
 
 
 def read_question(query: str, repo_type: RepoType) -> ListQuestion:
