@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated, Literal, TypeAlias
@@ -19,6 +20,7 @@ from moongate.core.records import FileEntry, RepoFacts
 
 if TYPE_CHECKING:
     from moongate.app.wiring import Stock
+    from moongate.hub.hosted.lineage import Ancestor
 
 
 How: TypeAlias = Literal["-", "here", "xet", "here, xet"]
@@ -39,6 +41,7 @@ class Card:
     commit_hash: CommitHash | None
     complete: bool
     files: Sequence[tuple[FileEntry, How]]
+    made_from: Sequence[Ancestor] = ()
 
     @property
     def kept_bytes(self) -> int:
@@ -60,6 +63,7 @@ class Card:
             "pins": list(self.pins),
             "commit_hash": self.commit_hash,
             "listing_complete": self.complete,
+            "made_from": [base.as_json() for base in self.made_from],
             "kept_bytes": self.kept_bytes,
             "files": [
                 {
@@ -87,13 +91,15 @@ def show(
     """Show one repository, its revisions and files.
 
     Also what upstream said of it, and which of its files are here: as a whole (here), in chunks (xet), or
-    both. Without a revision, the files of `main` are shown, or of another commit that is known.
+    both. Without a revision, the files of `main` are shown, or of another commit that is known. Of a hosted
+    model, also what it was made from, down to the exact commit of each base model.
 
     \b
     Examples:
       moongate show acme/tiny
       moongate show datasets/acme/squad@v1.0
       moongate show acme/tiny --json | jq -r '.files[] | select(.kept | not) | .path'
+      moongate show acme/tuned --json | jq '.made_from'
     """
     only_here("show", home)
     wanted = parse_repo_at(repo)
@@ -108,6 +114,8 @@ def show(
 
 
 def _read_card(house: Stock, repo: RepoId, revision: Revision | None) -> Card:
+    from moongate.hub.hosted.lineage import Lineage
+
     index = house.index
     facts, commits = index.get_facts(repo), index.commits_of(repo)
     # A row for a commit hash only says that this commit is known to exist.
@@ -120,6 +128,7 @@ def _read_card(house: Stock, repo: RepoId, revision: Revision | None) -> Card:
         raise CommandFailed(f"{repo} is not known here", hint=f"`moongate pull {repo}` fetches it")
     commit_hash = _commit_to_show(repo, revision, refs, commits)
     entries = index.files_of(repo, commit_hash) if commit_hash else []
+    lineage = Lineage(index, time.time)
     return Card(
         repo=repo,
         facts=facts,
@@ -129,6 +138,7 @@ def _read_card(house: Stock, repo: RepoId, revision: Revision | None) -> Card:
         commit_hash=commit_hash,
         complete=commit_hash is not None and index.listing_complete(repo, commit_hash),
         files=[(entry, _how(house, entry)) for entry in entries],
+        made_from=lineage.of(repo, commit_hash) if commit_hash else [],
     )
 
 
@@ -160,6 +170,17 @@ def _commit_to_show(
     )
 
 
+def _chain(bases: Sequence[Ancestor], indent: str) -> list[tuple[str, str]]:
+    """A line for each base, what it was made from below it."""
+    lines: list[tuple[str, str]] = []
+    for base in bases:
+        at = base.commit_hash or "(its commit was not here then)"
+        where = "hosted" if base.hosted else "upstream"
+        lines.append((f"{indent}made from", f"{base.repo} {at} ({base.relation}, {where})"))
+        lines += _chain(base.bases, f"{indent}  ")
+    return lines
+
+
 def _print(card: Card) -> None:
     words = {True: "yes", False: "no", None: "not known"}
     put_pairs(
@@ -173,6 +194,7 @@ def _print(card: Card) -> None:
             ),
             ("pinned", ", ".join(card.pins) or "no"),
             ("commit", str(card.commit_hash or "none known")),
+            *_chain(card.made_from, ""),
         ]
     )
     put("")
