@@ -8,6 +8,7 @@ from typing import Protocol
 
 from aiohttp import hdrs, web
 
+from moongate.app.card_routes import validate_yaml
 from moongate.app.dispatch import allow
 from moongate.app.exchange import Exchange
 from moongate.app.passing import Passing, accept_body, body_pieces
@@ -16,6 +17,8 @@ from moongate.core.callers import Caller
 from moongate.core.errors import Absent, AnswerTooLong, AuthRequired, BadRequest
 from moongate.hub.answers import Answer
 from moongate.wire import routes
+
+_VALIDATE_YAML = routes.ApiOther("/api/validate-yaml")
 
 MAX_QUESTION_BYTES = 8 << 20
 """A paths-info request names at most some thousand paths."""
@@ -45,8 +48,13 @@ class HubRoutes:
         self._base_url = base_url
 
     async def read(self, exchange: Exchange, route: routes.Route) -> web.StreamResponse:
-        """GET and HEAD from what is kept or can be asked; any other method is upstream's business."""
+        """GET and HEAD from what is kept or can be asked; any other method is upstream's business.
+
+        But cards are checked here: upstream is not to see what may belong to a hosted repository.
+        """
         if not exchange.is_read:
+            if route == _VALIDATE_YAML:
+                return await validate_yaml(exchange, await read_body(exchange, MAX_QUESTION_BYTES))
             return await self._passing.pass_through(exchange)
         try:
             answer = await self._answers.answer(route, exchange.query, exchange.caller)

@@ -66,7 +66,7 @@ def whole_view(state: RepoState) -> dict[str, object]:
         "lastModified": iso_time(state.modified_at),
         "createdAt": iso_time(state.row.created_at),
         "private": state.row.private,
-        "gated": False,
+        "gated": state.row.settings.get("gated") or False,
         "disabled": False,
         "downloads": 0,
         "likes": 0,
