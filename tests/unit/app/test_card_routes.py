@@ -32,7 +32,7 @@ async def test_a_card_is_checked_as_the_hub_checks_it(tmp_path: Path) -> None:
         b"{",
         b'{"content": 3}',
         b'{"repoType": "model"}',
-        json.dumps({"content": "", "repoType": "x"}),
+        b'{"content": "", "repoType": "x"}',
     ],
 )
 async def test_a_question_that_is_none(tmp_path: Path, body: bytes) -> None:
