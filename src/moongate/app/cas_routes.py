@@ -2,13 +2,13 @@
 
 Every generation of clients asks in its own spelling (`wire.cas_paths`) and is answered in its own version.
 Data itself is read at addresses that a reconstruction gives (`xorb_routes`). What clients do when they write
-is answered 404, as something that is not here.
+is next door (`cas_write_routes`).
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any, Protocol
 from urllib.parse import parse_qsl
 
@@ -68,7 +68,9 @@ class FilesById(Protocol):
 
     async def file(self, repo: RepoId, commit_hash: CommitHash, file_id: str, caller: Caller) -> FileAt: ...
 
-    def needing(self, xorb: XetHash) -> list[str]: ...
+    def kept_as(self, xorb: XetHash) -> frozenset[XetHash]: ...
+
+    def needing(self, xorbs: Iterable[XetHash]) -> list[str]: ...
 
 
 class CasRoutes:
@@ -113,14 +115,11 @@ class CasRoutes:
                 return await self._telemetry(exchange)
             case cas_paths.Malformed():
                 raise BadName("This is not the hash of anything: 64 lower-case hex digits were expected.")
-            case cas_paths.ChunkQuery():
+            case cas_paths.ChunkHashes():
                 self._grant(exchange)
-                raise EntryAbsent("No xorb here is known to have this chunk.")
+                raise EntryAbsent("This gateway does not tell the chunks of files.")
             case cas_paths.WholeXorb():
                 return await self._xorb(exchange, route)
-            case cas_paths.Upload():
-                self._grant(exchange)
-                raise Absent("This gateway takes no uploads through Xet.")
 
     # Who asks
 
@@ -226,19 +225,17 @@ class CasRoutes:
     # The rest
 
     async def _xorb(self, exchange: Exchange, route: cas_paths.WholeXorb) -> web.StreamResponse:
-        """How long a xorb is, as far as the files that the token opens need it: nobody told us more of it."""
+        """How long a xorb is, as far as the files that the token opens need it: that is all we may tell."""
         grant = self._grant(exchange)
-        if exchange.method == "POST":
-            raise Absent("This gateway takes no uploads through Xet.")
         allow(exchange, "HEAD", "POST")
-        xorb, size_bytes = parse_hash(route.xorb), 0
-        for file_id in self._files.needing(xorb)[:_MAX_REFERENCES]:
+        kept, size_bytes = self._files.kept_as(parse_hash(route.xorb)), 0
+        for file_id in self._files.needing(kept)[:_MAX_REFERENCES]:
             try:
                 await self._files.file(grant.repo, grant.commit_hash, file_id, grant.caller)
             except EntryAbsent:
                 continue
             row: XetFile | None = self._xets.known(file_id)
-            ends = [fetch.chunks.span.end for fetch in (row.fetches if row else ()) if fetch.xorb == xorb]
+            ends = [fetch.chunks.span.end for fetch in (row.fetches if row else ()) if fetch.xorb in kept]
             size_bytes = max(size_bytes, *ends) if ends else size_bytes
         if not size_bytes:
             raise EntryAbsent("No file of this commit is known to need that xorb.")

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from urllib.parse import quote
 
 from aiohttp import web
 
 from moongate.app.cas_routes import CasRoutes
-from moongate.app.dispatch import CasHandler, Dispatcher, MethodAbsent
+from moongate.app.cas_write_routes import CasWriteRoutes
+from moongate.app.dispatch import CasHandler, Dispatcher
 from moongate.app.door import Door
 from moongate.app.exchange import Exchange, PageHandler, RouteHandler
 from moongate.app.file_routes import FileRoutes
@@ -22,7 +24,7 @@ from moongate.app.xet_routes import XetRoutes
 from moongate.app.xorb_routes import XorbRoutes
 from moongate.core.errors import Absent
 from moongate.wire import routes
-from moongate.wire.cas_paths import CasRoute, Data
+from moongate.wire.cas_paths import CasRoute, Data, WholeXorb, Write
 
 ADMIN_PREFIX = "/api/moongate/"
 
@@ -75,7 +77,8 @@ def _handlers(rooms: Rooms) -> dict[type[object], RouteHandler]:
         routes.ApiOther: hub.read,
         routes.RepoOther: hub.repo_other,
         routes.PathsInfo: hub.paths_info,
-        routes.XetReadToken: rooms.xet.read_token if rooms.xet is not None else _no_xet,
+        routes.XetReadToken: rooms.xet.read_token if rooms.xet is not None else _unknown,
+        routes.XetWriteToken: _write_token(rooms.xet, hub) if rooms.xet is not None else _unknown,
         routes.Whoami: hub.whoami,
         routes.Resolve: files.resolve,
         routes.ResolveCache: files.resolve_cache,
@@ -93,22 +96,32 @@ def _handlers(rooms: Rooms) -> dict[type[object], RouteHandler]:
     }
 
 
-async def _no_xet(exchange: Exchange, route: routes.XetReadToken) -> web.StreamResponse:
-    if exchange.is_read:
-        raise Absent("This gateway does not speak Xet; files are read plainly.")
-    raise MethodAbsent(("GET", "HEAD"))
+def _write_token(xet: XetRoutes, hub: HubRoutes) -> RouteHandler:
+    """Ours for what lives here; any other repository's is upstream's to give."""
+
+    async def answer(exchange: Exchange, route: routes.XetWriteToken) -> web.StreamResponse:
+        if xet.hosts(route.repo):
+            return await xet.write_token(exchange, route)
+        rest = f"xet-write-token/{quote(route.revision, safe='')}"
+        return await hub.repo_other(exchange, routes.RepoOther(route.repo, rest))
+
+    return answer
 
 
-async def _unknown(exchange: Exchange, route: routes.Unknown) -> web.StreamResponse:
+async def _unknown(exchange: Exchange, route: object) -> web.StreamResponse:
     raise Absent("Nothing is served at this address.")
 
 
-def cas_handler(questions: CasRoutes, data: XorbRoutes) -> CasHandler:
-    """What answers below our CAS: data by its address alone, every question by a token."""
+def cas_handler(questions: CasRoutes, writes: CasWriteRoutes, data: XorbRoutes) -> CasHandler:
+    """What answers below our CAS: data by its address alone, everything else by a token."""
 
     async def answer(exchange: Exchange, route: CasRoute) -> web.StreamResponse:
         if isinstance(route, Data):
             return await data.data(exchange, route)
+        if isinstance(route, Write):
+            return await writes.answer(exchange, route)
+        if isinstance(route, WholeXorb) and (told := await writes.whole_xorb(exchange, route)) is not None:
+            return told
         return await questions.answer(exchange, route)
 
     return answer

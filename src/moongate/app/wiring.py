@@ -266,7 +266,7 @@ def front_door(gateway: Gateway) -> Front:
     )
     xet_headers = XetHeaders(gateway.offers, door.base_url) if settings.xet else None
     files = FileRoutes(gateway.content, sender, xet_headers)
-    xet, cas = _xet_rooms(gateway, door, sender) if settings.xet else (None, None)
+    xet, cas = _xet_rooms(gateway, door, sender)
     rooms = Rooms(
         hub=HubRoutes(gateway.repos, passing, door.base_url),
         files=files,
@@ -299,6 +299,7 @@ def front_door(gateway: Gateway) -> Front:
 def _xet_rooms(gateway: Gateway, door: Door, sender: FileSender) -> tuple[XetRoutes, CasHandler]:
     """The token route, and our CAS with its data."""
     from moongate.app.cas_routes import CasRoutes  # noqa: PLC0415
+    from moongate.app.cas_write_routes import CasWriteRoutes  # noqa: PLC0415
     from moongate.app.data_addresses import DataAddresses  # noqa: PLC0415
     from moongate.app.front import cas_handler  # noqa: PLC0415
     from moongate.app.shared_secret import shared_secret  # noqa: PLC0415
@@ -306,6 +307,10 @@ def _xet_rooms(gateway: Gateway, door: Door, sender: FileSender) -> tuple[XetRou
     from moongate.app.xet_tokens import XetTokens  # noqa: PLC0415
     from moongate.app.xorb_routes import XorbRoutes  # noqa: PLC0415
     from moongate.hub.by_xet import FilesByXet  # noqa: PLC0415
+    from moongate.hub.hosted.repos import HostedRepos  # noqa: PLC0415
+    from moongate.hub.hosted.rules import HostedRules  # noqa: PLC0415
+    from moongate.hub.hosted.xet_access import XetAccess  # noqa: PLC0415
+    from moongate.hub.hosted.xet_uploads import XetUploads  # noqa: PLC0415
 
     secret = shared_secret(gateway.settings.home)
     tokens = XetTokens(secret, door.still_good)
@@ -321,11 +326,20 @@ def _xet_rooms(gateway: Gateway, door: Door, sender: FileSender) -> tuple[XetRou
         base_url=door.base_url,
         whole_after_bytes=gateway.settings.sparse_span_bytes,
     )
+    access = XetAccess(HostedRepos(gateway.index, gateway.stock.blobs, HostedRules()), gateway.repos.access)
+    uploads = XetUploads(
+        gateway.stock.layout,
+        gateway.index,
+        gateway.stock.segments,
+        access=access,
+        make_room=_room_maker(gateway.stock, gateway.metrics),
+    )
+    writes = CasWriteRoutes(tokens, uploads, secret, base_url=door.base_url)
     data = XorbRoutes(gateway.xets, sender, gateway.offers, gateway.metrics, addresses)
     ways = XetRoutes(
-        gateway.repos, files, tokens, gateway.offers, base_url=door.base_url, pass_of=door.pass_of
+        gateway.repos, files, tokens, gateway.offers, access, base_url=door.base_url, pass_of=door.pass_of
     )
-    return ways, cas_handler(questions, data)
+    return ways, cas_handler(questions, writes, data)
 
 
 def make_door(gateway: Gateway) -> Door:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable
 from typing import Protocol
 
@@ -53,6 +54,13 @@ class Readers(Protocol):
     async def may_read(self, repo: RepoId, commit_hash: CommitHash, caller: Caller) -> None: ...
 
 
+class Hosts(Protocol):
+    """What the token to write needs of `hub.hosted.xet_access.XetAccess`. Blocks a little: point reads."""
+
+    def hosts(self, repo: RepoId) -> bool: ...
+    def may_write(self, repo: RepoId, caller: Caller) -> None: ...
+
+
 class XetHeaders:
     """The headers of a file that say where it is had through Xet; none when it is not offered so."""
 
@@ -74,7 +82,7 @@ class XetHeaders:
 
 
 class XetRoutes:
-    """Tokens to read through Xet, given to those who may read the files."""
+    """Tokens to read through Xet, given to those who may read the files, and to write, to those who may."""
 
     def __init__(
         self,
@@ -82,6 +90,7 @@ class XetRoutes:
         readers: Readers,
         tokens: XetTokens,
         offers: Offers,
+        hosts: Hosts,
         *,
         base_url: Callable[[web.BaseRequest], str],
         pass_of: Callable[[web.BaseRequest], str | None],
@@ -91,6 +100,7 @@ class XetRoutes:
         self._readers = readers
         self._tokens = tokens
         self._offers = offers
+        self._hosts = hosts
         self._base_url = base_url
         self._pass_of = pass_of
 
@@ -114,3 +124,23 @@ class XetRoutes:
             *freshness(resolved.outcome, resolved.age_seconds),
         ]
         return Reply(200, all_headers, body, request_id=exchange.request_id)
+
+    async def write_token(self, exchange: Exchange, route: routes.XetWriteToken) -> web.StreamResponse:
+        """A token to upload to a hosted repository, whatever its revision, for those who may commit to it.
+
+        What a client remembers of our CAS it files under its address, and takes for granted three weeks
+        later: which xorbs are there. So each caller is given an address of their own, and each home others.
+        """
+        allow(exchange, "GET", "HEAD")
+        caller, request = exchange.caller, exchange.request
+        await asyncio.to_thread(self._hosts.may_write, route.repo, caller)
+        grant = XetGrant(route.repo, CommitHash(""), caller, self._pass_of(request), write=True)
+        token, expires_seconds = self._tokens.mint(grant)
+        owner = self._tokens.owner_word(caller)
+        headers, body = token_answer(self._base_url(request), token, expires_seconds, owner)
+        all_headers = [JSON_TYPE, ("Cache-Control", "no-store"), *headers]
+        return Reply(200, all_headers, body, request_id=exchange.request_id)
+
+    def hosts(self, repo: RepoId) -> bool:
+        """Whether a repository lives here, so that its tokens are ours to give."""
+        return self._hosts.hosts(repo)

@@ -1,4 +1,4 @@
-"""Our Xet tokens: for one commit of one repository, for one caller, for an hour.
+"""Our Xet tokens: for one commit of one repository, for one caller, for an hour; to write, a quarter of one.
 
 A token is sealed with the home's secret: nobody else can make, change or read one, and any worker opens it
 without asking the index. It carries the caller's own Hub credential, because the CAS routes are asked with
@@ -26,6 +26,7 @@ from moongate.core.errors import BadToken
 from moongate.core.names import CommitHash, RepoId
 
 TTL_SECONDS = 3600.0
+WRITE_TTL_SECONDS = 900.0
 
 _PREFIX = "xet_"
 _NONCE_BYTES = 16
@@ -37,6 +38,7 @@ _MAX_CHARS = 8192
 class XetGrant:
     """What a token opens: the files of one commit, for one caller.
 
+    write: uploads to the repository, too; `commit_hash` is empty then when there is no commit yet.
     pass_sha256: the sha256 of the token of ours that the caller came with, if it was one of ours; a token
     that is revoked takes with it what was had by it.
     """
@@ -45,6 +47,7 @@ class XetGrant:
     commit_hash: CommitHash
     caller: Caller
     pass_sha256: str | None = None
+    write: bool = False
 
 
 class XetTokens:
@@ -70,12 +73,13 @@ class XetTokens:
 
     def mint(self, grant: XetGrant) -> tuple[str, int]:
         """A token, and until when it is good (seconds since the epoch)."""
-        expires_seconds = int(self._now() + self._ttl_seconds)
+        ttl_seconds = min(self._ttl_seconds, WRITE_TTL_SECONDS) if grant.write else self._ttl_seconds
+        expires_seconds = int(self._now() + ttl_seconds)
         credential = grant.caller.credential
         text = orjson.dumps(
             (
                 expires_seconds,
-                (grant.repo.repo_type, grant.repo.repo_id, grant.commit_hash),
+                (grant.repo.repo_type, grant.repo.repo_id, grant.commit_hash, grant.write),
                 (grant.caller.kind, grant.caller.user, grant.caller.scope),
                 credential.reveal() if credential is not None else None,
                 grant.pass_sha256,
@@ -108,10 +112,16 @@ class XetTokens:
             raise refusal
         if pass_sha256 is not None:
             self._still_good(pass_sha256)
-        repo_type, repo_id, commit_hash = place
+        repo_type, repo_id, commit_hash, *writes = place
         kind, user, scope = who
         caller = Caller(kind, user, scope, Secret(credential) if credential is not None else None)
-        return XetGrant(RepoId(repo_type, repo_id), CommitHash(commit_hash), caller, pass_sha256)
+        repo, may_write = RepoId(repo_type, repo_id), writes == [True]
+        return XetGrant(repo, CommitHash(commit_hash), caller, pass_sha256, may_write)
+
+    def owner_word(self, caller: Caller) -> str:
+        """A word for this caller in this home, which tells strangers nothing."""
+        digest = hmac.digest(self._tag_key, f"owner {caller.key}".encode(), hashlib.sha256)
+        return digest.hex()[:16]
 
     def _masked(self, nonce: bytes, text: bytes) -> bytes:
         mask = hashlib.shake_256(self._sealing_key + nonce).digest(len(text))

@@ -17,6 +17,7 @@ from moongate.double.world import World
 from moongate.xet.hashes import parse_hash
 from moongate.xet.shard import MAX_SHARD_BYTES, BadShard, read_shard
 from moongate.xet.xorb import (
+    MAX_STORED_BYTES,
     MAX_XORB_BYTES,
     MAX_XORB_CHUNKS,
     BadXorb,
@@ -61,7 +62,7 @@ class CasUploads:
         if not leaves:
             raise Refusal(400, "a xorb without chunks")
         end = layout.ends[-1]
-        if end > MAX_XORB_BYTES or layout.raw_ends[-1] > MAX_XORB_BYTES:
+        if end > MAX_STORED_BYTES or layout.raw_ends[-1] > MAX_XORB_BYTES:
             raise Refusal(400, "a xorb of more than 64 MiB")
         return self._world.xet.xorbs.add(expected, memoryview(body)[:end], leaves, layout)
 

@@ -7,6 +7,7 @@ for has a file of that id, and the caller may read that commit's files.
 from __future__ import annotations
 
 from collections import OrderedDict
+from collections.abc import Iterable
 
 from moongate.core.callers import Caller
 from moongate.core.errors import EntryAbsent, UpstreamUnreachable
@@ -61,9 +62,13 @@ class FilesByXet:
             large = next((entry for entry in known if entry.xet_hash is not None), known[-1])
             await access.may_read_files(caller, repo, commit_hash, large.path)
 
-    def needing(self, xorb: XetHash) -> list[str]:
-        """The ids of all files that are known to need a xorb, whoever may read them. A point read."""
-        return self._index.references(xorb)
+    def kept_as(self, xorb: XetHash) -> frozenset[XetHash]:
+        """The names under which a xorb may be kept here. A point read."""
+        return frozenset((xorb, *self._index.xorbs_named(xorb)))
+
+    def needing(self, xorbs: Iterable[XetHash]) -> list[str]:
+        """The ids of all files that are known to need one of these, whoever may read them. Point reads."""
+        return [file_id for xorb in xorbs for file_id in self._index.references(xorb)]
 
     async def _entry(self, repo: RepoId, commit_hash: CommitHash, file_id: str, caller: Caller) -> FileEntry:
         entry = self._kept.get((repo, commit_hash), {}).get(file_id) or self._read(repo, commit_hash, file_id)

@@ -32,10 +32,10 @@ from sqlalchemy import (
 
 from moongate.core.names import RepoId, parse_repo_type
 
-SCHEMA_VERSION: Final = "0004"
+SCHEMA_VERSION: Final = "0005"
 """The newest migration's revision. An index that is there needs no look at the migrations."""
 
-KNOWN_VERSIONS: Final = frozenset({"0001", "0002", "0003", "0004"})
+KNOWN_VERSIONS: Final = frozenset({"0001", "0002", "0003", "0004", "0005"})
 """Every revision this program can bring up to date; another one was written by a newer program."""
 
 metadata = MetaData(
@@ -121,6 +121,37 @@ file_xorbs = Table(
     Column("file_id", Text, primary_key=True),
     Column("xorb", LargeBinary, primary_key=True),
     Column("ranges", LargeBinary, nullable=False),
+    Index(None, "xorb"),
+    sqlite_with_rowid=False,
+)
+
+xorb_chunks = Table(
+    "xorb_chunks",
+    metadata,
+    Column("xorb", LargeBinary, primary_key=True),  # the name under which its segments lie
+    Column("first", Integer, primary_key=True, autoincrement=False),
+    Column("named", LargeBinary, nullable=False),  # the hash by which clients know it
+    Column("leaves", LargeBinary, nullable=False),
+    Index(None, "named"),
+    sqlite_with_rowid=False,
+)
+
+dedup_chunks = Table(
+    "dedup_chunks",
+    metadata,
+    Column("chunk", LargeBinary, primary_key=True),
+    Column("xorb", LargeBinary, primary_key=True),
+    Index(None, "xorb"),
+    sqlite_with_rowid=False,
+)
+
+xorb_leases = Table(
+    "xorb_leases",
+    metadata,
+    Column("holder", Text, primary_key=True),
+    Column("xorb", LargeBinary, primary_key=True),
+    Column("ranges", LargeBinary, nullable=False),
+    Column("expires_at", Double, nullable=False),
     Index(None, "xorb"),
     sqlite_with_rowid=False,
 )

@@ -5,8 +5,15 @@
     [/v1]/xorbs/{prefix}/{xorb}          also `/xorb/…`; HEAD tells its length, POST uploads it
     [/v1]/chunks/{prefix}/{chunk}        also `/chunk/…`; who has this chunk?
     [/v1]/files/{file}                   HEAD tells its length
+    [/v1]/xorb-grants/{prefix}/{xorb}    POST: may a xorb be sent, and where to?
+    [/v1]/xorb-commits/{prefix}/{xorb}/grant/{id}    POST: it was sent there
+    [/v2 | /v1]/shards                   POST: files made of xorbs; also `/shard/{prefix}/{shard}`
     [/v1]/telemetry
     /data/{xorb}/{file}?…                chunks, at an address that we signed (`wire.data_urls`)
+    /granted/{xorb}/{id}?…               PUT a xorb, at an address that we signed (`wire.grant_urls`)
+
+Before any of it may stand `/~word`, which says nothing here: what clients remember of a CAS they file under
+its address, and those who may not share a memory are given different ones.
 
 Anything else is none of ours: a model may live in a namespace `cas`.
 """
@@ -22,7 +29,8 @@ from moongate.wire.xet_words import CAS_PREFIX
 Version = Literal[1, 2]
 
 _HASH = re.compile(r"[0-9a-f]{64}")
-_UPLOADS = frozenset(("xorb-grants", "xorb-commits", "shards", "shard", "file-chunk-hashes"))
+_OWNER = re.compile(r"~[A-Za-z0-9_-]{1,64}")
+_GRANT = re.compile(r"[A-Za-z0-9_-]{1,128}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,10 +81,38 @@ class Telemetry:
 
 
 @dataclass(frozen=True, slots=True)
-class Upload:
-    """Something that clients do when they write; `word` is the route's name."""
+class XorbGrant:
+    """May a xorb be sent, and where to?"""
 
-    word: str
+    xorb: str
+
+
+@dataclass(frozen=True, slots=True)
+class XorbCommit:
+    """A xorb was sent to where a grant said."""
+
+    xorb: str
+    grant: str
+
+
+@dataclass(frozen=True, slots=True)
+class GrantedXorb:
+    """A xorb that comes by a grant."""
+
+    xorb: str
+    grant: str
+
+
+@dataclass(frozen=True, slots=True)
+class Shard:
+    """Files made of xorbs; version 2 wants to hear how it goes."""
+
+    version: Version
+
+
+@dataclass(frozen=True, slots=True)
+class ChunkHashes:
+    """The chunks of a file, for edits of a part of it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,15 +120,20 @@ class Malformed:
     """A question of ours about something that is no hash."""
 
 
-Question = OneFile | SeveralFiles | WholeXorb | WholeFile | ChunkQuery | Telemetry | Upload | Malformed
-CasRoute = Question | Data
+Question = OneFile | SeveralFiles | WholeXorb | WholeFile | ChunkHashes | Telemetry | Malformed
+Write = ChunkQuery | XorbGrant | XorbCommit | GrantedXorb | Shard
+CasRoute = Question | Write | Data
 
 
 def parse_cas_path(path: str) -> CasRoute | None:
     """The question that a raw path below `CAS_PREFIX` asks; None when it is none of the CAS's."""
     segments = path.removeprefix(CAS_PREFIX).strip("/").split("/")
+    if len(segments) > 1 and _OWNER.fullmatch(segments[0]):
+        segments = segments[1:]
     if segments[0] == "data" and len(segments) == 3:
         return _hashed(Data(segments[1], segments[2]), *segments[1:])
+    if segments[0] == "granted" and len(segments) == 3 and _GRANT.fullmatch(segments[2]):
+        return _hashed(GrantedXorb(segments[1], segments[2]), segments[1])
     version: Version = 2 if segments[0] == "v2" else 1
     versioned = segments[0] in ("v1", "v2")
     match segments[1:] if versioned else segments:
@@ -108,8 +149,22 @@ def parse_cas_path(path: str) -> CasRoute | None:
             return _hashed(ChunkQuery(chunk), chunk)
         case ["telemetry"]:
             return Telemetry()
-        case [word, *rest] if word in _UPLOADS and (versioned or len(rest) in (0, 2)):
-            return Upload(word)
+        case ["file-chunk-hashes", file_id]:
+            return _hashed(ChunkHashes(), file_id)
+        case words:
+            return _write(words, version)
+
+
+def _write(words: list[str], version: Version) -> CasRoute | None:
+    match words:
+        case ["xorb-grants", _, xorb]:
+            return _hashed(XorbGrant(xorb), xorb)
+        case ["xorb-commits", _, xorb, "grant", grant] if _GRANT.fullmatch(grant):
+            return _hashed(XorbCommit(xorb, grant), xorb)
+        case ["shards"]:
+            return Shard(version)
+        case ["shard", _, shard]:
+            return _hashed(Shard(version), shard)
         case _:
             return None
 

@@ -104,6 +104,14 @@ class XetReadToken:
 
 
 @dataclass(frozen=True, slots=True)
+class XetWriteToken:
+    """A token to upload through Xet. For a commit that opens a pull request, clients name it `None`."""
+
+    repo: RepoId
+    revision: Revision
+
+
+@dataclass(frozen=True, slots=True)
 class RepoOther:
     """Anything else below a repository's API base; `rest` is raw, without a leading slash."""
 
@@ -233,6 +241,7 @@ RevisionRoute = Info | Tree | PathsInfo | Commits | TreeSize
 RepoRoute = (
     RevisionRoute
     | XetReadToken
+    | XetWriteToken
     | Refs
     | AuthCheck
     | RepoOther
@@ -316,10 +325,10 @@ def _repo_api_route(repo: RepoId, raw: list[str], segments: list[str]) -> Route:
         revision, left = _take_revision(after)
         folder = parse_repo_path("/".join(left)) if "".join(left) not in ("", "/") else None
         return Tree(repo, revision, folder) if keyword == "tree" else TreeSize(repo, revision, folder)
-    if keyword == "xet-read-token" and after:
+    if keyword in ("xet-read-token", "xet-write-token") and after:
         revision, left = _take_revision(after)
         if not left:
-            return XetReadToken(repo, revision)
+            return (XetReadToken if keyword == "xet-read-token" else XetWriteToken)(repo, revision)
     if keyword in ("revision", "paths-info", "commits") and after:
         revision, left = _take_revision(after)
         if not left:

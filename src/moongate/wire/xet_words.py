@@ -69,9 +69,14 @@ def file_info(file: FileAt, base_url: str) -> bytes:
     return json.dumps(told).encode()
 
 
-def token_answer(base_url: str, token: str, expires_seconds: int) -> tuple[Headers, bytes]:
-    """Headers and JSON of a token answer. `expires_seconds`: since the epoch."""
-    url = cas_url(base_url)
+def token_answer(base_url: str, token: str, expires_seconds: int, owner: str = "") -> tuple[Headers, bytes]:
+    """Headers and JSON of a token answer.
+
+    Args:
+        expires_seconds: since the epoch.
+        owner: a word for those who may share what a client remembers of our CAS; empty for everybody.
+    """
+    url = cas_url(base_url) + (f"/~{owner}" if owner else "")
     headers = [
         ("X-Xet-Cas-Url", url),
         ("X-Xet-Access-Token", token),

@@ -33,6 +33,8 @@ from moongate.xet.hashes import Leaf, XetHash, chunk_hash, xorb_hash
 MAX_XORB_BYTES: Final = 64 << 20
 MAX_XORB_CHUNKS: Final = 8192
 HEADER_BYTES: Final = 8
+MAX_STORED_BYTES: Final = MAX_XORB_BYTES + MAX_XORB_CHUNKS * HEADER_BYTES
+"""The 64 MiB are of raw bytes: a full xorb that compression does not shrink has its headers on top."""
 
 _FOOTER_MARK: Final = b"XETBLOB"
 _HASH_MARK: Final = b"XBLBHSH"

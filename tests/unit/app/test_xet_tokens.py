@@ -43,6 +43,22 @@ def test_a_token_opens_what_it_was_made_for(grant: XetGrant) -> None:
         XetTokens(b"t" * 32, now=Clock()).open(token)
 
 
+def test_a_token_to_write_ends_sooner() -> None:
+    grant = XetGrant(REPO, CommitHash(""), GRANTS[1].caller, "d" * 64, write=True)
+    tokens = XetTokens(SECRET, now=Clock())
+    token, expires_seconds = tokens.mint(grant)
+    assert expires_seconds == 1_800_000_900
+    assert tokens.open(token) == grant
+
+
+def test_callers_share_no_word() -> None:
+    tokens, callers = XetTokens(SECRET), [grant.caller for grant in GRANTS]
+    words = {tokens.owner_word(caller) for caller in callers}
+    words |= {XetTokens(b"t" * 32).owner_word(caller) for caller in callers}
+    assert len(words) == 6
+    assert all(word.isalnum() for word in words)
+
+
 def test_nobody_reads_a_credential_in_it() -> None:
     tokens = XetTokens(SECRET)
     made = {tokens.mint(GRANTS[2])[0] for _ in range(5)}

@@ -7,11 +7,13 @@ from pathlib import Path
 
 from moongate.core.digests import Etag
 from moongate.core.names import RepoId
-from moongate.store.index import Index, StoredAnswer
+from moongate.store.chunk_ranges import ChunkRange
+from moongate.store.index import ChunkRun, Index, StoredAnswer
 from moongate.store.keeping import Collected, Keeping
 from moongate.store.keeping.partials import partial_files
 from moongate.store.partial import Partial
 from store_house import House, make_house
+from support.xorbs import make_xorb
 
 DAY = 86400.0
 MODEL = RepoId("model", "acme/tiny")
@@ -134,3 +136,25 @@ def test_usage_counts_everything(house: House) -> None:
     assert usage.partial_bytes >= 5000
     assert usage.free_bytes > 0
     assert usage.quota_bytes == 77
+
+
+def test_leases_that_ran_out_and_chunks_of_what_is_gone_are_forgotten(house: House) -> None:
+    xorb = make_xorb(5)
+    chunks = ChunkRange(0, 8, xorb.span(0, 8))
+    house.index.lease_xorbs("alice", {xorb.hash: [chunks]}, house.now + 10 * DAY, house.now)
+    house.index.put_chunks(xorb.hash, xorb.hash, ChunkRun(0, xorb.leaves), [xorb.leaves[0][0]])
+    house.keeping().collect()
+    assert house.index.chunk_runs(xorb.hash), "its bytes may be on their way"
+    sent = house.layout.temporary("sent")
+    sent.write_bytes(xorb.data)
+    house.segments.adopt(xorb.hash, chunks, str(sent))
+    house.now += 9 * DAY
+    house.keeping().collect()
+    assert house.segments.has(xorb.hash, 0, 8)
+    house.now += 2 * DAY
+    house.index._db.was_created = False
+    for segment in house.segments.of(xorb.hash):
+        age(Path(segment.path), 2 * DAY, house)
+    assert house.keeping().collect().freed_bytes == len(xorb.data)
+    assert house.index.chunk_runs(xorb.hash) == []
+    assert house.index.xorbs_with_chunk(xorb.leaves[0][0]) == []

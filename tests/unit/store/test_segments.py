@@ -442,3 +442,45 @@ class TestFreeing:
         assert "why not" in Path(f"{moved}.json").read_text()
         assert runs(segments.of(XORB.hash)) == [(4, 6)]
         assert segments.quarantine(segment, [], "again") is None
+
+
+class TestAdopting:
+    @staticmethod
+    def sent(layout: Layout) -> str:
+        path = layout.temporary("sent")
+        path.write_bytes(XORB.data)
+        return str(path)
+
+    def test_a_file_is_moved_in(self, layout: Layout, segments: Segments) -> None:
+        assert segments.adopt(XORB.hash, needs((0, 20))[0], self.sent(layout))
+        (path,) = files(layout)
+        assert path.read_bytes() == XORB.data
+        assert segments.has(XORB.hash, 0, 20)
+        assert not layout.temporary("sent").exists()
+
+    def test_what_is_here_stays(self, layout: Layout, segments: Segments) -> None:
+        fetch(segments, 0, 11)
+        fetch(segments, 11, 20)
+        assert not segments.adopt(XORB.hash, needs((0, 20))[0], self.sent(layout))
+        assert runs(segments.of(XORB.hash)) == [(0, 11), (11, 20)]
+        assert layout.temporary("sent").exists()
+
+    def test_pieces_give_way_and_their_readers_read_on(self, layout: Layout, segments: Segments) -> None:
+        fetch(segments, 3, 9)
+        fetch(segments, 12, 14)
+        (first, _) = segments.of(XORB.hash)
+        fd = segments.open(first)
+        assert fd is not None
+        assert segments.adopt(XORB.hash, needs((0, 20))[0], self.sent(layout))
+        assert runs(segments.of(XORB.hash)) == [(0, 20)]
+        assert len(files(layout)) == 1
+        assert os.read(fd, first.length) == XORB.bytes_of(3, 9)
+        os.close(fd)
+
+    def test_a_full_disk_leaves_it_where_it_is(self, layout: Layout, segments: Segments) -> None:
+        path = self.sent(layout)
+        layout.xorbs_dir.rmdir()
+        layout.xorbs_dir.write_text("in the way")
+        with pytest.raises(StoreFull):
+            segments.adopt(XORB.hash, needs((0, 20))[0], path)
+        assert Path(path).exists()

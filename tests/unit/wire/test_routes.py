@@ -32,6 +32,7 @@ from moongate.wire.routes import (
     V2Root,
     Whoami,
     XetReadToken,
+    XetWriteToken,
     parse_route,
 )
 
@@ -83,6 +84,9 @@ def path(text: str) -> RepoPath:
         ("/api/models/gpt2/preupload/main", RepoOther(GPT2, "preupload/main")),
         ("/api/models/acme/tiny/xet-read-token/" + COMMIT, XetReadToken(TINY, Revision(COMMIT))),
         ("/api/models/gpt2/xet-read-token/refs%2Fpr%2F1", XetReadToken(GPT2, Revision("refs/pr/1"))),
+        ("/api/models/acme/tiny/xet-write-token/main", XetWriteToken(TINY, Revision("main"))),
+        ("/api/models/acme/tiny/xet-write-token/None", XetWriteToken(TINY, Revision("None"))),
+        ("/api/models/acme/tiny/xet-write-token", RepoOther(TINY, "xet-write-token")),
         ("/api/models/acme/tiny/xet-read-token/refs/pr/1", XetReadToken(TINY, Revision("refs/pr/1"))),
         ("/api/models/acme/tiny/xet-read-token", RepoOther(TINY, "xet-read-token")),
         ("/api/whoami-v2", Whoami()),

@@ -1,6 +1,6 @@
 """`Index`: what this gateway knows, in SQLite or PostgreSQL.
 
-    Index ── refs · answers · files · blobs · reconstructions · usage       (one noun a file)
+    Index ── refs · answers · files · blobs · reconstructions · xorbs · usage       (one noun a file)
        │     pins · fills · access · leases · removal
        │     hosted_places · hosted_git · hosted_uploads · hosted_usage           (what is hosted here)
        │     hosted_lineage · discussions
@@ -61,6 +61,7 @@ from moongate.store.index.refs import RefRow, RefRows
 from moongate.store.index.removal import HeldContent, RemovalRows
 from moongate.store.index.sqlite import SqliteDatabase
 from moongate.store.index.usage import RepoUsage, UsageRows
+from moongate.store.index.xorbs import ChunkRun, XorbRows
 
 __all__ = [
     "EVICTIONS",
@@ -68,6 +69,7 @@ __all__ = [
     "Allowed",
     "BaseModel",
     "BlobRow",
+    "ChunkRun",
     "DiscussionRow",
     "Eviction",
     "Failure",
@@ -102,6 +104,7 @@ class Index(
     FileRows,
     BlobRows,
     ReconstructionRows,
+    XorbRows,
     UsageRows,
     PinRows,
     FillRows,

@@ -10,14 +10,14 @@ import struct
 from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass
 
-from sqlalchemy import ColumnElement, bindparam, case, delete, select, tuple_, update
+from sqlalchemy import ColumnElement, bindparam, case, delete, select, tuple_, union_all, update
 
 from moongate.core.digests import Etag
 from moongate.core.spans import ByteSpan
 from moongate.store.chunk_ranges import ChunkRange, pack, union, unpack
 from moongate.store.index.blobs import Eviction, pinned
 from moongate.store.index.database import Database, Prepared, Row, by
-from moongate.store.schema import file_xorbs, reconstructions
+from moongate.store.schema import file_xorbs, reconstructions, xorb_leases
 from moongate.xet.hashes import XetHash
 from moongate.xet.reconstruction import Term
 
@@ -93,9 +93,24 @@ class ReconstructionRows:
         self._xet_put_xorb = database.upsert(file_xorbs)
         self._xet_drop_xorbs = prepare(delete(file_xorbs).where(by(file_xorbs.c.file_id)))
         self._xet_drop = prepare(delete(table).where(by(table.c.file_id)))
+        self._xet_renew = prepare(
+            update(table)
+            .values(noted_at=bindparam("now_"))
+            .where(
+                table.c.file_id == bindparam("file_id_"),
+                table.c.etag == bindparam("etag_"),
+                table.c.verified_at.is_not(None),
+            ),
+            "file_id_",
+            "etag_",
+            "now_",
+        )
         self._xet_drop_row = prepare(delete(table).where(by(table.c.file_id, table.c.noted_at)))
         self._xet_get = prepare(select(table).where(by(table.c.file_id)))
         unproven = case((table.c.verified_at.is_(None), 1), else_=0)
+        self._xet_proven_etag = prepare(
+            select(table.c.etag).where(by(table.c.file_id), table.c.verified_at.is_not(None))
+        )
         self._xet_by_etag = prepare(
             select(table).where(by(table.c.etag)).order_by(unproven, table.c.file_id).limit(1)
         )
@@ -129,6 +144,8 @@ class ReconstructionRows:
         )
         needs = select(file_xorbs.c.file_id, file_xorbs.c.ranges).where(by(file_xorbs.c.xorb))
         self._xet_needs = prepare(needs)
+        leased = select(xorb_leases.c.holder, xorb_leases.c.ranges).where(by(xorb_leases.c.xorb))
+        self._xet_all_needs = prepare(union_all(needs, leased), "xorb")
         self._xet_proven_needs = prepare(
             needs.join(table, table.c.file_id == file_xorbs.c.file_id).where(
                 table.c.verified_at >= bindparam("verified_since")
@@ -190,27 +207,46 @@ class ReconstructionRows:
         A file that is verified stays as it is, and the answer is False. Put it before any of its chunks is
         fetched: what no reconstruction needs may be freed at any moment.
         """
-        packed = b"".join(_TERM.pack(one.xorb, one.start, one.end, one.unpacked_bytes) for one in terms)
-        ranges = {xorb: tuple(ones) for xorb, ones in fetches.items()}
-        offered = b"".join(
-            _FETCH.pack(xorb, one.first, one.end, one.span.start, one.span.end)
-            for xorb, ones in ranges.items()
-            for one in ones
-        )
+        packed, offered, ranges = _packed(terms, fetches)
         with self._db.transaction() as transaction:
             row = (file_id, etag, size_bytes, packed, offered, now, None, now)
             if not transaction.run(self._xet_put, *row):
                 return False
             transaction.run(self._xet_drop_xorbs, file_id)
-            transaction.run_many(
-                self._xet_put_xorb,
-                [(file_id, xorb, pack(union(ones))) for xorb, ones in sorted(ranges.items()) if ones],
-            )
+            transaction.run_many(self._xet_put_xorb, [(file_id, *row) for row in ranges])
         return True
+
+    def put_proven(
+        self,
+        file_id: str,
+        etag: Etag,
+        size_bytes: int,
+        terms: Iterable[Term],
+        needs: Mapping[XetHash, Iterable[ChunkRange]],
+        now: float,
+    ) -> None:
+        """Keep what a file is made of, as proven now.
+
+        One that was proven before stays as it is, but for its `noted_at`: whoever is about to give it up for
+        an older reason finds that it was needed again. Its chunks must be leased until this returned.
+        """
+        packed, offered, ranges = _packed(terms, needs)
+        with self._db.transaction() as transaction:
+            if transaction.run(self._xet_renew, file_id, etag, now):
+                return
+            transaction.run(self._xet_drop, file_id)
+            transaction.run(self._xet_put, file_id, etag, size_bytes, packed, offered, now, now, now)
+            transaction.run(self._xet_drop_xorbs, file_id)
+            transaction.run_many(self._xet_put_xorb, [(file_id, *row) for row in ranges])
 
     def get_reconstruction(self, file_id: str) -> ReconstructionRow | None:
         """What is known of this file, verified or not. One read, however many terms it has."""
         return _reconstruction(self._db.one(self._xet_get, file_id))
+
+    def proven_etag(self, file_id: str) -> Etag | None:
+        """The content that this file was proven to be; None when it was not. A point read."""
+        row = self._db.one(self._xet_proven_etag, file_id)
+        return None if row is None else Etag(row[0])
 
     def by_etag(self, etag: Etag) -> ReconstructionRow | None:
         """The reconstruction of this content, a verified one before others."""
@@ -266,18 +302,19 @@ class ReconstructionRows:
         return sorted(row[0] for row in self._db.all(self._xet_needs, xorb))
 
     def unreferenced(self, xorbs: Iterable[XetHash]) -> list[XetHash]:
-        """Those of them that no file needs."""
-        return [xorb for xorb in xorbs if self._db.one(self._xet_needs, xorb) is None]
+        """Those of them that no file needs and nobody leases."""
+        return [xorb for xorb in xorbs if self._db.one(self._xet_all_needs, xorb) is None]
 
     def needed(
         self, xorb: XetHash, *, without: Collection[str] = (), verified_since: float | None = None
     ) -> list[ChunkRange]:
-        """The chunks of a xorb that files need; joined and in order.
+        """The chunks of a xorb that files need or somebody leases; joined and in order.
 
-        Leaves out the files `without`, and those that were not found right at or after `verified_since`.
+        Leaves out the files `without`. Given `verified_since`, only what files need that were found right
+        then or later.
         """
         if verified_since is None:
-            rows = self._db.all(self._xet_needs, xorb)
+            rows = self._db.all(self._xet_all_needs, xorb)
         else:
             rows = self._db.all(self._xet_proven_needs, xorb, verified_since)
         return union(one for file_id, ranges in rows if file_id not in without for one in unpack(ranges))
@@ -303,6 +340,20 @@ class ReconstructionRows:
 
     def _xet_rows(self, statement: Prepared, *args: object) -> list[XetFileRow]:
         return [XetFileRow(*row) for row in self._db.all(statement, *args)]
+
+
+def _packed(
+    terms: Iterable[Term], fetches: Mapping[XetHash, Iterable[ChunkRange]]
+) -> tuple[bytes, bytes, list[tuple[XetHash, bytes]]]:
+    """Terms, fetch ranges, and what is needed of each xorb, as the tables keep them."""
+    packed = b"".join(_TERM.pack(one.xorb, one.start, one.end, one.unpacked_bytes) for one in terms)
+    ranges = {xorb: tuple(ones) for xorb, ones in fetches.items()}
+    offered = b"".join(
+        _FETCH.pack(xorb, one.first, one.end, one.span.start, one.span.end)
+        for xorb, ones in ranges.items()
+        for one in ones
+    )
+    return packed, offered, [(xorb, pack(union(ones))) for xorb, ones in sorted(ranges.items()) if ones]
 
 
 def _reconstruction(row: Row | None) -> ReconstructionRow | None:

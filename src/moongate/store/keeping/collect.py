@@ -73,7 +73,9 @@ def collect(
     quarantined, quarantine_bytes = _unlink_quarantined(layout, now - ages.quarantine_seconds)
     doubted = _doubt_incomplete(segments, index, stop)
     unproven, unproven_bytes = _drop_unproven(segments, index, now - ages.partial_idle_seconds, stop)
+    index.prune_xorb_leases(now)
     unneeded_bytes = _free_unneeded(segments, index, now, ages.unneeded_seconds, stop)
+    _forget_chunks(segments, index, stop)
     leftovers, leftover_bytes = segments.tidy(now - ages.temporary_seconds)
     index.flush_reads(now)
     answers = index.prune_answers(now - ages.answer_unread_seconds)
@@ -167,6 +169,16 @@ def _free_unneeded(
             segments.touch(xorb, now)
         return 0
     return free(segments, index, segments.xorbs(), idle_since=now - seconds, stop=stop).freed_bytes
+
+
+def _forget_chunks(segments: Segments, index: Index, stop: Callable[[], bool]) -> None:
+    """Which chunks a xorb has is of no use once nothing of it is here. A lease comes before the bytes."""
+    after = b""
+    while not stop() and (page := index.xorbs_after(after, _PAGE)):
+        for xorb in index.unreferenced(page):
+            if not segments.of(xorb):
+                index.drop_chunks(xorb)
+        after = page[-1]
 
 
 def _unlink_temporaries(layout: Layout, older_than: float) -> tuple[int, int]:

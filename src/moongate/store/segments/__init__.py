@@ -4,8 +4,11 @@
     folder.py    one xorb's folder, and its lock     cut.py    giving up some of its chunks
 
 Rules of this room:
-- A segment's file is byte for byte that span of upstream's xorb. It grows at its end; its length on disk is
-  its progress, and it is complete when it is as long as its span. So a process may die at any moment.
+- A segment's file is byte for byte that span of a xorb, as upstream packed it, or whoever uploaded it. It
+  grows at its end; its length on disk is its progress, and it is complete when it is as long as its span. So
+  a process may die at any moment.
+- Where chunks end depends on who packed them, so one name stands for one packing. Upstream's goes by the
+  xorb's hash; uploaded ones go by `packing_hash`, and never meet it.
 - Segments of one xorb never overlap. What is asked for is first reduced by what is there or on its way; where
   chunks lie inside is known from the names of the neighbours.
 - That bytes are here says nothing about their being right: a reconstruction that was verified says that.
@@ -27,7 +30,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from moongate.core.errors import BadName, StoreError, UpstreamBroken
+from moongate.core.errors import BadName, StoreError, StoreFull, UpstreamBroken
 from moongate.core.spans import ByteSpan
 from moongate.store.chunk_ranges import ChunkRange
 from moongate.store.layout import Layout
@@ -205,6 +208,32 @@ class Segments:
                     return None
             return begin(segment, folder)
 
+    # -- taking in -------------------------------------------------------------------------------------------
+
+    def adopt(self, xorb: XetHash, chunks: ChunkRange, path: str) -> bool:
+        """Make a file the segment of these chunks: it is moved in. False, and it stays, when all are here.
+
+        What lies inside already must be cut from the same bytes; it gives way. Lease the chunks before, or
+        they may be freed at any moment.
+
+        Raises:
+            StoreFull: it could not be made durable, or moved.
+        """
+        folder = self._folder(xorb)
+        segment = segment_at(folder, xorb, chunks.first, chunks.end, chunks.span)
+        try:
+            _make_durable(path)
+            with locked(folder, make=True):
+                inside = [one for one in segments_in(folder, xorb) if one.path != segment.path]
+                if self.has(xorb, chunks.first, chunks.end):
+                    return False
+                os.rename(path, segment.path)
+                for one in inside:
+                    unlink(one.path)
+        except OSError as error:
+            raise StoreFull(f"cannot keep a xorb: {error.strerror}") from error
+        return True
+
     # -- freeing ---------------------------------------------------------------------------------------------
 
     def remove(self, segment: Segment, *, force: bool = False) -> int:
@@ -304,6 +333,14 @@ class Segments:
 
     def _folder(self, xorb: XetHash) -> str:
         return self._layout.xorb_name(hash_hex(xorb))
+
+
+def _make_durable(path: str) -> None:
+    fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        os.fsync(fd)
+    finally:
+        os.close(fd)
 
 
 def _gap(folder: str, xorb: XetHash, first: int, end: int, start: int, stop: int) -> list[Segment]:
