@@ -22,7 +22,7 @@ from moongate.hub import keys
 from moongate.hub.answers import Answer
 from moongate.hub.hosted.lists import HostedLists
 from moongate.hub.hosted.places import Places
-from moongate.hub.hosted.search import CURSOR, MAX_PAGE, ListQuestion, read_question
+from moongate.hub.hosted.search import BEYOND, CURSOR, MAX_PAGE, ListQuestion, read_question
 from moongate.hub.hosted.views import list_item
 from moongate.hub.proxied import ProxiedRepos
 from moongate.store.index import Index
@@ -61,9 +61,7 @@ class Lists:
             return _answer(page.items)
         room = None if question.limit is None else max(0, question.limit - len(page.items))
         if room == 0:
-            # The page is full and hosted repositories are at their end: upstream's begin on the next one.
-            beyond = str(question.start + len(page.items))
-            return _answer(page.items, f"{_path(route)}?{_query(query, {CURSOR: beyond})}")
+            return _answer(page.items, f"{_path(route)}?{_query(query, {CURSOR: BEYOND})}")
         more = {} if room is None or not page.items else {"limit": str(room)}
         return await self._with_upstream(route, page.items, question, _query(query, more), caller)
 
@@ -83,6 +81,7 @@ class Lists:
             kept = await asyncio.to_thread(self._kept, seen, question)
             answer = _answer([*items, *kept])
             return replace(answer, headers=(*answer.headers, _ALONE), outcome="stale")
+        theirs = replace(theirs, headers=tuple(map(_beyond, theirs.headers)))
         if theirs.status != 200:
             return theirs
         body = await asyncio.to_thread(self._joined, items, theirs.body)
@@ -132,6 +131,15 @@ class Lists:
 def _answer(items: object, link: str | None = None) -> Answer:
     headers = (_JSON,) if link is None else (_JSON, ("Link", next_header(link)))
     return Answer(200, headers, orjson.dumps(items), "hit")
+
+
+def _beyond(header: tuple[str, str]) -> tuple[str, str]:
+    """A header; a link to upstream's next page so that what lives here does not come again on it."""
+    name, value = header
+    if name != "Link":
+        return header
+    url, _, rest = value.partition(">")
+    return name, f"{url}{'&' if '?' in url else '?'}{CURSOR}={BEYOND}>{rest}"
 
 
 def _path(route: Listing) -> str:

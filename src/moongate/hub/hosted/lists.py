@@ -38,6 +38,8 @@ class HostedLists:
 
     def page(self, repo_type: RepoType, question: ListQuestion, caller: Caller) -> Page:
         """The page that begins at `question.start`."""
+        if question.start is None:
+            return Page((), None)
         siblings = "full" in question.asked or "siblings" in question.expand
         views = [
             view

@@ -22,7 +22,9 @@ from moongate.core.names import RepoType, shown
 from moongate.hub.hosted.views import EXPANDABLE
 
 CURSOR: Final = "moongate_from"
-"""The parameter that says where a later page of hosted repositories begins."""
+"""The parameter that says where a later page of hosted repositories begins, or `BEYOND` them."""
+
+BEYOND: Final = "upstream"
 
 MAX_PAGE: Final = 1000
 
@@ -40,7 +42,7 @@ _UNITS = {"": 1.0, "K": 1e3, "M": 1e6, "B": 1e9, "T": 1e12}
 
 @dataclass(frozen=True, slots=True)
 class ListQuestion:
-    """One question for a list. `start` is where its page of hosted repositories begins.
+    """One question for a list. `start` is where its page of hosted repositories begins; None: beyond them.
 
     asked: those of `full`, `config` and `cardData` that are wanted.
     """
@@ -55,7 +57,7 @@ class ListQuestion:
     sort: str | None = None
     descending: bool = True
     limit: int | None = None
-    start: int = 0
+    start: int | None = 0
     asked: frozenset[str] = frozenset()
     expand: tuple[str, ...] = ()
 
@@ -131,7 +133,7 @@ def read_question(query: str, repo_type: RepoType) -> ListQuestion:
         sort=_sort(one.get("sort")),
         descending=one.get("direction") != "1",
         limit=_number(one.get("limit"), "limit"),
-        start=_number(one.get(CURSOR), CURSOR) or 0,
+        start=None if one.get(CURSOR) == BEYOND else _number(one.get(CURSOR), CURSOR) or 0,
         asked=frozenset(name for name in ("full", "config", "cardData") if _is_true(one.get(name))),
         expand=expand,
     )
