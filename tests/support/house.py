@@ -254,9 +254,11 @@ class House:
     log: Path
     session: aiohttp.ClientSession
     request_log: RequestLog
+    lane: FastLane
 
     def log_text(self) -> str:
         """The request log so far."""
+        self.lane.settle()
         self.request_log.flush()
         return self.log.read_text()
 
@@ -301,7 +303,7 @@ async def open_house(
     server = await asyncio.get_running_loop().create_server(front.accept, sock=listener)
     async with aiohttp.ClientSession(auto_decompress=False) as session:
         url = f"http://127.0.0.1:{port}"
-        yield House(url, port, hub, upstream, tokens, door, metrics, log_path, session, request_log)
+        yield House(url, port, hub, upstream, tokens, door, metrics, log_path, session, request_log, lane)
     server.close()
     await front.drain(2.0)
     request_log.close()

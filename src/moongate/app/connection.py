@@ -21,7 +21,7 @@ from aiohttp.web_protocol import RequestHandler
 from moongate.app.exchange import Exchange, begin
 from moongate.app.lane import FastLane, LongAnswer
 from moongate.app.replies import error_reply
-from moongate.app.sendfile import ClientGone, Sending
+from moongate.app.sendfile import ClientGone, Outlet, Sending
 from moongate.core.errors import MoongateError
 
 MAX_TARGET_BYTES = 8190
@@ -69,15 +69,39 @@ class FrontDoor(web.Server):
 
 
 class _Connection(RequestHandler):
-    __slots__ = ("_close_wanted", "_lane", "_sending")
+    __slots__ = ("_close_wanted", "_early", "_lane", "_outlet", "_sending")
 
     def __init__(self, manager: FrontDoor, **options: Any) -> None:
         super().__init__(manager, **options)
         self._lane = manager.lane
         self._sending: asyncio.Task[None] | None = None
+        self._outlet: Outlet | None = None
+        self._early = b""
         self._close_wanted = False
         if self._lane is not None:
             self._parser = cast(Any, _LaneParser(self._parser, self))
+
+    def data_received(self, data: bytes) -> None:
+        """Takes bytes in: those of a client that was faster than the end of its last answer a turn later.
+
+        Else a quick client would never meet an idle connection, and never get into the lane.
+        """
+        if self._early:
+            self._early += data
+        elif self._lane is not None and self._is_winding_up():
+            self._early = data
+            self._loop.call_soon(self._take_early)
+        else:
+            super().data_received(data)
+
+    def _is_winding_up(self) -> bool:
+        """Whether the last request was answered, and aiohttp does not wait for the next one yet."""
+        return self._current_request is None and self._waiter is None and not self._messages
+
+    def _take_early(self) -> None:
+        data, self._early = self._early, b""
+        if self.transport is not None:
+            super().data_received(data)
 
     def answered_in_lane(self, message: RawRequestMessage) -> bool:
         """Answers a request at once, if nothing comes before it on this connection and the lane can."""
@@ -105,17 +129,18 @@ class _Connection(RequestHandler):
         """Sends what the socket takes at once, and the rest in a task, while no further request is read."""
         assert lane.sender is not None  # noqa: S101 - a lane without one makes no long answers
         try:
-            sending = lane.sender.start(transport, answer.body, answer.span)
+            if self._outlet is None:
+                self._outlet = lane.sender.outlet(transport)
         except ClientGone:
             lane.sent(answer, 0, "client left")
             return
+        sending = Sending(self._outlet, answer.body, answer.span)
         try:
             done = sending.begin(answer.head)
         except (ClientGone, MoongateError) as error:
             self._broken_off(lane, answer, sending, error)
             return
         if done:
-            sending.close()
             lane.sent(answer, answer.span.length)
             return
         transport.pause_reading()
@@ -131,23 +156,37 @@ class _Connection(RequestHandler):
             self._broken_off(lane, answer, sending, error)
             return
         self._sending = None
-        sending.close()
         lane.sent(answer, answer.span.length)
+        if self.transport is None:
+            self._close_outlet()
+            return
         if self._close_wanted or transport.is_closing():
             super().close()
             return
         self._next_keepalive_close_time = self._loop.time() + self._keepalive_timeout
         transport.resume_reading()
 
+    def _close_outlet(self) -> None:
+        if self._outlet is not None:
+            self._outlet.close()
+            self._outlet = None
+
     def _broken_off(self, lane: FastLane, answer: LongAnswer, sending: Sending, error: BaseException) -> None:
         sent_bytes = sending.position - answer.span.start
-        sending.close()
         why = (
             f"{type(error).__name__}: {error.message}" if isinstance(error, MoongateError) else "client left"
         )
         lane.sent(answer, sent_bytes, why)
-        if self.transport is not None:
+        if self.transport is None:
+            self._close_outlet()
+        else:
             self.transport.abort()
+
+    def connection_lost(self, exc: BaseException | None) -> None:
+        """Lets go of the socket for good, or once the answer that is on its way notices."""
+        super().connection_lost(exc)
+        if self._sending is None:
+            self._close_outlet()
 
     def close(self) -> None:
         """Closes after the answer that is on its way, or now."""

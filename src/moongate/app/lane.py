@@ -7,10 +7,14 @@ before, whose fresh answer the hub has at hand for this caller. All else goes th
 which decides everything again, so the lane can be left out without changing any answer.
 
 What was found is believed for `memo_seconds`, a small part of the time that a branch is believed for.
+
+Counting and logging wait a moment and are done for many answers at once: right after a body was sent, nothing
+that they need is in the processor's caches. A crash loses those that wait.
 """
 
 from __future__ import annotations
 
+import asyncio
 import os
 import time
 from collections.abc import Callable
@@ -39,6 +43,8 @@ from moongate.wire.xet_words import file_xet_headers, wants_file_info
 
 _HEADS_KEPT = 512
 _MEMOS_KEPT = 2048
+_PAST_KEPT = 512
+_SETTLE_SECONDS = 0.1
 _MOST_BYTES = 64 << 10
 """Longer answers gain little here; and the heads kept hold on to their answers."""
 _TAKEN = (
@@ -79,13 +85,23 @@ class _Ready(NamedTuple):
     status: int
 
 
-class _Long(NamedTuple):
-    """A sealed file found, too long to read: the start of its head, an open body, and the span to send."""
+class _File(NamedTuple):
+    """A file that this caller may read, too long for one write, or asked for in part; see `_told`."""
 
-    head: bytes
-    body: FileBody
-    span: ByteSpan
-    status: int
+    file: FileAt
+    place: str
+    base_url: str
+
+
+class _Asked(NamedTuple):
+    """A request that the lane answers, and when it came."""
+
+    message: RawRequestMessage
+    route: routes.Route
+    caller: Caller
+    peer: str | None
+    request_id: str
+    started: float
 
 
 class LongAnswer(NamedTuple):
@@ -97,8 +113,19 @@ class LongAnswer(NamedTuple):
     head: bytes
     body: FileBody
     span: ByteSpan
-    record: Record
-    started: float
+    status: int
+    asked: _Asked
+
+
+class _Past(NamedTuple):
+    """An answer that was given, and is not counted and logged yet. `ended_at`: seconds since the epoch."""
+
+    asked: _Asked
+    status: int
+    sent_bytes: int
+    error: str
+    seconds: float
+    ended_at: float
 
 
 class FastLane:
@@ -120,7 +147,7 @@ class FastLane:
         self.sender = sender
         self._memo_seconds = memo_seconds
         self._generation = 0
-        self._memos: dict[tuple[str, str, str, str], tuple[float, routes.Route, _Ready]] = {}
+        self._memos: dict[tuple[str, str, str, str], tuple[float, routes.Route, _Ready | _File]] = {}
         self._answers = answers
         self._files = files
         self._door = door
@@ -128,6 +155,9 @@ class FastLane:
         self._metrics = metrics
         self._log = request_log
         self._heads: dict[tuple[int, str], tuple[object, bytes]] = {}
+        self._past: list[_Past] = []
+        self._timer: asyncio.TimerHandle | None = None
+        metrics.before_reading(self.settle)
 
     def answer(self, message: RawRequestMessage, peer: str | None) -> bytes | LongAnswer | None:
         """What answers this request; None when it must go the ordinary way."""
@@ -135,7 +165,6 @@ class FastLane:
         method, headers = message.method, message.headers
         if (method != "GET" and method != "HEAD") or message.should_close or message.version[1] != 1:  # noqa: PLR1714
             return None
-        path, _, query = message.path.partition("?")
         host = headers.get(hdrs.HOST)
         if host is None or not self._door.knows_host(host):
             return None
@@ -150,46 +179,53 @@ class FastLane:
         plain = hdrs.IF_NONE_MATCH not in headers and not wants_file_info(headers.get(hdrs.ACCEPT))
         if memo is not None and memo[0] > started and plain:
             route: routes.Route = memo[1]
-            ready: _Ready | _Long = memo[2]
+            ready: _Ready | _File = memo[2]
         else:
-            found = self._find(message, path, query, caller, host)
+            found = self._find(message, caller, host)
             if found is None:
                 return None
             route, ready = found
-            if (
-                self._memo_seconds
-                and not isinstance(ready, _Long)
-                and not (method == "GET" and isinstance(route, routes.Resolve))
-            ):
+            if self._memo_seconds and _may_be_kept(method, route, ready):
                 self._remember(key, started, route, ready)
-        record = Record(method, path, query, new_request_id(), peer, headers.get("X-Amzn-Trace-Id"), started)
-        record.route, record.repo = type(route).__name__, getattr(route, "repo", None)
-        record.caller, record.outcome, record.status = caller, "hit", ready.status
-        if isinstance(ready, _Long):
-            head = b"%b%bX-Request-Id: %b\r\n\r\n" % (ready.head, date_line(), record.request_id.encode())
-            return LongAnswer(head, ready.body, ready.span, record, started)
-        head, body, _ = ready
+        asked = _Asked(message, route, caller, peer, new_request_id(), started)
+        if isinstance(ready, _File):
+            return self._long(ready, asked)
+        head, body, status = ready
         if method == "HEAD":
             body = b""
-        record.sent_bytes = len(body)
-        seconds = time.perf_counter() - started
-        self._metrics.count(record, seconds)
-        self._log.write(record, seconds)
-        return b"%b%bX-Request-Id: %b\r\n\r\n%b" % (head, date_line(), record.request_id.encode(), body)
+        self._ended(asked, status, len(body))
+        return b"%b%bX-Request-Id: %b\r\n\r\n%b" % (head, date_line(), asked.request_id.encode(), body)
 
     def sent(self, answer: LongAnswer, sent_bytes: int, error: str = "") -> None:
         """A long answer ended: after so many bytes of its body, with an error if it was broken off."""
         answer.body.close()
-        record, seconds = answer.record, time.perf_counter() - answer.started
-        record.sent_bytes, record.error = sent_bytes, error
-        self._metrics.count(record, seconds)
-        self._log.write(record, seconds)
+        self._ended(answer.asked, answer.status, sent_bytes, error)
+
+    def settle(self) -> None:
+        """Counts and logs what ended lately."""
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        past, self._past = self._past, []
+        for one in past:
+            record = _record(one)
+            self._metrics.count(record, one.seconds)
+            self._log.write(record, one.seconds, one.ended_at)
+
+    def _ended(self, asked: _Asked, status: int, sent_bytes: int, error: str = "") -> None:
+        seconds = time.perf_counter() - asked.started
+        self._past.append(_Past(asked, status, sent_bytes, error, seconds, time.time()))
+        if len(self._past) >= _PAST_KEPT:
+            self.settle()
+        elif self._timer is None:
+            self._timer = asyncio.get_running_loop().call_later(_SETTLE_SECONDS, self.settle)
 
     def _find(
-        self, message: RawRequestMessage, path: str, query: str, caller: Caller, host: str
-    ) -> tuple[routes.Route, _Ready | _Long] | None:
+        self, message: RawRequestMessage, caller: Caller, host: str
+    ) -> tuple[routes.Route, _Ready | _File] | None:
+        path, _, query = message.path.partition("?")
         route = self._known_route(path)
-        ready: _Ready | _Long | None
+        ready: _Ready | _File | None
         if isinstance(route, routes.Resolve):
             ready = self._file(route, message, caller, host)
         elif isinstance(route, _TAKEN):
@@ -199,7 +235,7 @@ class FastLane:
         return None if ready is None else (route, ready)
 
     def _remember(
-        self, key: tuple[str, str, str, str], now: float, route: routes.Route, ready: _Ready
+        self, key: tuple[str, str, str, str], now: float, route: routes.Route, ready: _Ready | _File
     ) -> None:
         if len(self._memos) >= _MEMOS_KEPT:
             self._memos.clear()
@@ -221,7 +257,7 @@ class FastLane:
 
     def _file(
         self, route: routes.Resolve, message: RawRequestMessage, caller: Caller, host: str
-    ) -> _Ready | _Long | None:
+    ) -> _Ready | _File | None:
         """A file's headers, and for GET the bytes of a sealed one; nothing conditional, one range at most."""
         headers, wants_body = message.headers, message.method == "GET"
         if hdrs.IF_NONE_MATCH in headers or hdrs.IF_RANGE in headers:
@@ -236,9 +272,7 @@ class FastLane:
         content = b""
         if wants_body:
             if file.entry.size_bytes > INLINE_BYTES or hdrs.RANGE in headers:
-                if self.sender is None:
-                    return None
-                return self._long(file, headers.get(hdrs.RANGE), face)
+                return None if self.sender is None else _File(file, *face)
             body = self._files.sealed(file)
             if body is None:
                 return None
@@ -270,25 +304,33 @@ class FastLane:
         xet_headers = file_xet_headers(file, base_url) if base_url else []
         return [*plain_headers(file), *xet_headers, ("X-Moongate-Cache", "hit")]
 
-    def _long(self, file: FileAt, asked: str | None, face: tuple[str, str]) -> _Long | None:
+    def _long(self, ready: _File, asked: _Asked) -> LongAnswer | None:
         """A sealed file, or one range of it, to be sent piece by piece."""
-        size_bytes = file.entry.size_bytes
-        spans = parse_range(asked, size_bytes) if asked is not None else None
-        if isinstance(spans, Unsatisfiable) or (spans is not None and len(spans) > 1):
+        headers, file = asked.message.headers, ready.file
+        size_bytes, ranged = file.entry.size_bytes, headers.get(hdrs.RANGE)
+        spans = parse_range(ranged, size_bytes) if ranged is not None else None
+        if isinstance(spans, Unsatisfiable) or (spans and len(spans) > 1) or hdrs.IF_RANGE in headers:
             return None
         body = self._files.sealed(file)
         if body is None:
             return None
         status = 206 if spans else 200
         span = spans[0] if spans else ByteSpan(0, size_bytes)
-        place = f"{status} {face[0]}"
+        place = f"{status} {ready.place}"
         start = self._known_head(file, place)
         if start is None:
-            start = self._keep_head(file, place, head_start(status, self._told(file, face[1])))
-        length = b"Content-Length: %d\r\n" % span.length
+            start = self._keep_head(file, place, head_start(status, self._told(file, ready.base_url)))
+        where = b""
         if spans:
-            length += b"Content-Range: %b\r\n" % span.content_range(size_bytes).encode()
-        return _Long(start + length, body, span, status)
+            where = b"Content-Range: bytes %d-%d/%d\r\n" % (span.start, span.end - 1, size_bytes)
+        head = b"%bContent-Length: %d\r\n%b%bX-Request-Id: %b\r\n\r\n" % (
+            start,
+            span.end - span.start,
+            where,
+            date_line(),
+            asked.request_id.encode(),
+        )
+        return LongAnswer(head, body, span, status, asked)
 
     def _known_head(self, thing: object, host: str) -> bytes | None:
         known = self._heads.get((id(thing), host))
@@ -300,3 +342,31 @@ class FastLane:
             self._heads.clear()
         self._heads[id(thing), host] = (thing, head)
         return head
+
+
+def _may_be_kept(method: str, route: routes.Route, ready: _Ready | _File) -> bool:
+    """Whether the next such request may be answered alike; the bytes of a small file are read anew."""
+    if isinstance(ready, _File):
+        return ready.file.entry.size_bytes > INLINE_BYTES
+    return method == "HEAD" or not isinstance(route, routes.Resolve)
+
+
+def _record(past: _Past) -> Record:
+    asked = past.asked
+    path, _, query = asked.message.path.partition("?")
+    return Record(
+        asked.message.method,
+        path,
+        query,
+        asked.request_id,
+        asked.peer,
+        asked.message.headers.get("X-Amzn-Trace-Id"),
+        asked.started,
+        type(asked.route).__name__,
+        getattr(asked.route, "repo", None),
+        asked.caller,
+        "hit",
+        past.status,
+        past.sent_bytes,
+        past.error,
+    )

@@ -96,7 +96,12 @@ class Metrics:
         self._seconds_children: dict[str, Callable[[float], None]] = {}
         self._served_children: dict[str | None, Callable[[float], None]] = {}
         self._trouble, self._trouble_until = "", 0.0
+        self._first: list[Callable[[], None]] = []
         self.running = 0
+
+    def before_reading(self, settle: Callable[[], None]) -> None:
+        """Call this whenever the counters are about to be read: somebody counts late."""
+        self._first.append(settle)
 
     def count(self, exchange: Record, seconds: float) -> None:
         """Counts a finished exchange."""
@@ -209,6 +214,8 @@ class Metrics:
         return generate_latest(self._gathered())
 
     def _gathered(self) -> CollectorRegistry:
+        for settle in self._first:
+            settle()
         if not self._multiprocess:
             return self.registry
         everybody = CollectorRegistry()

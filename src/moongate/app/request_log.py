@@ -42,11 +42,11 @@ class RequestLog:
         self._timer: asyncio.TimerHandle | None = None
         self._stamp: tuple[int, str] = (0, "")
 
-    def write(self, exchange: Record, seconds: float) -> None:
-        """Notes a finished exchange."""
+    def write(self, exchange: Record, seconds: float, ended_at: float | None = None) -> None:
+        """Notes an exchange that finished now, or at a time a moment ago."""
         if not self.enabled:
             return
-        now = time.time()
+        now = time.time() if ended_at is None else ended_at
         second = int(now)
         if self._stamp[0] != second:
             self._stamp = (second, time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(second)))

@@ -1,8 +1,8 @@
 """Bytes of a file to a client's socket, by the kernel's sendfile, at the speed of the reader.
 
-An answer up to `_INLINE_BYTES` is sent from the event loop, little by little. A longer one goes out in bursts
-on a small thread pool; a reader that does not keep up is parked in the loop's poller between bursts and
-costs neither a thread nor memory. A disk that has to be waited for blocks a pool thread, not the loop.
+An answer up to `_INLINE_BYTES` is sent from the event loop, as fast as the socket takes it. A longer one goes
+out in bursts on a small thread pool; a reader that does not keep up is parked in the loop's poller between
+bursts and costs neither a thread nor memory. There a slow disk blocks a pool thread, not the loop.
 
 uvloop has no `sendfile` of its own, and asyncio's holds up every other request while it runs.
 With TLS the bytes must pass through the library, so there they are read and written.
@@ -27,13 +27,14 @@ from moongate.core.errors import MoongateError, StoreError, StoreFull
 from moongate.core.spans import ByteSpan
 
 _INLINE_BYTES = 1 << 20
-_TURN_BYTES = 512 << 10
+_TURN_BYTES = 1 << 20
 _BURST_BYTES = 16 << 20
 _CALL_BYTES = 4 << 20
 _TLS_BYTES = 256 << 10
 _THREADS = 4
 _PATIENCE_MILLISECONDS = 4
 _STALL_SECONDS = 600.0
+_HEAD_FLAGS = int(socket.MSG_MORE | socket.MSG_DONTWAIT)
 
 
 class ClientGone(Exception):
@@ -68,13 +69,13 @@ class FileSender:
     def close(self) -> None:
         self._pool.shutdown(wait=False, cancel_futures=True)
 
-    def start(self, transport: asyncio.Transport, body: Body, span: ByteSpan) -> Sending:
-        """A way to send a body that is all there, for who writes the head too. No TLS.
+    def outlet(self, transport: asyncio.Transport) -> Outlet:
+        """A way into a client's socket, for who writes heads too and sends many bodies. No TLS. Close it.
 
         Raises:
             ClientGone: the client left.
         """
-        return Sending(_Socket(transport, body, self._pool), span)
+        return Outlet(transport, self._pool)
 
     async def send(
         self, request: web.BaseRequest, response: web.StreamResponse, body: Body, span: ByteSpan
@@ -93,19 +94,19 @@ class FileSender:
             raise ClientGone
         head = response.take_head(request) if isinstance(response, FileReply) else b""
         if transport.get_extra_info("sslcontext") is not None:
-            return await self._send(_Written(request.writer, body), head, request, body, span)
-        with _Socket(transport, body, self._pool) as sender:
-            return await self._send(sender, head, request, body, span)
+            return await self._send(_Written(request.writer), head, request, body, span)
+        with contextlib.closing(self.outlet(transport)) as outlet:
+            return await self._send(outlet, head, request, body, span)
 
     async def _send(
-        self, sender: _Sender, head: bytes, request: web.BaseRequest, body: Body, span: ByteSpan
+        self, out: _Way, head: bytes, request: web.BaseRequest, body: Body, span: ByteSpan
     ) -> int:
         position = span.start
         try:
-            await sender.begin(head)
+            await out.begin(head)
             while position < span.end:
                 count = await body.ready(position, span.end)
-                position += await sender.send(position, count)
+                position += await out.send(body.fd, position - body.base, count)
         except StoreFull:
             position += await _stream(request, body, ByteSpan(position, span.end))
         except MoongateError as error:
@@ -113,17 +114,19 @@ class FileSender:
         return position - span.start
 
 
-class _Sender(Protocol):
+class _Way(Protocol):
     async def begin(self, head: bytes) -> None: ...
-    async def send(self, position: int, count: int) -> int: ...
+    async def send(self, fd: int, offset: int, count: int) -> int: ...
 
 
 class Sending:
-    """A span of a body that is all there, on its way to one socket."""
+    """A span of a body that is all there, on its way into a socket."""
 
-    def __init__(self, out: _Socket, span: ByteSpan) -> None:
-        self._out = out.__enter__()
+    def __init__(self, out: Outlet, body: Body, span: ByteSpan) -> None:
+        self._out = out
+        self._fd, self._base = body.fd, body.base
         self._span = span
+        self._head = b""
         self.position = span.start
 
     def begin(self, head: bytes) -> bool:
@@ -136,7 +139,7 @@ class Sending:
         self._head = head[self._out.send_head(head) :]
         if not self._head:
             count = min(self._span.length, _TURN_BYTES)
-            self.position += self._out.sendfile(self.position, count)
+            self.position += self._out.sendfile(self._fd, self.position - self._base, count)
         return self.position == self._span.end
 
     async def finish(self) -> None:
@@ -147,10 +150,8 @@ class Sending:
         """
         await self._out.begin(self._head)
         while self.position < self._span.end:
-            self.position += await self._out.send(self.position, self._span.end - self.position)
-
-    def close(self) -> None:
-        self._out.__exit__()
+            left = self._span.end - self.position
+            self.position += await self._out.send(self._fd, self.position - self._base, left)
 
 
 async def _stream(request: web.BaseRequest, body: Body, span: ByteSpan) -> int:
@@ -182,46 +183,45 @@ def _broken_off(request: web.BaseRequest, error: MoongateError) -> BrokenOff:
 class _Written:
     """Reads and writes, for transports that need to see the bytes."""
 
-    def __init__(self, writer: AbstractStreamWriter, body: Body) -> None:
+    def __init__(self, writer: AbstractStreamWriter) -> None:
         self._writer = writer
-        self._fd, self._base = body.fd, body.base
 
     async def begin(self, head: bytes) -> None:
         if head:
             await _write(self._writer, head)
 
-    async def send(self, position: int, count: int) -> int:
-        piece = await asyncio.to_thread(os.pread, self._fd, min(count, _TLS_BYTES), position - self._base)
+    async def send(self, fd: int, offset: int, count: int) -> int:
+        piece = await asyncio.to_thread(os.pread, fd, min(count, _TLS_BYTES), offset)
         await _write(self._writer, piece)
         return len(piece)
 
 
-class _Socket:
-    """The client's socket under a descriptor of our own, so that polling it leaves the transport alone."""
+class Outlet:
+    """The client's socket under a descriptor of our own, so that polling it leaves the transport alone.
 
-    def __init__(self, transport: asyncio.Transport, body: Body, pool: ThreadPoolExecutor) -> None:
-        self._transport = transport
-        self._fd, self._base = body.fd, body.base
-        self._pool = pool
-        self._loop = asyncio.get_running_loop()
-        self._out = -1
-        self._socket: socket.socket | None = None
-        self._patient = True
+    The client sees the connection's end only once this is closed, too.
+    """
 
-    def __enter__(self) -> _Socket:
-        sock: socket.socket | None = self._transport.get_extra_info("socket")
-        if sock is None or self._transport.is_closing():
+    def __init__(self, transport: asyncio.Transport, pool: ThreadPoolExecutor) -> None:
+        """Raises:
+        ClientGone: the client left.
+        """
+        sock: socket.socket | None = transport.get_extra_info("socket")
+        if sock is None or transport.is_closing():
             raise ClientGone
         try:
             self._out = os.dup(sock.fileno())
         except OSError as error:
             raise ClientGone from error
         self._socket = socket.socket(sock.family, sock.type, sock.proto, self._out)
-        return self
+        self._transport = transport
+        self._pool = pool
+        self._loop = asyncio.get_running_loop()
+        self._patient = True
 
-    def __exit__(self, *_: object) -> None:
-        if self._socket is not None:
-            self._socket.close()
+    def close(self) -> None:
+        """May be called twice."""
+        self._socket.close()
 
     async def begin(self, head: bytes) -> None:
         """Send the head, told to the kernel to leave with the first bytes of the body.
@@ -240,29 +240,28 @@ class _Socket:
 
     def send_head(self, head: bytes) -> int:
         """Bytes of the head that the socket took; they leave with what follows."""
-        assert self._socket is not None  # noqa: S101 - entered
         try:
-            return self._socket.send(head, socket.MSG_MORE | socket.MSG_DONTWAIT)
+            return self._socket.send(head, _HEAD_FLAGS)
         except BlockingIOError:
             return 0
         except OSError as error:
             raise ClientGone from error
 
-    async def send(self, position: int, count: int) -> int:
-        """Send some of it, at least a byte; how many."""
+    async def send(self, fd: int, offset: int, count: int) -> int:
+        """Send some bytes of a file, at least one; how many."""
         if count <= _INLINE_BYTES:
-            return await self._send_inline(position, count)
+            return await self._send_inline(fd, offset, count)
         sent, full = await self._loop.run_in_executor(
-            self._pool, self._burst, position, min(count, _BURST_BYTES)
+            self._pool, self._burst, fd, offset, min(count, _BURST_BYTES)
         )
         if full:
             await self._writable()
         return sent
 
-    async def _send_inline(self, position: int, count: int) -> int:
+    async def _send_inline(self, fd: int, offset: int, count: int) -> int:
         sent = 0
         while sent < count:
-            more = self.sendfile(position + sent, min(count - sent, _TURN_BYTES))
+            more = self.sendfile(fd, offset + sent, count - sent)
             sent += more
             if more == 0:
                 await self._writable()
@@ -270,11 +269,11 @@ class _Socket:
                 await asyncio.sleep(0)
         return sent
 
-    def _burst(self, position: int, count: int) -> tuple[int, bool]:
+    def _burst(self, fd: int, offset: int, count: int) -> tuple[int, bool]:
         """Send until the socket is full or the burst is done. Runs in a pool thread."""
         sent = 0
         while sent < count:
-            more = self.sendfile(position + sent, min(count - sent, _CALL_BYTES))
+            more = self.sendfile(fd, offset + sent, min(count - sent, _CALL_BYTES))
             if more == 0 and not (self._patient and self._soon()):
                 self._patient = sent >= _CALL_BYTES
                 return sent, True
@@ -288,10 +287,15 @@ class _Socket:
         poll.register(self._out, select.POLLOUT)
         return bool(poll.poll(_PATIENCE_MILLISECONDS))
 
-    def sendfile(self, position: int, count: int) -> int:
-        """Bytes that the socket took; 0 when it is full."""
+    def sendfile(self, fd: int, offset: int, count: int) -> int:
+        """Bytes that the socket took; 0 when it is full.
+
+        Raises:
+            ClientGone: the client left.
+            StoreError: the file is shorter than it should be.
+        """
         try:
-            sent = os.sendfile(self._out, self._fd, position - self._base, count)
+            sent = os.sendfile(self._out, fd, offset, count)
         except BlockingIOError:
             return 0
         except OSError as error:  # reset, broken pipe, or closed under us

@@ -232,6 +232,8 @@ class Front:
 
     def close(self) -> None:
         self.sender.close()
+        if self.server.lane is not None:
+            self.server.lane.settle()
         self.request_log.close()
 
 

@@ -16,6 +16,8 @@ from moongate.core.spans import ByteSpan
 
 MAX_RANGES = 16
 
+_PLAIN = re.compile(r"bytes=([0-9]{1,19})-([0-9]{1,19})")
+"""How nearly every client writes one range."""
 _UNIT = re.compile(r"[ \t]*bytes[ \t]*=(.*)", re.IGNORECASE | re.DOTALL)
 # Longer numbers than this mean nothing, and Python refuses to read the really long ones.
 _SPEC = re.compile(r"([0-9]{0,40})-([0-9]{0,40})")
@@ -39,6 +41,9 @@ def parse_range(header: str | None, size_bytes: int) -> list[ByteSpan] | Unsatis
 
     A list has at least one span; no span is empty and no two overlap or touch.
     """
+    plain = _PLAIN.fullmatch(header) if header else None
+    if plain is not None and (first := int(plain[1])) <= (last := int(plain[2])) < size_bytes:
+        return [ByteSpan(first, last + 1)]
     found = _UNIT.fullmatch(header) if header and len(header) <= _MAX_HEADER_CHARS else None
     if found is None:
         return None
