@@ -81,8 +81,8 @@ class Landing:
     """What a commit or a push brings to a repository, all of it or nothing."""
 
     refs: Sequence[RefUpdate]
-    objects: Sequence[GitObjectRow] = field(default=())
-    blobs: Sequence[HostedBlob] = field(default=())
+    objects: Iterable[GitObjectRow] = field(default=())
+    blobs: Iterable[HostedBlob] = field(default=())
 
 
 class GitRows:
