@@ -9,7 +9,7 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from moongate.cli.doctor.machine import check_door, check_folder, check_port
+from moongate.cli.doctor.machine import check_door, check_folder, check_git, check_port
 
 
 def test_a_folder_that_is_not_there_yet_is_well(tmp_path: Path) -> None:
@@ -82,3 +82,12 @@ def test_the_door(loopback: bool, allow_anonymous: bool, has_token: bool, level:
         loopback=loopback, allow_anonymous=allow_anonymous, has_token=has_token, host="0.0.0.0"
     )
     assert found.level == level
+
+
+def test_git_is_missed_where_it_is_not(tmp_path: Path) -> None:
+    (found,) = check_git(path=str(tmp_path))
+    assert (found.check, found.level) == ("git", "note")
+    program = tmp_path / "git"
+    program.write_text("#!/bin/sh\n")
+    program.chmod(0o755)
+    assert check_git(path=str(tmp_path)) == []

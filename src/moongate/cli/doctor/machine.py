@@ -32,6 +32,14 @@ def check_folder(name: str, folder: Path, min_free_bytes: int) -> list[Finding]:
     return [Finding(name, "ok", f"{folder} {state}"), _room(folder, existing, min_free_bytes)]
 
 
+def check_git(path: str | None = None) -> list[Finding]:
+    """Whether hosted repositories can be cloned and pushed by git; it is looked for in `path` (default: PATH)."""
+    if shutil.which("git", path=path):
+        return []
+    words = "git is not installed: hosted repositories can be used by the API, and not be cloned or pushed"
+    return [Finding("git", "note", words, "install git")]
+
+
 def check_port(host: str, port: int, timeout_seconds: float = 3.0) -> Finding:
     """Whether the port is free, ours already, or somebody else's."""
     try:
