@@ -33,7 +33,7 @@ def check_folder(name: str, folder: Path, min_free_bytes: int) -> list[Finding]:
 
 
 def check_git(path: str | None = None) -> list[Finding]:
-    """Whether hosted repositories can be cloned and pushed by git; it is looked for in `path` (default: PATH)."""
+    """Whether hosted repositories can be cloned and pushed; git is looked for in `path` (default: PATH)."""
     if shutil.which("git", path=path):
         return []
     words = "git is not installed: hosted repositories can be used by the API, and not be cloned or pushed"
