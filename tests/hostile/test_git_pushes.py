@@ -120,18 +120,20 @@ async def test_broken_packs(house: GitHouse, spoil: Callable[[bytes], bytes]) ->
 
 
 async def test_a_blob_that_unfolds(house: GitHouse) -> None:
-    """Half a gigabyte of nothing, in half a megabyte."""
-    size_bytes = 512 * MIB
+    """A hundred megabytes of nothing, in a hundred kilobytes."""
+    size_bytes = 100 * MIB
     hasher = hashlib.sha1(b"blob %d\0" % size_bytes)
     packer = zlib.compressobj(9)
     zipped = b""
-    for _ in range(512):
+    for _ in range(100):
         hasher.update(bytes(MIB))
         zipped += packer.compress(bytes(MIB))
     zipped += packer.flush()
     tree = b"100644 f.bin\0" + hasher.digest()
     pieces, oid = around(tree)
-    await is_refused(house, oid, pack_of([_head(3, size_bytes) + zipped, *pieces]), b"git-lfs")
+    blob = _head(3, size_bytes) + zipped
+    await is_refused(house, oid, pack_of([blob, *pieces]), b"git-lfs")
+    await is_refused(house, hasher.hexdigest(), pack_of([blob]), b"git-lfs")
 
 
 async def test_a_tree_that_unfolds(house: GitHouse) -> None:

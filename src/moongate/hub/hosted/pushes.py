@@ -145,8 +145,8 @@ class Pushes:
     def _land(self, row: HostedRow, caller: Caller, head: PushHead, quarantine: Quarantine) -> None:
         quarantine.list_new([command.new for command in head.commands if command.new is not None])
         with quarantine.reader() as reader:
-            changes = [_change(command, reader) for command in head.commands]
             meant = self._judge(row, caller, quarantine.new_objects(), reader)
+            changes = [_change(command, reader) for command in head.commands]
             self._keep(row, caller, quarantine.new_objects(), meant, reader)
             objects = _rows(quarantine.new_objects(), reader)
             blobs = _blobs(quarantine.new_objects(), meant)

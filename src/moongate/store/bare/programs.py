@@ -96,11 +96,16 @@ class Programs:
 
     @contextmanager
     def piped(
-        self, folder: Path, *words: str, more: Mapping[str, str] | None = None, out: IO[bytes] | None = None
+        self,
+        folder: Path,
+        *words: str,
+        more: Mapping[str, str] | None = None,
+        fed: IO[bytes] | None = None,
+        out: IO[bytes] | None = None,
     ) -> Iterator[subprocess.Popen[bytes]]:
         """git with pipes to its three ends; it is killed when the block ends before it does. Blocking.
 
-        out: a file for what it prints, instead of a pipe.
+        fed, out: files for what it reads and prints, instead of pipes.
 
         Raises:
             GitAbsent: it is not installed.
@@ -109,7 +114,7 @@ class Programs:
         git = subprocess.Popen(  # noqa: S603 - a program that we found, words that are ours or oids
             self._command(folder, words),
             env=self._environment(more or {}),
-            stdin=pipe,
+            stdin=pipe if fed is None else fed,
             stdout=pipe if out is None else out,
             stderr=pipe,
             start_new_session=True,

@@ -126,33 +126,41 @@ class Quarantine:
         Raises:
             BadRequest: something that they lead to is nowhere.
         """
-        with self._listing.open("wb") as file:
-            self._list(tips, file)
+        words = ("rev-list", "--objects", "--stdin", "--not", "--all")
+        with self._listing.open("wb") as names:
+            self._run(words, out=names, sent="".join(f"{tip}\n" for tip in tips).encode())
+        shape = "--batch-check=%(objecttype) %(objectsize) %(objectname) %(rest)"
+        with self._listing.open("rb") as names, self._described.open("wb") as described:
+            self._run(("cat-file", "--buffer", shape), fed=names, out=described)
 
     def new_objects(self) -> Iterator[NewObject]:
         """What `list_new` found, one at a time; may be asked for again. Blocking."""
-        with self._listing.open("rb") as file, self.reader("--batch-check") as reader:
+        with self._described.open("rb") as file:
             for line in file:
-                oid, _, path = line.decode(errors="replace").rstrip("\n").partition(" ")
-                kind, size_bytes = reader.head(oid)
-                yield NewObject(oid, kind, size_bytes, path)
+                yield _new_object(line.decode(errors="replace").rstrip("\n"))
 
-    def _list(self, tips: Sequence[str], file: IO[bytes]) -> None:
-        words = ("rev-list", "--objects", "--stdin", "--not", "--all")
-        with self._folder.programs.piped(self._folder.path, *words, more=self._environment, out=file) as git:
+    def _run(
+        self,
+        words: tuple[str, ...],
+        *,
+        out: IO[bytes],
+        fed: IO[bytes] | None = None,
+        sent: bytes | None = None,
+    ) -> None:
+        programs = self._folder.programs
+        with programs.piped(self._folder.path, *words, more=self._environment, fed=fed, out=out) as git:
             try:
-                _, said = git.communicate(
-                    "".join(f"{tip}\n" for tip in tips).encode(), self._folder.programs.limits.wall_seconds
-                )
+                _, said = git.communicate(sent, programs.limits.wall_seconds)
             except subprocess.TimeoutExpired:
                 raise BadRequest("this push takes too long to be looked at") from None
         if git.returncode:
             raise BadRequest(f"this push is not whole: {_why(git.returncode, said)}")
 
     @contextmanager
-    def reader(self, how: str = "--batch") -> Iterator[Reader]:
+    def reader(self) -> Iterator[Reader]:
         """Objects of the push and the folder, one question at a time. Blocking."""
-        with self._folder.programs.piped(self._folder.path, "cat-file", how, more=self._environment) as git:
+        words = ("cat-file", "--batch")
+        with self._folder.programs.piped(self._folder.path, *words, more=self._environment) as git:
             assert git.stdin is not None and git.stdout is not None  # noqa: S101, PT018 - both are pipes
             yield Reader(git.stdin, git.stdout)
 
@@ -167,6 +175,10 @@ class Quarantine:
     @property
     def _listing(self) -> Path:
         return self._path / "listing"
+
+    @property
+    def _described(self) -> Path:
+        return self._path / "described"
 
     @property
     def _pack_dir(self) -> Path:
@@ -187,26 +199,39 @@ class Reader:
         self._questions = questions
         self._answers = answers
 
-    def head(self, oid: str) -> tuple[ObjectKind, int]:
-        """An object's kind and size."""
+    def read(self, oid: str) -> tuple[ObjectKind, bytes]:
+        """An object, whole; its size should be known.
+
+        Raises:
+            BadRequest: there is none of that name.
+        """
         try:
             self._questions.write(f"{oid}\n".encode())
             self._questions.flush()
             answer = self._answers.readline().decode().split()
+            kind = _kind(answer[1]) if len(answer) == 3 else None
+            if kind is None:
+                raise BadRequest(f"this push is not whole: it lacks {oid}")
+            body = self._answers.read(int(answer[2]) + 1)
         except OSError as error:
             raise GitFailed("cat-file", -1, str(error.strerror)) from error
-        kind = next((kind for kind in OBJECT_KINDS if answer[1:2] == [kind]), None)
-        if kind is None or len(answer) != 3:
-            raise BadRequest(f"this push is not whole: it lacks {oid}")
-        return kind, int(answer[2])
-
-    def read(self, oid: str) -> tuple[ObjectKind, bytes]:
-        """An object, whole; ask for its size before. Only for a reader that was opened for contents."""
-        kind, size_bytes = self.head(oid)
-        body = self._answers.read(size_bytes + 1)[:-1]
-        if len(body) != size_bytes:
+        if len(body) != int(answer[2]) + 1:
             raise GitFailed("cat-file", -1, "it ended early")
-        return kind, body
+        return kind, body[:-1]
+
+
+def _new_object(line: str) -> NewObject:
+    """A line of kind, size, oid and path; of oid and `missing` when it is nowhere."""
+    kind_word, _, rest = line.partition(" ")
+    kind = _kind(kind_word)
+    if kind is None:
+        raise BadRequest(f"this push is not whole: it lacks {kind_word[:40]}")
+    size, oid, path = (*rest.split(" ", 2), "")[:3]
+    return NewObject(oid, kind, int(size), path)
+
+
+def _kind(word: str) -> ObjectKind | None:
+    return next((kind for kind in OBJECT_KINDS if word == kind), None)
 
 
 def _quoted(path: str) -> str:
