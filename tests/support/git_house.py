@@ -215,7 +215,7 @@ async def git_house(
     repos = HostedRepos(index, blobs, HostedRules(namespaces=("acme",)))
     row = index.add_hosted(REPO, private, "ada", {}, time.time())
     assert row is not None
-    folders = GitFolders(index, blobs, layout.root / "git", programs)
+    folders = GitFolders(index, blobs, layout.git_dir, programs)
     pushes = Pushes(repos, index, blobs, folders, push_rules or PushRules())
     git = HostedGitRoutes(GitDoor(repos, Fetches(folders, programs), pushes), 20.0)
     metrics, request_log = Metrics(), RequestLog("text", enabled=False)

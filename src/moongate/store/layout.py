@@ -18,6 +18,9 @@
           │  ├─ <etag>.map        which of them are here; mapped by every process that reads or fills
           │  ├─ <etag>.lock       who fills (advisory lock)
           │  └─ <anything>.tmp    written and renamed in one go; a leftover means a crash
+          ├─ git/
+          │  ├─ 7-18f2c….git      a hosted repository for git, derived from the index; see `store.bare`
+          │  └─ 7-18f2c….git.lock held while it changes (advisory lock)
           └─ quarantine/
              ├─ <etag>.<n>        bytes that are not what their name says
              ├─ <etag>.<n>.json   why, and when
@@ -75,6 +78,10 @@ class Layout:
     @property
     def partial_dir(self) -> Path:
         return self.root / "partial"
+
+    @property
+    def git_dir(self) -> Path:
+        return self.root / "git"
 
     @property
     def evict_lock(self) -> Path:
