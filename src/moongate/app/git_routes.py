@@ -1,10 +1,8 @@
-"""git and git-lfs.
+"""git and git-lfs on proxied repositories.
 
-On proxied repositories smart HTTP is streamed both ways with the client's own credential. LFS objects of a
-download batch come from our store: the batch names our own addresses, and the bytes are served like any file.
-Uploads, locks and every other LFS route are upstream's business, its hrefs untouched.
-
-What is asked of hosted repositories goes to `hosted_git_routes`.
+Smart HTTP is streamed both ways with the client's own credential. LFS objects of a download batch come from
+our store: the batch names our own addresses, and the bytes are served like any file. Uploads, locks and every
+other LFS route are upstream's business, its hrefs untouched.
 """
 
 from __future__ import annotations
@@ -18,7 +16,6 @@ from aiohttp import hdrs, web
 from moongate.app.dispatch import allow
 from moongate.app.exchange import Exchange
 from moongate.app.file_routes import FileRoutes
-from moongate.app.hosted_git_routes import HostedGitRoutes
 from moongate.app.hub_routes import read_body
 from moongate.app.passing import Passing
 from moongate.app.replies import Reply
@@ -52,30 +49,21 @@ class GitRoutes:
         objects: LfsFiles,
         files: FileRoutes,
         base_url: Callable[[web.BaseRequest], str],
-        hosted: HostedGitRoutes | None = None,
     ) -> None:
-        """`hosted`: answers for repositories that live here; without it, none does."""
-        self._hosted = hosted
         self._passing = passing
         self._objects = objects
         self._files = files
         self._base_url = base_url
 
     async def info_refs(self, exchange: Exchange, route: routes.GitInfoRefs) -> web.StreamResponse:
-        if self._hosted is not None and self._hosted.hosts(route.repo):
-            return await self._hosted.info_refs(exchange, route)
         allow(exchange, "GET", "HEAD")
         return await self._passing.pass_through(exchange)
 
     async def upload_pack(self, exchange: Exchange, route: routes.GitUploadPack) -> web.StreamResponse:
-        if self._hosted is not None and self._hosted.hosts(route.repo):
-            return await self._hosted.upload_pack(exchange, route)
         allow(exchange, "POST")
         return await self._passing.pass_through(exchange, reads=True)
 
     async def receive_pack(self, exchange: Exchange, route: routes.GitReceivePack) -> web.StreamResponse:
-        if self._hosted is not None and self._hosted.hosts(route.repo):
-            return await self._hosted.receive_pack(exchange, route)
         allow(exchange, "POST")
         return await self._passing.pass_through(exchange)
 
@@ -107,8 +95,6 @@ class GitRoutes:
         return await self._files.give(exchange, file, headers)
 
     async def lfs_other(self, exchange: Exchange, route: routes.LfsOther) -> web.StreamResponse:
-        if self._hosted is not None and self._hosted.hosts(route.repo):
-            return await self._hosted.lfs_other(exchange, route)
         return await self._passing.pass_through(exchange)
 
 

@@ -24,7 +24,7 @@ from moongate.app.hub_routes import read_body
 from moongate.app.passing import accept_body, body_pieces
 from moongate.app.replies import Reply, streamed
 from moongate.app.sendfile import BrokenOff, ClientGone
-from moongate.core.errors import Absent, AuthRequired, BadRequest, MoongateError, RepoAbsent, StoreError
+from moongate.core.errors import AuthRequired, BadRequest, MoongateError, RepoAbsent, StoreError
 from moongate.core.names import RepoId
 from moongate.hub.hosted.git_door import GitDoor
 from moongate.hub.hosted.pushes import Pushed
@@ -51,10 +51,6 @@ class HostedGitRoutes:
         """`silence_seconds`: how long a client may take nothing of an answer."""
         self._door = door
         self._silence_seconds = silence_seconds
-
-    def hosts(self, repo: RepoId) -> bool:
-        """Whether what is asked of this repository is for us to answer. A point read."""
-        return self._door.hosts(repo)
 
     async def info_refs(self, exchange: Exchange, route: routes.GitInfoRefs) -> web.StreamResponse:
         """The refs, for a fetch or a push."""
@@ -148,14 +144,6 @@ class HostedGitRoutes:
             if not work.done() and head.has_bands and exchange.request.content.at_eof():
                 await self._write(exchange, response, _STILL_HERE)
 
-    async def lfs_other(self, exchange: Exchange, route: routes.LfsOther) -> web.StreamResponse:
-        """Locks: not offered, which git-lfs takes without a word."""
-        self._check(exchange, route.repo, writes=False)
-        if route.rest.split("/")[0] != "locks":
-            raise Absent("Nothing is served at this address.")
-        told = orjson.dumps({"message": "File locking is not offered here."})
-        return Reply(501, (("Content-Type", MEDIA_TYPE),), told, request_id=exchange.request_id)
-
     async def _ended(
         self, exchange: Exchange, response: web.StreamResponse, told: bytes
     ) -> web.StreamResponse:
@@ -182,6 +170,12 @@ class HostedGitRoutes:
             if transport is not None:
                 transport.abort()
             raise ClientGone from None
+
+
+async def no_locks(exchange: Exchange) -> web.StreamResponse:
+    """What git-lfs is told that asks about locks: none are offered, which it takes without a word."""
+    told = orjson.dumps({"message": "File locking is not offered here."})
+    return Reply(501, (("Content-Type", MEDIA_TYPE),), told, request_id=exchange.request_id)
 
 
 def _told(head: PushHead, pushed: Pushed) -> bytes:
