@@ -39,6 +39,7 @@ from moongate.core.names import CommitHash, RepoId, RepoPath, Revision
 from moongate.core.records import FileAt, FileEntry
 from moongate.core.spans import ByteSpan
 from moongate.hub.answers import Answer
+from moongate.hub.handles import Handle
 from moongate.wire import routes
 
 COMMIT = CommitHash("c" * 40)
@@ -136,10 +137,10 @@ class FakeHub:
         self.lane_hits += 1
         return self._file(repo, path), self.resolved
 
-    def sealed(self, file: FileAt) -> FakeBody:
+    def sealed(self, file: FileAt) -> Handle:
         path = self.folder / file.entry.etag
         path.write_bytes(self.contents[file.entry.path])
-        return FakeBody(path, file.entry.etag, file.entry.size_bytes, None, 0)
+        return Handle(os.open(path, os.O_RDONLY), file.entry.size_bytes, users=1, retired=True)
 
     async def manifest(self, repo: RepoId, tag: str, caller: Caller, user_agent: str) -> Answer:
         return await self.answer(routes.V2Manifest(repo, tag), "", caller)

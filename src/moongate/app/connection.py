@@ -134,7 +134,7 @@ class _Connection(RequestHandler):
         except ClientGone:
             lane.sent(answer, 0, "client left")
             return
-        sending = Sending(self._outlet, answer.body, answer.span)
+        sending = Sending(self._outlet, answer.body.fd, answer.span)
         try:
             done = sending.begin(answer.head)
         except (ClientGone, MoongateError) as error:

@@ -36,7 +36,7 @@ from moongate.core.names import RepoId, RepoPath, Revision
 from moongate.core.records import FileAt
 from moongate.core.spans import ByteSpan
 from moongate.hub.answers import Answer
-from moongate.hub.fill import FileBody
+from moongate.hub.handles import Handle
 from moongate.wire import routes
 from moongate.wire.ranges import Unsatisfiable, parse_range
 from moongate.wire.xet_words import file_xet_headers, wants_file_info
@@ -74,7 +74,7 @@ class FilesAtHand(Protocol):
         self, repo: RepoId, revision: Revision, path: RepoPath, caller: Caller
     ) -> tuple[FileAt, Resolved] | None: ...
 
-    def sealed(self, file: FileAt) -> FileBody | None: ...
+    def sealed(self, file: FileAt) -> Handle | None: ...
 
 
 class _Ready(NamedTuple):
@@ -105,13 +105,13 @@ class _Asked(NamedTuple):
 
 
 class LongAnswer(NamedTuple):
-    """An answer that is sent piece by piece: its head, an open body, and the span to send.
+    """An answer that is sent piece by piece: its head, an open file, and the span to send.
 
     Whoever gets it sends it and says so with `FastLane.sent`, whatever came of it.
     """
 
     head: bytes
-    body: FileBody
+    body: Handle
     span: ByteSpan
     status: int
     asked: _Asked
@@ -198,7 +198,7 @@ class FastLane:
 
     def sent(self, answer: LongAnswer, sent_bytes: int, error: str = "") -> None:
         """A long answer ended: after so many bytes of its body, with an error if it was broken off."""
-        answer.body.close()
+        answer.body.release()
         self._ended(answer.asked, answer.status, sent_bytes, error)
 
     def settle(self) -> None:
@@ -279,7 +279,7 @@ class FastLane:
             try:
                 content = os.pread(body.fd, file.entry.size_bytes, 0)
             finally:
-                body.close()
+                body.release()
             if len(content) != file.entry.size_bytes:
                 return None
         place, base_url = face

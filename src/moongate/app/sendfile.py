@@ -120,11 +120,11 @@ class _Way(Protocol):
 
 
 class Sending:
-    """A span of a body that is all there, on its way into a socket."""
+    """A span of a whole file, on its way into a socket."""
 
-    def __init__(self, out: Outlet, body: Body, span: ByteSpan) -> None:
+    def __init__(self, out: Outlet, fd: int, span: ByteSpan) -> None:
         self._out = out
-        self._fd, self._base = body.fd, body.base
+        self._fd = fd
         self._span = span
         self._head = b""
         self.position = span.start
@@ -139,7 +139,7 @@ class Sending:
         self._head = head[self._out.send_head(head) :]
         if not self._head:
             count = min(self._span.length, _TURN_BYTES)
-            self.position += self._out.sendfile(self._fd, self.position - self._base, count)
+            self.position += self._out.sendfile(self._fd, self.position, count)
         return self.position == self._span.end
 
     async def finish(self) -> None:
@@ -151,7 +151,7 @@ class Sending:
         await self._out.begin(self._head)
         while self.position < self._span.end:
             left = self._span.end - self.position
-            self.position += await self._out.send(self._fd, self.position - self._base, left)
+            self.position += await self._out.send(self._fd, self.position, left)
 
 
 async def _stream(request: web.BaseRequest, body: Body, span: ByteSpan) -> int:

@@ -17,6 +17,7 @@ from moongate.core.names import DEFAULT_REVISION, RepoId, RepoPath, Revision
 from moongate.core.records import FileAt, FileEntry
 from moongate.core.spans import ByteSpan
 from moongate.hub.fill import FileBody, Fills
+from moongate.hub.handles import Handle
 from moongate.hub.manifests import NO_COMMIT
 from moongate.hub.proxied import ProxiedRepos
 from moongate.hub.refs import Resolved
@@ -82,7 +83,7 @@ class Content:
         """See `ProxiedRepos.file_at_hand`."""
         return self.repos.file_at_hand(repo, revision, path, caller)
 
-    def sealed(self, file: FileAt) -> FileBody | None:
+    def sealed(self, file: FileAt) -> Handle | None:
         """The file's bytes when they are here and verified; see `Fills.sealed`."""
         return self.fills.sealed(file.entry.etag, file.entry.size_bytes)
 

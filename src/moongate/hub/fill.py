@@ -217,8 +217,8 @@ class Fills:
         self._read[etag] = time.time()
         return FileBody(etag, size_bytes, handle, span)
 
-    def sealed(self, etag: Etag, size_bytes: int) -> FileBody | None:
-        """The content when it is here, whole and of that size; nothing is awaited."""
+    def sealed(self, etag: Etag, size_bytes: int) -> Handle | None:
+        """The content when it is here, whole and of that size; nothing is awaited. Release it."""
         handle = self._handles.acquire(etag)
         if handle is None:
             return None
@@ -226,7 +226,7 @@ class Fills:
             handle.release()
             return None
         self._read[etag] = time.time()
-        return FileBody(etag, size_bytes, handle, ByteSpan(0, size_bytes))
+        return handle
 
     def take_reads(self) -> dict[Etag, float]:
         """When content was last read, since the last call: for the index, in batches."""
