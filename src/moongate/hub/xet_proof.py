@@ -18,9 +18,11 @@ from moongate.core.digests import content_hasher
 from moongate.core.errors import MoongateError, StoreError, UpstreamUnreachable, VerificationFailed
 from moongate.hub.xet_fill import Patience, XetFill
 from moongate.hub.xet_flow import ChunkFlow
+from moongate.store.index import ChunkRun
 from moongate.store.release import discard
 from moongate.xet.hashes import Leaf, XetHash, chunk_hash, file_hash, hash_hex
 from moongate.xet.reconstruction import Term
+from moongate.xet.shard import is_dedup_chunk
 from moongate.xet.xorb import BadXorb
 
 _LOOK_SECONDS = 0.25
@@ -52,9 +54,10 @@ class _Proof:
         try:
             if not self._take_turn():
                 return
-            self._check(flow)
+            leaves = self._check(flow)
             self._wait_for_the_rest()
             self._say_proven()
+            self._note_chunks(leaves)
         except (Wrong, BadXorb) as error:
             flow.close()
             self._discard(error)
@@ -123,7 +126,7 @@ class _Proof:
 
     # -- the proof -------------------------------------------------------------------------------------------
 
-    def _check(self, flow: ChunkFlow) -> None:
+    def _check(self, flow: ChunkFlow) -> list[Leaf]:
         row, leaves = self._row, list[Leaf]()
         hasher = content_hasher(row.etag, row.size_bytes)
         for term in row.terms:
@@ -140,6 +143,7 @@ class _Proof:
             raise Wrong("the chunks are not those of the file's Xet id")
         if hasher.hexdigest() != row.etag:
             raise Wrong("the bytes are not those of the file's sha256")
+        return leaves
 
     def _wait_for_the_rest(self) -> None:
         """Until chunks that were offered with the file's, and do not occur in it, are here, too."""
@@ -164,6 +168,22 @@ class _Proof:
         fill.proven = True
         room.bells.ring(*fill.keys)
         room.watcher.proven(row.file_id, row.etag, row.size_bytes, time.monotonic() - fill.began)
+
+    def _note_chunks(self, leaves: list[Leaf]) -> None:
+        """Write down which chunks are where, so that whoever uploads something like it need not send them."""
+        at, index = 0, self._room.index
+        try:
+            for number, term in enumerate(self._row.terms):
+                run = tuple(leaves[at : at + term.end - term.start])
+                dedup = [
+                    chunk
+                    for place, (chunk, _) in enumerate(run)
+                    if is_dedup_chunk(chunk, first_of_file=number == place == 0)
+                ]
+                index.put_chunks(term.xorb, term.xorb, ChunkRun(term.start, run), dedup)
+                at += len(run)
+        except StoreError:
+            return  # it would have been of use, and nothing counts on it
 
     def _discard(self, why: MoongateError) -> None:
         fill, room = self._fill, self._room

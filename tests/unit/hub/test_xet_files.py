@@ -50,7 +50,7 @@ from moongate.double.reply import Refusal, Reply
 from moongate.double.world import World
 from moongate.hub.xet_files import XetRules
 from moongate.hub.xet_fill import HOLD_BYTES, hold_of
-from moongate.xet.hashes import hash_hex
+from moongate.xet.hashes import file_hash, hash_hex
 from support import xetting
 from support.xetting import XetHouse, file_at
 
@@ -137,6 +137,24 @@ async def test_a_cold_file_is_fetched_once_and_proven(
     assert sent(double) == first == stored(one)
     assert len(double.meters.requests(path="/v2/*", origin="cas")) == 1
     assert (await one.xets.reconstruction_of(file, ANONYMOUS)).verified
+
+
+async def test_what_was_proven_is_known_by_its_chunks(house: HouseMaker, file: FileAt) -> None:
+    """So that whoever uploads something like it is told what they need not send."""
+    one = house()
+    await one.read_xet(file)
+    assert await one.xets.finished(file_id(file))
+    row = one.index.get_reconstruction(file_id(file))
+    assert row is not None
+    told = {
+        (term.xorb, run.first + at): leaf
+        for term in row.terms
+        for run in one.index.chunk_runs(term.xorb)
+        for at, leaf in enumerate(run.leaves)
+    }
+    leaves = [told[term.xorb, number] for term in row.terms for number in range(term.start, term.end)]
+    assert hash_hex(file_hash(leaves)) == row.file_id
+    assert one.index.xorbs_with_chunk(leaves[0][0]) == [row.terms[0].xorb]
 
 
 async def test_what_is_kept_needs_no_upstream(
