@@ -39,6 +39,8 @@ class FilesByXet:
             EntryAbsent: the commit has no such file.
             GatedRepo, RepoAbsent, UpstreamError: as for any file.
         """
+        if not commit_hash:
+            raise EntryAbsent("This token is for uploads; reading takes one for a commit.")
         entry = await self._entry(repo, commit_hash, file_id, caller)
         access = self._repos.access
         if not access.reads(caller, repo):
