@@ -172,6 +172,8 @@ class TestXorbs:
         )
         with socket.create_connection((place.hostname or "", place.port or 0), 20) as connection:
             connection.sendall(head.encode() + bytes(50_000))
+            while not any("incoming" in path for path in kept(gateway)):
+                ask(gateway.url, "/healthz")
         while any("incoming" in path for path in kept(gateway)):
             ask(gateway.url, "/healthz")
 

@@ -202,7 +202,7 @@ async def body_pieces(request: web.BaseRequest) -> AsyncIterator[bytes]:
     """The request's body as it comes; a client that falls silent in the middle of it is cut off.
 
     Raises:
-        ConnectionResetError: it fell silent.
+        ConnectionResetError: it fell silent, or left.
     """
     silence_seconds, transport = request.protocol.keepalive_timeout, request.transport
     while True:
@@ -213,6 +213,10 @@ async def body_pieces(request: web.BaseRequest) -> AsyncIterator[bytes]:
             if transport is not None:
                 transport.abort()
             raise ConnectionResetError("the client fell silent in the middle of its request") from None
+        except RuntimeError:
+            if request.protocol.connected:
+                raise
+            raise ConnectionResetError("the client left in the middle of its request") from None
         if not piece:
             return
         yield piece
