@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 import os
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from functools import cached_property
@@ -166,10 +166,13 @@ class Stage:
         return served
 
     @contextmanager
-    def fresh(self) -> Iterator[Gateway]:
-        """A gateway with an empty home, past its first request. Its home is removed afterwards."""
+    def fresh(self, *, xet: bool = False) -> Iterator[Gateway]:
+        """A gateway with an empty home, past its first request. Its home is removed afterwards.
+
+        xet: whether it offers Xet, which is off unless it is asked for.
+        """
         home = self.folder / f"home-{next(self._numbers)}"
-        served = self._start(home)
+        served = self._start(home, {"MOONGATE_XET": "true"} if xet else {})
         try:
             read("whole", served.port, self.small.branch_path, self.plan.client_cpus)
             yield served
@@ -198,7 +201,7 @@ class Stage:
         """Let the disk finish what earlier rounds wrote."""
         os.sync()
 
-    def _start(self, home: Path) -> Gateway:
+    def _start(self, home: Path, settings: Mapping[str, str] | None = None) -> Gateway:
         origins = (self.hub.cdn_url, self.hub.cas_url, f"http://127.0.0.1:{self.origin.port}")
         allowed = ",".join(urlsplit(url).netloc for url in origins)
         return gateway.start(
@@ -207,6 +210,7 @@ class Stage:
             allowed,
             workers=self.plan.gateway_workers,
             request_logs=self.plan.request_logs,
+            settings=settings,
         )
 
     def _kept(self, served: Nginx) -> Nginx:

@@ -42,7 +42,7 @@ def _pulls(stage: Stage, section: Section, how: str) -> None:
     base = stage.family.base
 
     def ours(_: int) -> Reading:
-        with stage.fresh() as served:
+        with stage.fresh(xet=True) as served:
             before = served.program.cpu_seconds()
             found = stage.pull(served.url, base)
             spent = served.program.cpu_seconds() - before
@@ -59,7 +59,7 @@ def _pulls(stage: Stage, section: Section, how: str) -> None:
 
 def _first_bytes(stage: Stage, section: Section) -> None:
     through, direct = [], []
-    with stage.fresh() as served:
+    with stage.fresh(xet=True) as served:
         for number in range(stage.plan.first_byte_files):
             made = make_base(stage.files, _FIRST_BYTE_FILE_BYTES, seed=1000 + number)
             repo = stage.add_xet(f"first-xet/{number}", made).repo

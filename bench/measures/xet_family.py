@@ -28,7 +28,7 @@ def measure(stage: Stage) -> Section:
         f"{QUANTISED_SHARE:.0%} of its size, nine tenths of it new. Each is pulled once by the official "
         "client; what upstream sent for it counts metadata and reconstructions too.",
     )
-    with stage.fresh() as served:
+    with stage.fresh(xet=True) as served:
         empty = served.stored_bytes()
         fetched = [_fetched(stage, served, base)]
         first = (served.stored_bytes() - empty) / base.size_bytes

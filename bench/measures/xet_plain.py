@@ -34,7 +34,7 @@ def measure(stage: Stage) -> Section:
     ):
         rounds: dict[str, list[Reading]] = {OURS: [], _BLOB: []}
         for _ in range(stage.plan.rounds):
-            with stage.fresh() as served:
+            with stage.fresh(xet=True) as served:
                 stage.pull(served.url, file)
                 stage.settle()
                 before = stage.hub.all_sent_bytes()

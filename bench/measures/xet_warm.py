@@ -33,7 +33,7 @@ def measure(stage: Stage) -> Section:
         stage.folder / "xorbs", stage.hub.xorbs, workers=plan.nginx_workers, request_logs=plan.request_logs
     )
     try:
-        with stage.fresh() as served:
+        with stage.fresh(xet=True) as served:
             for what, file in (("a base", family.base), ("a fine-tune", family.fine_tunes[0])):
                 stage.pull(served.url, file)
                 stage.settle()
