@@ -11,10 +11,12 @@ from pathlib import Path
 
 from moongate.store.segments import Segment, Segments
 from moongate.xet.hashes import XetHash
-from moongate.xet.xorb import HEADER_BYTES, BadXorb, decode_chunk, read_headers
+from moongate.xet.xorb import HEADER_BYTES, BadXorb, StoredChunk, decode_chunk, whole_chunks
 
 _READ_BYTES = 1 << 20
 _OPEN_SEGMENTS = 16
+
+_NOTHING: tuple[memoryview, list[StoredChunk]] = memoryview(b""), []
 
 Patience = Callable[[XetHash, int], None]
 """Called when a chunk of a xorb is not here yet. Returns when to look again, or raises why it never comes."""
@@ -27,6 +29,7 @@ class ChunkFlow:
         self._segments = segments
         self._patience = patience
         self._open: dict[str, _Open] = {}
+        self._buffer = memoryview(bytearray(_READ_BYTES))
 
     def close(self) -> None:
         """Let go of every segment. May be called twice."""
@@ -34,24 +37,24 @@ class ChunkFlow:
             self._open.popitem()[1].close()
 
     def chunks(self, xorb: XetHash, first: int, end: int) -> Iterator[bytes | memoryview]:
-        """The raw chunks `first` up to `end`, each as soon as it is here.
+        """The raw chunks `first` up to `end`, each as soon as it is here; it holds until the next one.
 
         Raises:
             BadXorb: the bytes are no chunks, or not as many as their segment tells.
             MoongateError: what the patience raises.
         """
+        for run in self.runs(xorb, first, end):
+            yield from run
+
+    def runs(self, xorb: XetHash, first: int, end: int) -> Iterator[list[bytes | memoryview]]:
+        """As `chunks`, those together that one read brought. They hold until the next run is asked for."""
         while first < end:
             found = self._at(xorb, first)
-            until = first if found is None else min(end, found.segment.end)
-            data, lengths = (memoryview(b""), []) if found is None else found.read(first, until)
-            if found is None or not lengths:
+            data, chunks = _NOTHING if found is None else found.read(first, end, self._buffer)
+            if not chunks:
                 self._patience(xorb, first)
                 continue
-            chunks = read_headers(data[: lengths[-1]])
-            if len(chunks) != len(lengths) - 1:
-                raise BadXorb(f"chunk {first} of a xorb is none")
-            for chunk in chunks:
-                yield decode_chunk(data, chunk)
+            yield [decode_chunk(data, chunk) for chunk in chunks]
             first += len(chunks)
 
     def skip_to(self, xorb: XetHash, first: int, offset_bytes: int, end: int) -> tuple[int, int]:
@@ -113,28 +116,20 @@ class _Open:
         except FileNotFoundError:
             return False
 
-    def read(self, first: int, end: int) -> tuple[memoryview, list[int]]:
-        """Whole chunks from `first` on, as many as are here and one read takes, and where they begin and end.
-
-        Fewer than two such places: none is here.
-        """
-        at = first - self.segment.first
-        size_bytes = self._size()
+    def read(self, first: int, end: int, buffer: memoryview) -> tuple[memoryview, list[StoredChunk]]:
+        """Whole chunks from `first` on, before `end`: as many as are here and the buffer takes, or none."""
+        at, size_bytes = first - self.segment.first, self._size()
         if not self._walk(at, size_bytes):
-            return memoryview(b""), []
+            return _NOTHING
         start = self._ends[at]
-        data = memoryview(os.pread(self._fd, min(_READ_BYTES, size_bytes - start), start))
-        places = [0]
-        while first < end and (stop := _chunk_end(data, places[-1])) <= len(data):
-            places.append(stop)
-            first += 1
-            at += 1
-            if at == len(self._ends):
-                self._ends.append(start + stop)
-        if len(places) < 2:
+        count = os.preadv(self._fd, [buffer[: max(0, size_bytes - start)]], start)
+        data = buffer[:count]
+        chunks = whole_chunks(data, min(end, self.segment.end) - first)
+        known = len(self._ends) - 1 - at
+        self._ends += [start + chunk.end for chunk in chunks[known:]]
+        if not chunks:
             self._check_end(first, size_bytes)
-            return data, []
-        return data, places
+        return data, chunks
 
     def raw_bytes(self, chunk: int) -> int | None:
         """How long a chunk is, decoded; None when its header is not here yet."""

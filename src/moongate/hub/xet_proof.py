@@ -20,7 +20,7 @@ from moongate.hub.xet_fill import Patience, XetFill
 from moongate.hub.xet_flow import ChunkFlow
 from moongate.store.index import ChunkRun
 from moongate.store.release import discard
-from moongate.xet.hashes import Leaf, XetHash, chunk_hash, file_hash, hash_hex
+from moongate.xet.hashes import FileHasher, Leaf, XetHash, chunk_hash, hash_hex
 from moongate.xet.reconstruction import Term
 from moongate.xet.shard import is_dedup_chunk
 from moongate.xet.xorb import BadXorb
@@ -127,19 +127,22 @@ class _Proof:
     # -- the proof -------------------------------------------------------------------------------------------
 
     def _check(self, flow: ChunkFlow) -> list[Leaf]:
-        row, leaves = self._row, list[Leaf]()
+        row, leaves, file = self._row, list[Leaf](), FileHasher()
         hasher = content_hasher(row.etag, row.size_bytes)
         for term in row.terms:
             left_bytes = term.unpacked_bytes
-            for chunk in flow.chunks(term.xorb, term.start, term.end):
-                leaves.append((chunk_hash(chunk), len(chunk)))
-                hasher.update(chunk)
-                left_bytes -= len(chunk)
+            for run in flow.runs(term.xorb, term.start, term.end):
+                for chunk in run:
+                    leaves.append((chunk_hash(chunk), len(chunk)))
+                    file.add(leaves[-1])
+                    left_bytes -= len(chunk)
+                # Joined, because every call that lets go of the interpreter may wait long to get it back.
+                hasher.update(b"".join(run))
             if left_bytes:
                 raise Wrong("a term has another length than its chunks")
             self._fill.raise_trouble(self._troubles)
             self._renew()
-        if hash_hex(file_hash(leaves)) != row.file_id:
+        if hash_hex(file.digest()) != row.file_id:
             raise Wrong("the chunks are not those of the file's Xet id")
         if hasher.hexdigest() != row.etag:
             raise Wrong("the bytes are not those of the file's sha256")

@@ -19,7 +19,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import IntEnum
 from itertools import accumulate
-from typing import Any, Final, Literal
+from typing import Any, Final, Literal, NamedTuple
 
 import lz4.frame
 import numpy as np
@@ -40,6 +40,7 @@ _FOOTER_MARK: Final = b"XETBLOB"
 _HASH_MARK: Final = b"XBLBHSH"
 _BOUNDS_MARK: Final = b"XBLBBND"
 _GROUPS: Final = 4
+_HEADER: Final = struct.Struct("<Q")
 
 Compression = Literal["auto", "none", "lz4", "bg4-lz4"]
 
@@ -56,8 +57,10 @@ class Scheme(IntEnum):
     BG4_LZ4 = 2
 
 
-@dataclass(frozen=True, slots=True)
-class StoredChunk:
+_SCHEMES: Final = tuple(Scheme)
+
+
+class StoredChunk(NamedTuple):
     """One chunk as it lies in a xorb: where its data starts, how long it is, stored and raw."""
 
     data_start: int
@@ -110,15 +113,15 @@ def read_headers(data: memoryview) -> list[StoredChunk]:
     return chunks
 
 
-def whole_chunks(data: memoryview) -> list[StoredChunk]:
-    """The chunks at the beginning of a piece of a xorb, up to one that is cut off, or to a footer.
+def whole_chunks(data: memoryview, most: int = MAX_XORB_CHUNKS) -> list[StoredChunk]:
+    """The first chunks, `most` of them, of a piece of a xorb, up to one that is cut off, or to a footer.
 
     Raises:
         BadXorb: a header makes no sense.
     """
     chunks: list[StoredChunk] = []
     at, end = 0, len(data)
-    while at + HEADER_BYTES <= end and not begins_footer(data[at:]):
+    while len(chunks) < most and at + HEADER_BYTES <= end and not (data[at] and begins_footer(data[at:])):
         chunk = _read_header(data, at)
         if chunk.end > end:
             break
@@ -240,16 +243,15 @@ _CANDIDATES: dict[Compression, tuple[Scheme, ...]] = {
 
 
 def _read_header(data: memoryview, at: int) -> StoredChunk:
-    header = bytes(data[at : at + HEADER_BYTES])
-    if len(header) < HEADER_BYTES:
+    if at + HEADER_BYTES > len(data):
         raise BadXorb(f"a chunk header at byte {at} is cut off")
-    version, scheme = header[0], header[4]
-    stored, raw = int.from_bytes(header[1:4], "little"), int.from_bytes(header[5:8], "little")
+    (word,) = _HEADER.unpack_from(data, at)  # version u8 · stored u24 · scheme u8 · raw u24, least first
+    version, stored, scheme, raw = word & 0xFF, word >> 8 & 0xFFFFFF, word >> 32 & 0xFF, word >> 40
     if version != 0 or scheme > Scheme.BG4_LZ4:
         raise BadXorb(f"a chunk header at byte {at} of unknown version or scheme")
     if not 0 < raw <= MAX_CHUNK_BYTES or not 0 < stored <= 2 * MAX_CHUNK_BYTES:
         raise BadXorb(f"a chunk header at byte {at} tells impossible lengths")
-    return StoredChunk(at + HEADER_BYTES, stored, Scheme(scheme), raw)
+    return StoredChunk(at + HEADER_BYTES, stored, _SCHEMES[scheme], raw)
 
 
 def _compress(raw: bytes | memoryview) -> bytes:
