@@ -52,7 +52,10 @@ HOLD_BYTES = (128 << 10) + 8
 """What is held of a file that is not proven: at least its last chunk, header and all."""
 
 _READ_BYTES = 256 << 10
-_NOTIFY_SECONDS = 0.004
+_NOTIFY_SECONDS = 0.008
+_GATHER_SECONDS = 0.004
+_FEW_BYTES = 96 << 10
+_EAGER_BYTES = 512 << 10
 _IDLE_SECONDS = 2.0
 _TICK_SECONDS = 0.03
 _EXTRA_FOR_READERS = 4
@@ -134,6 +137,8 @@ class XetFill:
         self.ranges = in_order(row)
         self.began = time.monotonic()
         self.proven = False
+        self.sound = False
+        """Set when every byte of the file was checked, a moment before it counts as proven."""
         self.failure: MoongateError | None = None
         """Set for good when the bytes were found wrong: nobody gets any more of them."""
         self.trouble: MoongateError | None = None
@@ -159,7 +164,6 @@ class XetFill:
         self._halt = threading.Event()
         self._ticking = False
         self._probe = Probe(room.rules.connections)
-        self._notified_at = 0.0
         self._moved_at = time.monotonic()
         self._addresses: dict[XetHash, tuple[FetchRange, ...]] = {}
         self._asking = threading.Lock()
@@ -186,7 +190,7 @@ class XetFill:
     def allowed(self, xorb: XetHash, position: int, end: int) -> int:
         """How far bytes may be given out from `position` on, if they are here; `position` at the hold."""
         hold = self._hold
-        if self.proven or hold is None or hold[0] != xorb or not position < hold[1].end:
+        if self.sound or hold is None or hold[0] != xorb or not position < hold[1].end:
             return end
         return min(end, max(position, hold[1].start))
 
@@ -249,8 +253,8 @@ class XetFill:
                 self._start_proof()
             if self._idle:
                 self._changed.notify_all()
-            elif self._more_connections_help():
-                self._spawn()
+            else:
+                self._spawn_enough()
             if not self._ticking:
                 self._ticking = True
                 self.room.loop.call_soon_threadsafe(self._tick_later)
@@ -279,8 +283,8 @@ class XetFill:
     def _tick(self) -> None:
         with self._changed:
             if self._workers and not self._halt.is_set():
-                if not self._idle and self._more_connections_help():
-                    self._spawn()
+                if not self._idle:
+                    self._spawn_enough()
                 self._tick_later()
                 return
             self._ticking = False
@@ -291,19 +295,24 @@ class XetFill:
         else:
             self.on_idle(self)
 
+    def _spawn_enough(self) -> None:
+        while self._more_connections_help():
+            self._spawn()
+
     def _more_connections_help(self) -> bool:
-        count, most = len(self._workers), self.room.rules.connections
+        count, most, now = len(self._workers), self.room.rules.connections, time.monotonic()
         if not self._left or self.failure is not None:
             return False
         if count == 0:
-            return self._choose(time.monotonic()) is not None or bool(self.whole and self._look_at)
-        if time.monotonic() < self._not_before_monotonic():
+            return self._choose(now) is not None or bool(self.whole and self._look_at)
+        if now < self._not_before_monotonic():
             return False
-        if any(at not in self._busy for at in self._wanted):
+        free = count - len(self._busy)
+        if sum(at not in self._busy for at in self._wanted) > free:
             return count < most + _EXTRA_FOR_READERS
-        if not self.whole or self._choose(time.monotonic()) is None:
+        if free or not self.whole or self._choose(now) is None:
             return False
-        return count < self._probe.advise(count, self.fetched_bytes, time.monotonic())
+        return count < self._probe.advise(count, self.fetched_bytes, now)
 
     def _not_before_monotonic(self) -> float:
         return time.monotonic() + (self._not_before - self.room.clock())
@@ -437,7 +446,7 @@ class XetFill:
             self.room.bells.ring(lead.segment.xorb)
             self._pour(lead, worker)
         finally:
-            lead.close()
+            lead.close(durable=False)  # it is made so before the file counts as proven
             self.room.bells.ring(lead.segment.xorb)
 
     def _may_ask(self) -> bool:
@@ -483,30 +492,29 @@ class XetFill:
 
     def _drain(self, body: Body, lead: Lead, buffer: memoryview) -> None:
         """Append the body's bytes, from where the segment ends on."""
-        start, first = lead.segment.span.start, True
+        start, notified_at, begun = lead.segment.span.start, 0.0, lead.position
         if body.position > start + lead.position:
             raise UpstreamBroken("upstream offers a range elsewhere than before")
-        while lead.remaining:
-            at, position = body.position, start + lead.position
-            wanted = start + lead.segment.length - at
-            count = body.readinto(buffer[: min(len(buffer), wanted)])
+        while lead.remaining and not self._halt.is_set():
+            count = lead.move(body) if body.position == start + lead.position else 0
+            if count == 0:
+                count = self._read(body, lead, buffer)
             self.fetched_bytes += count  # a lost update between threads only blurs the probe
             self.room.watcher.fetched(count)
-            if self._halt.is_set():
-                break
-            if at + count <= position:
-                continue  # a server without ranges starts at 0
-            lead.append(buffer[max(0, position - at) : count])
-            self._notify(lead.segment.xorb, first)
-            first = False
+            now = self._moved_at = time.monotonic()
+            if now - notified_at > _NOTIFY_SECONDS:
+                notified_at = now
+                self.room.bells.ring(lead.segment.xorb)
+            if count < _FEW_BYTES and lead.position - begun > _EAGER_BYTES:
+                time.sleep(_GATHER_SECONDS)  # to move a few packets costs as much as to move many
         body.finish()
 
-    def _notify(self, xorb: XetHash, at_once: bool) -> None:
-        now = time.monotonic()
-        self._moved_at = now
-        if at_once or now - self._notified_at > _NOTIFY_SECONDS:
-            self._notified_at = now
-            self.room.bells.ring(xorb)
+    def _read(self, body: Body, lead: Lead, buffer: memoryview) -> int:
+        """Read on, and append what belongs behind the segment's end: a server without ranges starts at 0."""
+        at, position = body.position, lead.segment.span.start + lead.position
+        count = body.readinto(buffer[: min(len(buffer), position + lead.remaining - at)])
+        lead.append(buffer[max(0, position - at) : count])
+        return count
 
     def _wait_for_turn(self) -> None:
         while (left := self._not_before - self.room.clock()) > 0 and not self._halt.is_set():

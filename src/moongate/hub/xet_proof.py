@@ -55,7 +55,9 @@ class _Proof:
             if not self._take_turn():
                 return
             leaves = self._check(flow)
+            self._let_go()
             self._wait_for_the_rest()
+            self._make_durable()
             self._say_proven()
             self._note_chunks(leaves)
         except (Wrong, BadXorb) as error:
@@ -83,7 +85,7 @@ class _Proof:
                 if self._lease_taken():
                     return True
             elif self._fill.complete:
-                self._fill.proven = True
+                self._fill.sound = self._fill.proven = True
                 return False
             bells.wait(self._row.file_id, since, _LOOK_SECONDS)
 
@@ -147,6 +149,17 @@ class _Proof:
         if hasher.hexdigest() != row.etag:
             raise Wrong("the bytes are not those of the file's sha256")
         return leaves
+
+    def _let_go(self) -> None:
+        """Give out what was held: it is right, and whoever waits for it need not wait for the disk."""
+        self._fill.sound = True
+        self._room.bells.ring(*self._fill.keys)
+
+    def _make_durable(self) -> None:
+        """Have every byte on disk before the index says that it is right."""
+        for one in self._row.fetches:
+            self._room.segments.make_durable(one.xorb, one.chunks.first, one.chunks.end)
+            self._renew()
 
     def _wait_for_the_rest(self) -> None:
         """Until chunks that were offered with the file's, and do not occur in it, are here, too."""

@@ -111,8 +111,8 @@ class Body:
         self._buffer_is_empty = len(view) > _MOVABLE_BYTES
         return count
 
-    def move(self, fd: int, count: int) -> int:
-        """Let the kernel move bytes to the same position of a file; how many, or 0: these must be read.
+    def move(self, fd: int, count: int, base: int = 0) -> int:
+        """Let the kernel move bytes to a file that begins at position `base`; how many, or 0: read these.
 
         Raises:
             As `readinto`; and OSError when the file takes no more.
@@ -128,7 +128,7 @@ class Body:
         except (OSError, AttributeError) as error:
             self._connection.close()
             raise UpstreamUnreachable("upstream broke off in the middle of a file") from error
-        position = self.position
+        position = self.position - base
         self._advance(taken)
         try:
             pipe.give(fd, position, taken)

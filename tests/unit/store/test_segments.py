@@ -159,7 +159,7 @@ class TestFetching:
             raise OSError(28, "No space left on device")
 
         with monkeypatch.context() as patch:
-            patch.setattr(os, "write", full)
+            patch.setattr(os, "pwrite", full)
             with pytest.raises(StoreFull, match="No space left"):
                 lead.append(XORB.data[100:200])
         lead.close()

@@ -234,6 +234,19 @@ class Segments:
             raise StoreFull(f"cannot keep a xorb: {error.strerror}") from error
         return True
 
+    def make_durable(self, xorb: XetHash, first: int, end: int) -> None:
+        """Have what lies here of these chunks on disk, whatever happens to the machine then.
+
+        Raises:
+            StoreFull: it could not be written.
+        """
+        for one in self.cover(xorb, first, end):
+            try:
+                with suppress(FileNotFoundError):
+                    _make_durable(one.path)
+            except OSError as error:
+                raise StoreFull(f"cannot keep a segment: {error.strerror}") from error
+
     # -- freeing ---------------------------------------------------------------------------------------------
 
     def remove(self, segment: Segment, *, force: bool = False) -> int:

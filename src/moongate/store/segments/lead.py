@@ -7,10 +7,22 @@ behind it.
 from __future__ import annotations
 
 import os
+from typing import Protocol
 
 from moongate.core.errors import StoreFull
 from moongate.store.segments.folder import drop_if_empty, locked, try_flock, unlink
 from moongate.store.segments.segment import LEAD_SUFFIX, Segment
+
+
+class Movable(Protocol):
+    """Bytes that the kernel can move to a file, past our memory."""
+
+    def move(self, fd: int, count: int, base: int) -> int:
+        """Move at most `count` bytes to where they belong in a file that begins at `base`; how many.
+
+        Raises:
+            OSError: the file takes no more.
+        """
 
 
 class Lead:
@@ -41,18 +53,31 @@ class Lead:
             raise ValueError(f"{len(view)} bytes for the last {self.remaining} of a segment")
         try:
             while view:
-                written = os.write(self._fd, view)
+                written = os.pwrite(self._fd, view, self.position)
                 self.position += written
                 view = view[written:]
         except OSError as error:
             raise StoreFull(f"the disk took no more bytes: {error.strerror}") from error
 
+    def move(self, body: Movable) -> int:
+        """Keep the next bytes of a body that stands where these end; how many, or 0: they must be read.
+
+        Raises:
+            StoreFull: as `append`; and what the body raises.
+        """
+        try:
+            count = body.move(self._fd, self.remaining, self.segment.span.start)
+        except OSError as error:
+            raise StoreFull(f"the disk took no more bytes: {error.strerror}") from error
+        self.position += count
+        return count
+
     def discard(self) -> None:
         """Keep nothing of it: its bytes are known to be wrong. The lead ends."""
         self._end(keep=False)
 
-    def close(self) -> None:
-        """Give up the lead; a complete segment is made durable first. May be called twice.
+    def close(self, *, durable: bool = True) -> None:
+        """Give up the lead; a complete segment is made durable first, if `durable`. May be called twice.
 
         Raises:
             StoreFull: it could not be made durable.
@@ -60,7 +85,7 @@ class Lead:
         if self._fd < 0:
             return
         try:
-            if not self.remaining:
+            if durable and not self.remaining:
                 os.fsync(self._fd)
         except OSError as error:
             raise StoreFull(f"cannot keep a segment: {error.strerror}") from error
@@ -95,7 +120,7 @@ def begin(segment: Segment, folder: str) -> Lead | None:
         os.close(lead_fd)
         return None
     try:
-        fd = os.open(segment.path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
+        fd = os.open(segment.path, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o600)
         position = os.fstat(fd).st_size
         if position > segment.length:  # nobody wrote that; nothing of it is believed
             os.ftruncate(fd, 0)
