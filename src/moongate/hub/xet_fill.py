@@ -5,8 +5,9 @@ is reduced to the segments that are missing, and each segment is led by one work
 dies with the process) and grows at its end, so that readers follow it from its first byte on. What others
 lead is waited for, and taken over when they stop.
 
-How many connections: as a leader of a plain file decides it (`hub.leader.Probe`); a reader who waits for a
-range that nobody works on gets a connection of its own at once.
+How many connections: while one brings bytes faster than networks do (`hub.pace`), no more than that, in the
+order of the file, so that its proof keeps up. Else as a leader of a plain file decides it
+(`hub.leader.Probe`), and a reader who waits for a range that nobody works on gets a connection of its own.
 
 A worker that loses its connection goes on at the very byte. An address that expired is asked for again, once
 for all workers. When the fill ends for any reason, what came stays, and the next request goes on with it;
@@ -39,6 +40,7 @@ from moongate.core.errors import (
 from moongate.core.spans import ByteSpan
 from moongate.hub.bells import Bells
 from moongate.hub.leader import Probe
+from moongate.hub.pace import Pace
 from moongate.store.chunk_ranges import ChunkRange
 from moongate.store.index import Index, KeptFetch, ReconstructionRow
 from moongate.store.segments import Lead, Segment, Segments
@@ -164,6 +166,7 @@ class XetFill:
         self._halt = threading.Event()
         self._ticking = False
         self._probe = Probe(room.rules.connections)
+        self._pace = Pace(time.monotonic())
         self._moved_at = time.monotonic()
         self._addresses: dict[XetHash, tuple[FetchRange, ...]] = {}
         self._asking = threading.Lock()
@@ -306,6 +309,9 @@ class XetFill:
         if count == 0:
             return self._choose(now) is not None or bool(self.whole and self._look_at)
         if now < self._not_before_monotonic():
+            return False
+        self._pace.look(count, self.fetched_bytes, now)
+        if self._pace.is_ample(now):
             return False
         free = count - len(self._busy)
         if sum(at not in self._busy for at in self._wanted) > free:
