@@ -360,17 +360,21 @@ class XetFill:
                     return at
         return None
 
-    def _next(self) -> int | None:
+    def _next(self, worker: _Worker) -> int | None:
         """The next range to work on, marked busy; waits for those that others lead. None: nothing to do."""
         deadline = time.monotonic() + _IDLE_SECONDS
         with self._changed:
-            while not self._halt.is_set() and self._left and self.failure is None:
+            while not self._is_over(worker) and self._left and self.failure is None:
                 now = time.monotonic()
                 at = self._choose(now)
                 if at is not None:
                     self._busy.add(at)
                     return at
-                pending = [when for at, when in self._look_at.items() if at not in self._busy]
+                pending = [
+                    when
+                    for at, when in self._look_at.items()
+                    if at not in self._busy and (self.whole or at in self._wanted)
+                ]
                 if pending:
                     wait_seconds = max(0.001, min(pending) - now)
                 elif self.whole or now >= deadline:
@@ -400,7 +404,7 @@ class XetFill:
     def _work(self, connection: XorbConnection) -> None:
         worker = _Worker(connection, memoryview(bytearray(_READ_BYTES)), self.trouble_serial)
         try:
-            while not self._is_over(worker) and (at := self._next()) is not None:
+            while (at := self._next(worker)) is not None:
                 done = False
                 try:
                     done = self._fetch(at, worker)
