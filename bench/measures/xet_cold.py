@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from bench.clients import GB, Client
 from bench.family import make_base
+from bench.hub import HubFile
 from bench.plan import MIB
 from bench.rounds import Reading, alternate
 from bench.rows import Row, Section, Target
@@ -44,17 +45,23 @@ def _pulls(stage: Stage, section: Section, how: str) -> None:
     def ours(_: int) -> Reading:
         with stage.fresh(xet=True) as served:
             before = served.program.cpu_seconds()
-            found = stage.pull(served.url, base)
+            found = _pulled(stage, served.url, base)
             spent = served.program.cpu_seconds() - before
             return {**found, "cpu_per_gb": spent / (found["bytes"] / GB)}
 
     def directly(_: int) -> Reading:
-        return stage.pull(stage.hub.url, base)
+        return _pulled(stage, stage.hub.url, base)
 
     rounds = alternate(stage.plan.rounds, {OURS: ours, "upstream": directly}, stage.settle)
     section.compare(f"{how}: time", "s", "seconds", rounds, OURS, "upstream", _TIME)
+    section.compare(f"{how}: CPU of the client", "s/GB", "client_cpu_per_gb", rounds, OURS, "upstream")
     spent = Samples(tuple(reading["cpu_per_gb"] for reading in rounds[OURS]))
     section.rows.append(Row(f"{how}: CPU of the gateway", "s/GB", spent))
+
+
+def _pulled(stage: Stage, endpoint: str, file: HubFile) -> Reading:
+    found = stage.pull(endpoint, file)
+    return {**found, "client_cpu_per_gb": found["cpu_seconds"] / (found["bytes"] / GB)}
 
 
 def _first_bytes(stage: Stage, section: Section) -> None:
