@@ -7,7 +7,7 @@ what must be read in order waits for the slowest.
 
 from __future__ import annotations
 
-_AMPLE_BYTES_PER_SECOND = 150e6
+_AMPLE_BYTES_PER_SECOND = 250e6
 _LOOK_SECONDS = 0.02
 _UNKNOWN_SECONDS = 0.05
 # A slow moment of our own says nothing about upstream.

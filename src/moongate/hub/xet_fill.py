@@ -7,7 +7,8 @@ lead is waited for, and taken over when they stop.
 
 How many connections: while one brings bytes faster than networks do (`hub.pace`), no more than that, in the
 order of the file, so that its proof keeps up. Else as a leader of a plain file decides it
-(`hub.leader.Probe`), and a reader who waits for a range that nobody works on gets a connection of its own.
+(`hub.leader.Probe`). A reader who waits for a range that nobody works on gets a connection of its own: at
+once, or after a while when others are that fast.
 
 A worker that loses its connection goes on at the very byte. An address that expired is asked for again, once
 for all workers. When the fill ends for any reason, what came stays, and the next request goes on with it;
@@ -61,6 +62,7 @@ _EAGER_BYTES = 512 << 10
 _IDLE_SECONDS = 2.0
 _TICK_SECONDS = 0.03
 _EXTRA_FOR_READERS = 4
+_PATIENCE_SECONDS = 0.25
 _MAX_ATTEMPTS = 6
 _MAX_BACKOFF_SECONDS = 8.0
 _LONGEST_WAIT_SECONDS = 30.0
@@ -157,7 +159,7 @@ class XetFill:
         self._hold = hold_of(row)
         self._not_before = 0.0
         self._changed = threading.Condition()
-        self._wanted: dict[int, None] = {}
+        self._wanted: dict[int, float] = {}
         self._busy: set[int] = set()
         self._left = dict.fromkeys(range(len(self.ranges)))
         self._look_at: dict[int, float] = {}
@@ -202,7 +204,7 @@ class XetFill:
         self.recheck(at)
         with self._changed:
             if at in self._left and at not in self._busy:
-                self._wanted[at] = None
+                self._wanted.setdefault(at, time.monotonic())
         self.encourage()
 
     def recheck(self, at: int) -> None:
@@ -311,12 +313,11 @@ class XetFill:
         if now < self._not_before_monotonic():
             return False
         self._pace.look(count, self.fetched_bytes, now)
-        if self._pace.is_ample(now):
-            return False
-        free = count - len(self._busy)
-        if sum(at not in self._busy for at in self._wanted) > free:
+        ample, free = self._pace.is_ample(now), count - len(self._busy)
+        since = now - _PATIENCE_SECONDS if ample else now
+        if sum(at not in self._busy and when <= since for at, when in self._wanted.items()) > free:
             return count < most + _EXTRA_FOR_READERS
-        if free or not self.whole or self._choose(now) is None:
+        if ample or free or not self.whole or self._choose(now) is None:
             return False
         return count < self._probe.advise(count, self.fetched_bytes, now)
 
