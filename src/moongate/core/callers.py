@@ -68,6 +68,9 @@ class Caller:
 
 ANONYMOUS = Caller("anonymous")
 
+LOCAL_USER = Caller("anonymous", scope="admin")
+"""Whoever sits at this machine, while only this machine can reach us."""
+
 
 @dataclass(frozen=True, slots=True)
 class TokenRow:

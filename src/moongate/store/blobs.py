@@ -11,7 +11,8 @@ import json
 import os
 import time
 import uuid
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from moongate.core.digests import Etag, Hasher, content_hasher
@@ -19,6 +20,7 @@ from moongate.core.errors import StoreError, StoreFull, VerificationFailed
 from moongate.store.layout import Layout
 
 _COPY_BYTES = 1 << 20
+_WRITERS = 8
 
 
 class Blobs:
@@ -115,6 +117,50 @@ class Blobs:
                     file.write(chunk)
                 if length != size_bytes or hasher.hexdigest() != etag:
                     raise VerificationFailed(f"{etag}: {length} bytes came, and they are not that content")
+                file.flush()
+                os.fsync(file.fileno())
+            target = self._layout.blob(etag)
+            target.parent.mkdir(mode=0o700, exist_ok=True)
+            temporary.rename(target)
+        except OSError as error:
+            raise StoreFull(f"cannot keep a file: {error.strerror}") from error
+        finally:
+            temporary.unlink(missing_ok=True)
+
+    def put_many(self, contents: Mapping[Etag, bytes]) -> list[Etag]:
+        """Keep small contents whose hashes were made of them just now; those that were not here.
+
+        Raises:
+            StoreFull: the disk has no room; what was kept by then stays, unknown to the index.
+        """
+        missing = [etag for etag in contents if self.size_bytes(etag) is None]
+        if len(missing) > 1:
+            with ThreadPoolExecutor(min(_WRITERS, len(missing)), thread_name_prefix="put") as pool:
+                list(pool.map(lambda etag: self._put(etag, contents[etag]), missing))
+        elif missing:
+            self._put(missing[0], contents[missing[0]])
+        return missing
+
+    def adopt(self, etag: Etag, path: Path) -> None:
+        """Seal a file that was written and verified elsewhere on this filesystem: it moves here.
+
+        Raises:
+            StoreFull: it could not be brought to disk; it stays where it is.
+        """
+        try:
+            with path.open("rb") as file:
+                os.fsync(file.fileno())
+            target = self._layout.blob(etag)
+            target.parent.mkdir(mode=0o700, exist_ok=True)
+            path.rename(target)
+        except OSError as error:
+            raise StoreFull(f"cannot keep a file: {error.strerror}") from error
+
+    def _put(self, etag: Etag, content: bytes) -> None:
+        temporary = self._layout.temporary(f"{etag}.{uuid.uuid4().hex}")
+        try:
+            with temporary.open("xb") as file:
+                file.write(content)
                 file.flush()
                 os.fsync(file.fileno())
             target = self._layout.blob(etag)

@@ -5,6 +5,7 @@
     └─ store/                     or any directory, on any filesystem, given as `store`
        └─ v1/                     a new shape of anything below gets a new number
           ├─ evict.lock           held by the one process that evicts
+          ├─ claims.lock          held together by who is about to hold content, alone by who frees some
           ├─ blobs/
           │  ├─ sha256/ab/<etag>  a sealed LFS file, named by its sha256 (64 hex digits)
           │  └─ git/ab/<etag>     a sealed small file, named by its git object id (40)
@@ -21,6 +22,9 @@
           ├─ git/
           │  ├─ 7-18f2c….git      a hosted repository for git, derived from the index; see `store.bare`
           │  └─ 7-18f2c….git.lock held while it changes (advisory lock)
+          ├─ uploads/
+          │  ├─ <upload>.data     an LFS file that comes in parts, at their offsets; the index knows which
+          │  └─ <anything>.tmp    an LFS file that comes in one go
           └─ quarantine/
              ├─ <etag>.<n>        bytes that are not what their name says
              ├─ <etag>.<n>.json   why, and when
@@ -84,8 +88,16 @@ class Layout:
         return self.root / "git"
 
     @property
+    def uploads_dir(self) -> Path:
+        return self.root / "uploads"
+
+    @property
     def evict_lock(self) -> Path:
         return self.root / "evict.lock"
+
+    @property
+    def claims_lock(self) -> Path:
+        return self.root / "claims.lock"
 
     def blob(self, etag: Etag) -> Path:
         """Where this content lies once sealed. Its parent may not exist yet."""
@@ -137,6 +149,7 @@ class Layout:
                 self.blobs_dir / "git",
                 self.xorbs_dir,
                 self.partial_dir,
+                self.uploads_dir,
                 self.quarantine_dir,
             ):
                 directory.mkdir(mode=PRIVATE_MODE, parents=True, exist_ok=True)

@@ -394,6 +394,13 @@ upload_parts = Table(
     sqlite_with_rowid=False,
 )
 
+orphans = Table(
+    "orphans",
+    metadata,
+    Column("etag", Text, primary_key=True),  # hosted content that lost a holder: perhaps nobody's now
+    sqlite_with_rowid=False,
+)
+
 
 def repo_key(repo: RepoId) -> str:
     """A repository as the tables write it: `models/ns/name`, `datasets/ns/name`, `spaces/ns/name`."""

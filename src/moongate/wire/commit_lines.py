@@ -26,6 +26,9 @@ from moongate.core.errors import BadName, BadRequest
 from moongate.core.names import CommitHash, RepoPath, is_commit_hash, parse_repo_path, shown
 from moongate.core.records import MAX_FILE_BYTES
 
+MAX_DEPTH = 100
+"""How many folders a path may go down."""
+
 _MAX_SUMMARY_CHARS = 1000
 _MAX_DESCRIPTION_CHARS = 65_536
 
@@ -205,8 +208,11 @@ def _named(path: object) -> RepoPath:
     if not isinstance(path, str):
         raise BadRequest("a line of the commit names no path")
     checked = parse_repo_path(path.removesuffix("/"))
-    if any(segment.lower() == ".git" for segment in checked.split("/")):
+    segments = checked.split("/")
+    if any(segment.lower() == ".git" for segment in segments):
         raise BadName(f"git keeps no files called .git: {shown(path)}")
+    if len(segments) > MAX_DEPTH:
+        raise BadName(f"too many folders deep: {shown(path)}")
     return checked
 
 

@@ -117,6 +117,60 @@ def batch_answer(
     return json.dumps({"transfer": "basic", "objects": told, "hash_algo": "sha256"}).encode()
 
 
+@dataclass(frozen=True, slots=True)
+class UploadAction:
+    """How an object is to be sent: in one go to `href`, or its parts to their own addresses, then `href`.
+
+    error: it cannot be; why.
+    """
+
+    href: str = ""
+    part_bytes: int = 0
+    parts: tuple[str, ...] = ()
+    error: str = ""
+
+
+def upload_answer(
+    objects: Sequence[LfsPointed],
+    actions: Mapping[Etag, UploadAction],
+    verify: tuple[str, Mapping[str, str]],
+    *,
+    expires_in_seconds: int,
+) -> bytes:
+    """Our answer to an upload batch. Objects without an action are here already.
+
+    verify: where a sender may ask whether an object arrived, and what is sent along.
+    """
+    in_parts = any(action.parts for action in actions.values())
+    told: list[Mapping[str, object]] = []
+    for item in objects:
+        line: dict[str, object] = {"oid": item.oid, "size": item.size_bytes}
+        action = actions.get(item.oid)
+        if action is not None and action.error:
+            line["error"] = {"code": 422, "message": action.error}
+        elif action is not None:
+            numbered = {f"{number:05d}": url for number, url in enumerate(action.parts, 1)}
+            header = {"chunk_size": str(action.part_bytes), **numbered} if numbered else {}
+            upload = {"href": action.href, "header": header, "expires_in": expires_in_seconds}
+            href, sent = verify
+            line |= {
+                "authenticated": True,
+                "actions": {"upload": upload, "verify": {"href": href, "header": dict(sent)}},
+            }
+        told.append(line)
+    transfer = "multipart" if in_parts else "basic"
+    return json.dumps({"transfer": transfer, "objects": told, "hash_algo": "sha256"}).encode()
+
+
+def read_verify(body: bytes) -> LfsPointed:
+    """The object that a sender asks about.
+
+    Raises:
+        BadRequest: it names none.
+    """
+    return _pointed(_object(body))
+
+
 def read_batch_answer(body: bytes) -> dict[Etag, DownloadAction]:
     """Upstream's answer to a download batch: where each object is that it has.
 

@@ -39,7 +39,6 @@ from moongate.store.index.hosted_git import (
 )
 from moongate.store.index.hosted_lineage import BaseModel, LineageRows
 from moongate.store.index.hosted_places import (
-    HostedRepoRows,
     HostedRow,
     NamespaceRow,
     NamespaceRows,
@@ -113,7 +112,6 @@ class Index(
     LeaseRows,
     RemovalRows,
     NamespaceRows,
-    HostedRepoRows,
     RoleRows,
     GitRows,
     UploadRows,

@@ -26,7 +26,16 @@ from sqlalchemy import (
 
 from moongate.core.digests import Etag
 from moongate.store.index.database import Database, Prepared, by
-from moongate.store.schema import blobs, commits, files, pins, reconstructions, refs
+from moongate.store.schema import (
+    blobs,
+    commits,
+    files,
+    hosted_blobs,
+    pins,
+    reconstructions,
+    refs,
+    upload_leases,
+)
 
 Eviction = Literal["lru", "fifo", "largest"]
 EVICTIONS: tuple[Eviction, ...] = ("lru", "fifo", "largest")
@@ -102,9 +111,12 @@ class BlobRows:
         self._is_pinned = prepare(
             select(literal_column("1")).where(pinned(bindparam("etag", type_=blobs.c.etag.type)))
         )
+        self._is_hosted = prepare(
+            select(literal_column("1")).where(hosted(bindparam("etag", type_=blobs.c.etag.type))), "etag"
+        )
         self._unlisted = prepare(
             select(func.count(), total(blobs.c.size_bytes)).where(
-                ~exists().where(files.c.etag == blobs.c.etag)
+                ~exists().where(files.c.etag == blobs.c.etag), ~hosted(blobs.c.etag)
             )
         )
 
@@ -126,6 +138,13 @@ class BlobRows:
     def register_blob(self, etag: Etag, size_bytes: int, sealed_at: float) -> None:
         """Say that this content was found sealed; that its bytes are right is not known until verified."""
         self._db.run(self._put_blob, etag, size_bytes, sealed_at, sealed_at, 0.0)
+
+    def put_blobs(self, sizes: Mapping[Etag, int], now: float) -> None:
+        """Say that these contents were verified and sealed now."""
+        if sizes:
+            rows = [(etag, size_bytes, now, now, now) for etag, size_bytes in sorted(sizes.items())]
+            with self._db.transaction() as transaction:
+                transaction.run_many(self._put_blob, rows)
 
     def touch_blobs(self, read_at: Mapping[Etag, float]) -> None:
         """Remember when contents were last read; earlier than what is known changes nothing."""
@@ -190,8 +209,12 @@ class BlobRows:
         return [BlobRow(*row) for row in self._db.all(statement, *args)]
 
     def is_pinned(self, etag: Etag) -> bool:
-        """Whether a pinned commit lists this content."""
+        """Whether a pinned commit lists this content, or it cannot be had again. A point read."""
         return self._db.one(self._is_pinned, etag) is not None
+
+    def is_hosted(self, etag: Etag) -> bool:
+        """Whether it was brought here, and is in a hosted repository or about to be. A point read."""
+        return self._db.one(self._is_hosted, etag) is not None
 
 
 def total(column: ColumnElement[int]) -> ColumnElement[int]:
@@ -203,16 +226,25 @@ def _is_copy() -> ColumnElement[bool]:
     return exists().where(reconstructions.c.etag == blobs.c.etag, reconstructions.c.verified_at.is_not(None))
 
 
+def hosted(etag: ColumnElement[str]) -> ColumnElement[bool]:
+    """Whether it was brought here, and a hosted repository has it or is about to: nobody else may."""
+    return or_(exists().where(hosted_blobs.c.etag == etag), exists().where(upload_leases.c.etag == etag))
+
+
 def pinned(etag: ColumnElement[str]) -> ColumnElement[bool]:
-    """Whether a pinned commit lists the content: all of a repository, a commit, or where a ref points."""
+    """Whether the content has to stay.
+
+    It is hosted, or a pinned commit lists it: all of a repository, a commit, or where a ref points.
+    """
     points_here = exists().where(
         refs.c.repo == pins.c.repo,
         refs.c.revision == pins.c.revision,
         refs.c.commit_hash == commits.c.commit_hash,
     )
-    return exists().where(
+    listed = exists().where(
         files.c.etag == etag,
         commits.c.commit_number == files.c.commit_number,
         pins.c.repo == commits.c.repo,
         or_(pins.c.revision == "", pins.c.revision == commits.c.commit_hash, points_here),
     )
+    return or_(hosted(etag), listed)

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 
 from sqlalchemy import bindparam, func, select
 
-from moongate.store.index.database import Database, Row, by
+from moongate.store.index.database import Database, Row, Upsert, by
 from moongate.store.schema import discussions
 
 
@@ -35,11 +35,7 @@ class DiscussionRows:
         prepare = database.prepare
         self._db = database
         self._put_discussion = database.upsert(discussions)
-        self._add_discussion = prepare(
-            database.insert(discussions)
-            .values({column: bindparam(f"{column.name}_") for column in discussions.c})
-            .on_conflict_do_nothing()
-        )
+        self._add_discussion = prepare(new_discussion(database))
         number = by(discussions.c.repo_number)
         self._discussion = prepare(select(discussions).where(number, by(discussions.c.discussion_number)))
         self._discussions = prepare(
@@ -49,11 +45,11 @@ class DiscussionRows:
 
     def add_discussion(self, repo_number: int, row: DiscussionRow) -> bool:
         """Begin a discussion under its number; False when that is taken."""
-        return self._db.run(self._add_discussion, *_values(repo_number, row)) > 0
+        return self._db.run(self._add_discussion, *discussion_values(repo_number, row)) > 0
 
     def put_discussion(self, repo_number: int, row: DiscussionRow) -> None:
         """Keep a discussion as it is now."""
-        self._db.run(self._put_discussion, *_values(repo_number, row))
+        self._db.run(self._put_discussion, *discussion_values(repo_number, row))
 
     def discussion(self, repo_number: int, number: int) -> DiscussionRow | None:
         """One discussion."""
@@ -70,7 +66,14 @@ class DiscussionRows:
         return int(row[0]) if row is not None and row[0] is not None else 0
 
 
-def _values(repo_number: int, row: DiscussionRow) -> tuple[object, ...]:
+def new_discussion(database: Database) -> Upsert:
+    """Insert a discussion unless its number is taken; takes `discussion_values`."""
+    insert = database.insert(discussions)
+    values = insert.values({column: bindparam(f"{column.name}_") for column in discussions.c})
+    return values.on_conflict_do_nothing()
+
+
+def discussion_values(repo_number: int, row: DiscussionRow) -> tuple[object, ...]:
     return (
         repo_number,
         row.number,

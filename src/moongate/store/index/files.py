@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from itertools import islice
 
-from sqlalchemy import bindparam, case, func, select, update
+from sqlalchemy import bindparam, case, delete, func, select, update
 
 from moongate.core.digests import Etag
 from moongate.core.names import CommitHash, RepoId, RepoPath
@@ -62,6 +62,27 @@ class FileRows:
             "commit_hash_",
         )
         self._put_file = _put_file(database)
+        self._drop_file = prepare(delete(files).where(by(files.c.commit_number, files.c.path)))
+        numbers = select(commits.c.commit_number).where(of_commit)
+        self._drops_of_listing = [
+            prepare(delete(files).where(files.c.commit_number.in_(numbers)), "repo", "commit_hash"),
+            prepare(delete(commits).where(of_commit), "repo", "commit_hash"),
+        ]
+        other = files.alias("other")
+        copied = select(
+            bindparam("to_number", type_=files.c.commit_number.type),
+            other.c.path,
+            other.c.etag,
+            other.c.size_bytes,
+            other.c.xet_hash,
+        ).where(other.c.commit_number == bindparam("from_number"))
+        self._copy_files = prepare(
+            database.insert(files)
+            .from_select([column.name for column in files.c], copied)
+            .on_conflict_do_nothing(),
+            "to_number",
+            "from_number",
+        )
         self._complete = prepare(update(commits).values(complete=1).where(by(commits.c.commit_number)))
         self._commits_of = prepare(
             select(commits.c.commit_hash).where(by(commits.c.repo)).order_by(commits.c.commit_number)
@@ -111,6 +132,36 @@ class FileRows:
                     transaction.run(self._complete, number)
             if ends:
                 return
+
+    def put_changed_files(
+        self,
+        repo: RepoId,
+        commit_hash: CommitHash,
+        like: CommitHash,
+        gone: Iterable[RepoPath],
+        entries: Iterable[FileEntry],
+    ) -> bool:
+        """Write a commit's whole listing as another one's with changes; False when that one is not whole.
+
+        In one transaction; costs little more than the changes, however long the listing.
+        """
+        with self._db.transaction() as transaction:
+            known = transaction.one(self._commit, repo_key(repo), like)
+            if known is None or not known[1]:
+                return False
+            number = self._commit_number(transaction, repo_key(repo), commit_hash)
+            transaction.run(self._copy_files, number, known[0])
+            transaction.run_many(self._drop_file, ((number, path) for path in gone))
+            rows = ((number, one.path, one.etag, one.size_bytes, one.xet_hash) for one in entries)
+            transaction.run_many(self._put_file, rows)
+            transaction.run(self._complete, number)
+        return True
+
+    def drop_listing(self, repo: RepoId, commit_hash: CommitHash) -> None:
+        """Forget which files a commit has; whoever wrote it can write it again."""
+        with self._db.transaction() as transaction:
+            for statement in self._drops_of_listing:
+                transaction.run(statement, repo_key(repo), commit_hash)
 
     def _commit_number(self, transaction: Transaction, repo: str, commit_hash: CommitHash) -> int:
         row = transaction.one(self._commit, repo, commit_hash)

@@ -7,18 +7,20 @@ transaction. Whoever reads sees all of it or nothing.
 from __future__ import annotations
 
 import zlib
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import islice
 from typing import Final, Literal
 
-from sqlalchemy import bindparam, delete, func, select, update
+from sqlalchemy import Table, bindparam, delete, func, select, update
 
 from moongate.core.digests import Etag
-from moongate.core.errors import RefMoved, RepoAbsent
-from moongate.core.names import CommitHash
-from moongate.store.index.database import Database, Row, Transaction, by
-from moongate.store.schema import git_objects, hosted_blobs, hosted_refs, hosted_repos, refs
+from moongate.core.errors import Conflict, RefMoved, RepoAbsent
+from moongate.core.names import CommitHash, RepoId
+from moongate.store.index.database import Database, Prepared, Row, Transaction, by
+from moongate.store.index.discussions import DiscussionRow, discussion_values, new_discussion
+from moongate.store.index.hosted_places import HostedRepoRows, HostedRow
+from moongate.store.schema import git_objects, hosted_blobs, hosted_refs, hosted_repos, leases, refs, repo_key
 
 ObjectKind = Literal["commit", "tree", "tag"]
 
@@ -78,19 +80,24 @@ class RefUpdate:
 
 @dataclass(frozen=True, slots=True)
 class Landing:
-    """What a commit or a push brings to a repository, all of it or nothing."""
+    """What a commit or a push brings to a repository, all of it or nothing.
+
+    discussion: one that begins with it. receipt: a lease to take with it, as name, owner and end.
+    """
 
     refs: Sequence[RefUpdate]
     objects: Iterable[GitObjectRow] = field(default=())
     blobs: Iterable[HostedBlob] = field(default=())
+    discussion: DiscussionRow | None = None
+    receipt: tuple[str, str, float] | None = None
 
 
-class GitRows:
-    """Git's objects and refs."""
+class GitRows(HostedRepoRows):
+    """Git's objects and refs, of the repositories that are hosted."""
 
     def __init__(self, database: Database) -> None:
+        super().__init__(database)
         prepare = database.prepare
-        self._db = database
         objects, held = git_objects, hosted_blobs
         self._lock_repo = prepare(
             select(hosted_repos.c.repo).where(by(hosted_repos.c.repo_number)).with_for_update()
@@ -170,6 +177,9 @@ class GitRows:
         self._drop_hosted_ref = prepare(
             delete(hosted_refs).where(by(hosted_refs.c.repo_number, hosted_refs.c.name))
         )
+        self._copies = [_copy(database, table) for table in (objects, held)]
+        self._begin_discussion = prepare(new_discussion(database))
+        self._take_receipt = database.upsert(leases)
         self._mirror_ref = database.upsert(refs)
         self._drop_mirror = prepare(delete(refs).where(by(refs.c.repo, refs.c.revision)))
 
@@ -234,21 +244,68 @@ class GitRows:
         Raises:
             RepoAbsent: the repository is gone.
             RefMoved: a ref does not point where the landing was made for; nothing happened.
+            Conflict: the discussion's number is taken; nothing happened.
         """
         with self._db.transaction() as transaction:
-            row = transaction.one(self._lock_repo, number)
-            if row is None:
-                raise RepoAbsent("Repository not found")
-            for change in landing.refs:
-                self._check(transaction, number, change)
-            transaction.run_many(self._put_object, (_packed(number, one, now) for one in landing.objects))
-            transaction.run_many(
-                self._hold_blob,
-                ((number, one.oid, one.etag, one.size_bytes, one.xet_hash, now) for one in landing.blobs),
-            )
-            for change in landing.refs:
-                self._move(transaction, number, row[0], change, now)
-            transaction.run(self._note_change, number, now)
+            self._land(transaction, number, landing, now)
+
+    def begin_hosted(
+        self,
+        repo: RepoId,
+        private: bool,
+        creator: str,
+        settings: Mapping[str, object],
+        landing: Landing,
+        now: float,
+    ) -> HostedRow | None:
+        """Make a repository with what lands in it first, all at once; None: it is there already."""
+        with self._db.transaction() as transaction:
+            row = self._add(transaction, repo, private, creator, settings, now)
+            if row is not None:
+                self._land(transaction, row.number, landing, now)
+        return row
+
+    def copy_hosted(
+        self,
+        source: HostedRow,
+        repo: RepoId,
+        private: bool,
+        creator: str,
+        settings: Mapping[str, object],
+        now: float,
+    ) -> HostedRow | None:
+        """Make a repository with all commits, branches and tags of another one; None: it is there already."""
+        with self._db.transaction() as transaction:
+            row = self._add(transaction, repo, private, creator, settings, now)
+            if row is not None:
+                for statement in self._copies:
+                    transaction.run(statement, row.number, source.number)
+                for ref in self.hosted_refs(source.number):
+                    if not ref.name.startswith("refs/pr/"):
+                        change = RefUpdate(ref.name, None, ref.target, ref.commit_hash)
+                        self._move(transaction, row.number, repo_key(repo), change, now)
+        return row
+
+    def _land(self, transaction: Transaction, number: int, landing: Landing, now: float) -> None:
+        row = transaction.one(self._lock_repo, number)
+        if row is None:
+            raise RepoAbsent("Repository not found")
+        for change in landing.refs:
+            self._check(transaction, number, change)
+        transaction.run_many(self._put_object, (_packed(number, one, now) for one in landing.objects))
+        transaction.run_many(
+            self._hold_blob,
+            ((number, one.oid, one.etag, one.size_bytes, one.xet_hash, now) for one in landing.blobs),
+        )
+        if landing.discussion is not None and not transaction.run(
+            self._begin_discussion, *discussion_values(number, landing.discussion)
+        ):
+            raise Conflict(f"the number {landing.discussion.number} was taken meanwhile")
+        if landing.receipt is not None:
+            transaction.run(self._take_receipt, *landing.receipt)
+        for change in landing.refs:
+            self._move(transaction, number, row[0], change, now)
+        transaction.run(self._note_change, number, now)
 
     def _check(self, transaction: Transaction, number: int, change: RefUpdate) -> None:
         row = transaction.one(self._hosted_ref, number, change.name)
@@ -265,6 +322,15 @@ class GitRows:
         commit_hash = change.commit_hash or change.target
         transaction.run(self._put_hosted_ref, number, change.name, change.target, commit_hash, now)
         transaction.run(self._mirror_ref, repo, short, commit_hash, now)
+
+
+def _copy(database: Database, table: Table) -> Prepared:
+    """Give a repository the rows of another one."""
+    number = bindparam("to_number", type_=table.c.repo_number.type)
+    others = [column for column in table.c if column.name != "repo_number"]
+    rows = select(number, *others).where(table.c.repo_number == bindparam("from_number"))
+    insert = database.insert(table).from_select(["repo_number", *(column.name for column in others)], rows)
+    return database.prepare(insert.on_conflict_do_nothing(), "to_number", "from_number")
 
 
 _NAMES: Final = tuple(f"oid_{place}" for place in range(_ASKED_TOGETHER))

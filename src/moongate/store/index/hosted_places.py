@@ -11,7 +11,7 @@ from sqlalchemy import BindParameter, bindparam, delete, exists, func, or_, sele
 
 from moongate.core.errors import Conflict
 from moongate.core.names import RepoId
-from moongate.store.index.database import Database, Row, by
+from moongate.store.index.database import Database, Row, Transaction, by
 from moongate.store.schema import (
     access,
     answers,
@@ -27,6 +27,7 @@ from moongate.store.schema import (
     hosted_repos,
     hosted_roles,
     namespaces,
+    orphans,
     pins,
     refs,
     released_blobs,
@@ -161,7 +162,7 @@ class NamespaceRows:
 
 
 class HostedRepoRows:
-    """Hosted repositories and the names they had."""
+    """Hosted repositories and the names they had. Part of `GitRows`, which begins them."""
 
     def __init__(self, database: Database) -> None:
         prepare = database.prepare
@@ -244,6 +245,14 @@ class HostedRepoRows:
                 delete(renames).where(renames.c.old_repo == bindparam("repo")),
             )
         ]
+        self._orphans_of_number = [
+            prepare(
+                database.insert(orphans)
+                .from_select(["etag"], select(table.c.etag).where(by(table.c.repo_number)).distinct())
+                .on_conflict_do_nothing()
+            )
+            for table in (hosted_blobs, upload_leases)
+        ]
         self._drop_own_roles = prepare(delete(hosted_roles).where(by(hosted_roles.c.place)))
 
     def get_hosted(self, repo: RepoId) -> HostedRow | None:
@@ -274,14 +283,25 @@ class HostedRepoRows:
         self, repo: RepoId, private: bool, creator: str, settings: Mapping[str, object], now: float
     ) -> HostedRow | None:
         """Make an empty repository, which takes its name from whatever had it before; None: it is there."""
+        with self._db.transaction() as transaction:
+            return self._add(transaction, repo, private, creator, settings, now)
+
+    def _add(
+        self,
+        transaction: Transaction,
+        repo: RepoId,
+        private: bool,
+        creator: str,
+        settings: Mapping[str, object],
+        now: float,
+    ) -> HostedRow | None:
         folded = folded_key(repo)
         values = (folded, repo_key(repo), repo.namespace.lower(), int(private), creator)
-        with self._db.transaction() as transaction:
-            if not transaction.run(self._add_hosted, *values, json.dumps(dict(settings)), now, now):
-                return None
-            transaction.run(self._drop_move, folded)
-            transaction.run(self._put_hosted_facts, repo_key(repo), int(private), 0, now)
-            row = transaction.one(self._hosted, folded)
+        if not transaction.run(self._add_hosted, *values, json.dumps(dict(settings)), now, now):
+            return None
+        transaction.run(self._drop_move, folded)
+        transaction.run(self._put_hosted_facts, repo_key(repo), int(private), 0, now)
+        row = transaction.one(self._hosted, folded)
         return None if row is None else _hosted_row(row)
 
     def set_hosted(self, row: HostedRow, private: bool, settings: Mapping[str, object], now: float) -> None:
@@ -308,9 +328,9 @@ class HostedRepoRows:
                 transaction.run(self._put_move, old_folded, row.number)
 
     def drop_hosted(self, row: HostedRow) -> None:
-        """Forget a repository and everything that only it has; its content is left to collection."""
+        """Forget a repository and everything that only it has; collection looks at its content."""
         with self._db.transaction() as transaction:
-            for statement in self._drops_of_number:
+            for statement in (*self._orphans_of_number, *self._drops_of_number):
                 transaction.run(statement, row.number)
             for statement in self._drops_of_key:
                 transaction.run(statement, repo_key(row.repo))

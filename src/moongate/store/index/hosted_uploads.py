@@ -8,11 +8,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from sqlalchemy import bindparam, delete, func, select
+from sqlalchemy import bindparam, delete, exists, func, select
 
 from moongate.core.digests import Etag
+from moongate.store.index.blobs import hosted
 from moongate.store.index.database import Database, by
-from moongate.store.schema import upload_leases, upload_parts
+from moongate.store.schema import files, orphans, upload_leases, upload_parts
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,9 +42,27 @@ class UploadRows:
             "etag",
             "now_",
         )
-        self._prune_uploads = prepare(
-            delete(upload_leases).where(upload_leases.c.expires_at <= bindparam("now_"))
+        ran_out = upload_leases.c.expires_at <= bindparam("now_")
+        self._orphan_uploads = prepare(
+            database.insert(orphans)
+            .from_select(["etag"], select(upload_leases.c.etag).where(ran_out).distinct())
+            .on_conflict_do_nothing()
         )
+        self._prune_uploads = prepare(delete(upload_leases).where(ran_out))
+        self._orphans_after = prepare(
+            select(orphans.c.etag)
+            .where(orphans.c.etag > bindparam("after"))
+            .order_by(orphans.c.etag)
+            .limit(bindparam("count")),
+            "after",
+            "count",
+        )
+        self._is_orphan = prepare(
+            select(orphans.c.etag).where(
+                by(orphans.c.etag), ~exists().where(files.c.etag == orphans.c.etag), ~hosted(orphans.c.etag)
+            )
+        )
+        self._drop_orphan = prepare(delete(orphans).where(by(orphans.c.etag)))
         self._put_part = database.upsert(upload_parts)
         self._parts = prepare(
             select(upload_parts.c.part_number, upload_parts.c.sha256, upload_parts.c.size_bytes)
@@ -73,8 +92,22 @@ class UploadRows:
         return None if row is None else int(row[0])
 
     def prune_uploads(self, now: float) -> int:
-        """Forget leases that ran out; how many."""
-        return self._db.run(self._prune_uploads, now)
+        """Forget leases that ran out, and have their content looked at by the next collection; how many."""
+        with self._db.transaction() as transaction:
+            transaction.run(self._orphan_uploads, now)
+            return transaction.run(self._prune_uploads, now)
+
+    def orphans_after(self, etag: str, limit: int) -> list[Etag]:
+        """The next page of contents that lost a holder, by etag; begin with an empty one."""
+        return [row[0] for row in self._db.all(self._orphans_after, etag, limit)]
+
+    def is_orphan(self, etag: Etag) -> bool:
+        """Whether such content has no holder left: no listing, no hosted repository, no lease."""
+        return self._db.one(self._is_orphan, etag) is not None
+
+    def drop_orphan(self, etag: Etag) -> None:
+        """Forget that it lost a holder, once it is freed or has another one."""
+        self._db.run(self._drop_orphan, etag)
 
     def put_part(self, upload: str, part: UploadPart, now: float) -> None:
         """Say that a part is here."""

@@ -11,7 +11,7 @@ from sqlalchemy import bindparam, delete, func, select
 from moongate.core.digests import Etag
 from moongate.store.index.database import Database, by
 from moongate.store.index.hosted_git import HostedBlob
-from moongate.store.schema import hosted_blobs, hosted_repos, released_blobs
+from moongate.store.schema import hosted_blobs, hosted_repos, orphans, released_blobs
 
 _ASKED_TOGETHER: Final = 100
 
@@ -58,6 +58,7 @@ class HostedUsageRows:
                 by(held.c.repo_number, held.c.oid), held.c.noted_at < bindparam("noted_before")
             )
         )
+        self._orphan_released = database.upsert(orphans)
         self._released_blob = prepare(
             select(released.c.oid, released.c.etag, released.c.size_bytes).where(
                 by(released.c.repo_number, released.c.oid)
@@ -107,6 +108,7 @@ class HostedUsageRows:
             for blob in blobs:
                 if transaction.run(self._drop_held, number, blob.oid, noted_before):
                     transaction.run(self._put_released, number, blob.oid, blob.etag, blob.size_bytes, now)
+                    transaction.run(self._orphan_released, blob.etag)
                     gone.append(blob)
         return gone
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from sqlalchemy import bindparam, delete, or_
+from sqlalchemy import bindparam, delete, or_, select
 
 from moongate.store.index.database import Database, by
 from moongate.store.schema import leases
@@ -28,12 +28,22 @@ class LeaseRows:
             "until_",
             "now_",
         )
+        self._lease_owner = prepare(
+            select(leases.c.owner).where(by(leases.c.name), leases.c.expires_at > bindparam("now_")),
+            "name",
+            "now_",
+        )
         self._release = prepare(delete(leases).where(by(leases.c.name, leases.c.owner)))
         self._prune = prepare(delete(leases).where(leases.c.expires_at < bindparam("expired_before")))
 
     def try_lease(self, name: str, owner: str, seconds: float, now: float) -> bool:
         """Take or renew a lease; False while somebody else's has not run out."""
         return self._db.run(self._try_lease, name, owner, now + seconds, now) > 0
+
+    def lease_owner(self, name: str, now: float) -> str | None:
+        """Who has a lease that has not run out. A point read."""
+        row = self._db.one(self._lease_owner, name, now)
+        return None if row is None else str(row[0])
 
     def release_lease(self, name: str, owner: str) -> None:
         """Give it back early, if it is still this owner's."""

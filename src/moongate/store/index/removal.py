@@ -9,13 +9,14 @@ from sqlalchemy import ColumnElement, Select, bindparam, case, delete, exists, f
 
 from moongate.core.digests import Etag
 from moongate.core.names import CommitHash, RepoId
+from moongate.store.index.blobs import hosted
 from moongate.store.index.database import Database, by
 from moongate.store.schema import access, answers, commits, facts, files, refs, renames, repo_key
 
 
 @dataclass(frozen=True, slots=True)
 class HeldContent:
-    """A content of a repository or commit. `shared`: a listing that stays has it, too."""
+    """A content of a repository or commit. `shared`: a listing or hosted repository has it, too."""
 
     etag: Etag
     size_bytes: int
@@ -107,9 +108,10 @@ def _contents(removed: ColumnElement[bool], stays: ColumnElement[bool]) -> Selec
         .subquery("contents")
     )
     elsewhere = files.alias("elsewhere")
-    shared = exists().where(
+    listed = exists().where(
         elsewhere.c.etag == contents.c.etag, _other.c.commit_number == elsewhere.c.commit_number, stays
     )
+    shared = or_(listed, hosted(contents.c.etag))
     return select(contents.c.etag, contents.c.size_bytes, case((shared, 1), else_=0)).order_by(
         contents.c.etag
     )

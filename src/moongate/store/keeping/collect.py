@@ -12,6 +12,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from moongate.store.blobs import Blobs
+from moongate.store.claims import Claims
 from moongate.store.index import Index
 from moongate.store.keeping.partials import drop_partial, partial_files, temporary_files
 from moongate.store.layout import Layout
@@ -19,6 +20,7 @@ from moongate.store.release import free, is_complete, release
 from moongate.store.segments import Segments
 
 _PAGE = 500
+_BLOCK_BYTES = 512  # st_blocks counts these
 _HOUR, _DAY = 3600.0, 86400.0
 
 
@@ -32,6 +34,7 @@ class Ages:
     access_seconds: float = 7 * _DAY
     quarantine_seconds: float = 30 * _DAY
     unneeded_seconds: float = _DAY
+    upload_seconds: float = 2 * _DAY
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,6 +43,7 @@ class Collected:
 
     doubted: Xet files that miss chunks, and have to be fetched and proven again. unproven: Xet files that
     nobody continued, forgotten. leftovers: files among the segments that meant nothing.
+    orphans: contents that were brought here, and that no hosted repository has (any more).
     """
 
     registered: int = 0
@@ -52,6 +56,7 @@ class Collected:
     doubted: int = 0
     unproven: int = 0
     leftovers: int = 0
+    orphans: int = 0
 
 
 def collect(
@@ -71,6 +76,8 @@ def collect(
     partials, partial_bytes = _drop_idle_partials(layout, blobs, now - ages.partial_idle_seconds, stop)
     temporaries, temporary_bytes = _unlink_temporaries(layout, now - ages.temporary_seconds)
     quarantined, quarantine_bytes = _unlink_quarantined(layout, now - ages.quarantine_seconds)
+    orphans, orphan_bytes = _free_orphans(layout, blobs, segments, index, now, stop)
+    upload_bytes = _unlink_uploads(layout, index, now - ages.upload_seconds)
     doubted = _doubt_incomplete(segments, index, stop)
     unproven, unproven_bytes = _drop_unproven(segments, index, now - ages.partial_idle_seconds, stop)
     index.prune_xorb_leases(now)
@@ -89,6 +96,8 @@ def collect(
         quarantined=quarantined,
         answers=answers,
         freed_bytes=partial_bytes
+        + orphan_bytes
+        + upload_bytes
         + temporary_bytes
         + quarantine_bytes
         + unproven_bytes
@@ -97,6 +106,7 @@ def collect(
         doubted=doubted,
         unproven=unproven,
         leftovers=leftovers,
+        orphans=orphans,
     )
 
 
@@ -137,6 +147,38 @@ def _drop_idle_partials(
         count += freed is not None
         freed_bytes += freed or 0
     return count, freed_bytes
+
+
+def _free_orphans(
+    layout: Layout, blobs: Blobs, segments: Segments, index: Index, now: float, stop: Callable[[], bool]
+) -> tuple[int, int]:
+    """What was brought here and has no holder left: no lease, no hosted repository, no listing."""
+    index.prune_uploads(now)
+    claims = Claims(layout)
+    count, freed_bytes, after = 0, 0, ""
+    while not stop() and (page := index.orphans_after(after, _PAGE)):
+        for etag in page:
+            with claims.freeing():
+                if index.is_orphan(etag):
+                    freed_bytes += blobs.remove(etag, force=True)
+                    index.drop_blob(etag)
+                    freed_bytes += release(segments, index, index.xet_files_of(etag)).freed_bytes
+                    count += 1
+                index.drop_orphan(etag)
+        after = page[-1]
+    return count, freed_bytes
+
+
+def _unlink_uploads(layout: Layout, index: Index, older_than: float) -> int:
+    """Uploads that nobody continued."""
+    freed_bytes = 0
+    for path in layout.uploads_dir.iterdir():
+        status = path.stat()
+        if status.st_mtime < older_than:
+            path.unlink(missing_ok=True)
+            freed_bytes += status.st_blocks * _BLOCK_BYTES
+    index.prune_parts(older_than)
+    return freed_bytes
 
 
 def _doubt_incomplete(segments: Segments, index: Index, stop: Callable[[], bool]) -> int:

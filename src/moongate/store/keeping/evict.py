@@ -4,9 +4,9 @@ First go blobs that verified chunks make, too: nothing is lost with them. Then s
 Xet files stand in one queue. A Xet file frees the chunks that no other one needs; one that would free none
 waits until the queue is empty. Last go chunks that nobody needs, which only a crash leaves.
 
-Never chosen: what a pinned commit lists (but for its second copy), what somebody has open (a shared lock says
-so), what is being filled. One process evicts at a time; a second one waits, looks again, and mostly finds
-nothing to do.
+Never chosen: what a pinned commit lists (but for its second copy), what is hosted here and cannot be fetched
+again, what somebody has open (a shared lock says so), what is being filled. One process evicts at a time; a
+second one waits, looks again, and mostly finds nothing to do.
 """
 
 from __future__ import annotations
@@ -20,8 +20,10 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TypeAlias
 
+from moongate.core.digests import Etag
 from moongate.core.errors import StoreFull
 from moongate.store.blobs import Blobs
+from moongate.store.claims import Claims
 from moongate.store.index import BlobRow, Eviction, Index, XetFileRow
 from moongate.store.keeping.partials import PartialFile, drop_partial, partial_files
 from moongate.store.layout import Layout
@@ -119,6 +121,7 @@ class _Eviction:
     ) -> None:
         self.excess = excess
         self._layout = layout
+        self._claims = Claims(layout)
         self._blobs = blobs
         self._segments = segments
         self._index = index
@@ -142,9 +145,17 @@ class _Eviction:
         if isinstance(candidate, PartialFile):
             self._count(candidate, candidate.stored_bytes, drop_partial(self._layout, candidate.etag))
         elif isinstance(candidate, BlobRow):
-            self._count(candidate, candidate.size_bytes, drop_blob(self._blobs, self._index, candidate))
+            self._take_blob(candidate)
         else:
             self._take_xet_file(candidate)
+
+    def _take_blob(self, row: BlobRow) -> None:
+        with self._claims.freeing():
+            if must_stay(self._index, row.etag):  # since it was chosen
+                self._busy += 1
+                return
+            freed_bytes = drop_blob(self._blobs, self._index, row)
+        self._count(row, row.size_bytes, freed_bytes)
 
     def _take_xet_file(self, file: XetFileRow) -> None:
         own = own_needs(self._index, file.file_id)
@@ -153,7 +164,11 @@ class _Eviction:
         elif is_in_use(self._segments, own):
             self._busy += 1
         else:
-            freed_bytes = release(self._segments, self._index, [file]).freed_bytes
+            with self._claims.freeing():
+                if self._index.is_pinned(file.etag):  # since it was chosen
+                    self._busy += 1
+                    return
+                freed_bytes = release(self._segments, self._index, [file]).freed_bytes
             self._count(file, freed_bytes, freed_bytes)
 
     def sweep(self) -> None:
@@ -169,6 +184,13 @@ class _Eviction:
         self._removed[type(candidate)] += 1
         self._freed_bytes += freed_bytes
         self.excess = self.excess.less(counted_bytes, freed_bytes)
+
+
+def must_stay(index: Index, etag: Etag) -> bool:
+    """Whether a blob is pinned or hosted, and no verified chunks make it, too."""
+    return index.is_pinned(etag) and not any(
+        file.verified_at is not None for file in index.xet_files_of(etag)
+    )
 
 
 def drop_blob(blobs: Blobs, index: Index, row: BlobRow, *, force: bool = False) -> int | None:

@@ -12,6 +12,7 @@ from moongate.core.errors import RepoAbsent, RevisionAbsent, StoreError
 from moongate.core.names import CommitHash, RepoId, Revision, shown
 from moongate.store.blobs import Blobs
 from moongate.store.chunk_ranges import difference, total_bytes, union
+from moongate.store.claims import Claims
 from moongate.store.index import BlobRow, Index, XetFileRow
 from moongate.store.keeping.evict import drop_blob
 from moongate.store.keeping.partials import drop_partial
@@ -59,6 +60,7 @@ def remove(
     gone: list[XetFileRow] = []
     shared: list[XetFileRow] = []
     after = ""
+    claims = Claims(layout)
     while page := index.contents_of(repo, commit_hash, after, _PAGE):
         for content in page:
             size_bytes = blobs.size_bytes(content.etag)
@@ -69,7 +71,10 @@ def remove(
                 continue
             if size_bytes is not None:
                 row = index.blob(content.etag) or BlobRow(content.etag, size_bytes, 0.0, 0.0, 0.0)
-                freed_bytes += drop_blob(blobs, index, row, force=True) or 0
+                with claims.freeing():
+                    if index.is_hosted(content.etag):  # since the page was read
+                        continue
+                    freed_bytes += drop_blob(blobs, index, row, force=True) or 0
                 removed += 1
             elif layout.partial_data(content.etag).exists():
                 dropped = drop_partial(layout, content.etag)
@@ -77,7 +82,9 @@ def remove(
                 freed_bytes += dropped or 0
         after = page[-1].etag
     needs = _needs(index, [*gone, *shared])
-    released = release(segments, index, gone, force=True)
+    with claims.freeing():
+        gone = [file for file in gone if not index.is_hosted(file.etag)]
+        released = release(segments, index, gone, force=True)
     if commit_hash is None:
         index.drop_repo(repo)
     else:
@@ -134,6 +141,8 @@ def _needed_still(index: Index, needs: Needs) -> int:
 
 def _commit(index: Index, repo: RepoId, revision: Revision | None) -> CommitHash | None:
     """The commit to remove; None for the whole repository."""
+    if index.get_hosted(repo) is not None:
+        raise StoreError(f"{repo} is hosted here, and nowhere else: who may administer it can delete it")
     commits = index.commits_of(repo)
     refs = index.refs_of(repo)
     if not (commits or refs or index.get_facts(repo)):

@@ -138,3 +138,9 @@ def _add_uploads() -> None:
         sa.PrimaryKeyConstraint("upload", "part_number", name="pk_upload_parts"),
         sqlite_with_rowid=False,
     )
+    op.create_table(
+        "orphans",
+        sa.Column("etag", sa.Text, nullable=False),
+        sa.PrimaryKeyConstraint("etag", name="pk_orphans"),
+        sqlite_with_rowid=False,
+    )
