@@ -51,6 +51,7 @@ from moongate.wire.git_objects import (
     object_oid,
 )
 from moongate.wire.lfs import pointer_text
+from support.hosting import hosted_over
 
 REPO = RepoId("model", "acme/tiny")
 OWNER = Caller("anonymous", scope="admin")
@@ -212,7 +213,7 @@ async def git_house(
     layout = Layout(folder / "gateway")
     layout.prepare()
     index, blobs, programs = Index(layout.index_path), Blobs(layout), Programs(limits)
-    repos = HostedRepos(index, blobs, HostedRules(namespaces=("acme",)))
+    repos = hosted_over(layout, index, HostedRules(namespaces=("acme",)))
     row = index.add_hosted(REPO, private, "ada", {}, time.time())
     assert row is not None
     folders = GitFolders(index, blobs, layout.git_dir, programs)

@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import NoReturn
 
 import structlog
@@ -21,7 +22,8 @@ from moongate.app.metrics import Metrics
 from moongate.app.replies import JSON_TYPE, Reply, error_reply
 from moongate.app.request_log import RequestLog, who
 from moongate.app.sendfile import BrokenOff, ClientGone
-from moongate.core.errors import MoongateError
+from moongate.core.errors import MoongateError, RepoMoved
+from moongate.core.names import RepoId
 from moongate.wire import routes
 from moongate.wire.cas_paths import CasRoute, parse_cas_path
 from moongate.wire.errors import error_answer
@@ -37,10 +39,20 @@ _LET_IN = (
 )
 
 _CAS = f"{CAS_PREFIX}/"
+UPLOADS_PREFIX = "/_lfs/"
+"""Addresses to send large files to. No repository's namespace begins like this."""
 
 CasHandler = Callable[[Exchange, CasRoute], Awaitable[web.StreamResponse]]
 
 log = structlog.get_logger("moongate.http")
+
+
+@dataclass(frozen=True, slots=True)
+class SignedAddresses:
+    """What finds out by itself who asks: our CAS by tokens of its own, uploads by their address."""
+
+    cas: CasHandler | None = None
+    uploads: PageHandler | None = None
 
 
 class MethodAbsent(Exception):
@@ -62,21 +74,21 @@ class Dispatcher:
         pages: Mapping[str, tuple[str, PageHandler]],
         admin: tuple[str, PageHandler],
         open_paths: frozenset[str],
-        cas: CasHandler | None = None,
+        signed: SignedAddresses | None = None,
         metrics: Metrics,
         request_log: RequestLog,
     ) -> None:
         """`pages`: our own exact paths, each with a name for metrics; `admin`: the admin API's prefix.
 
         `open_paths`: answered to everybody, whatever the door and the Host header say (health checks).
-        `cas`: answers what is asked of our CAS, and finds out who asks: its tokens are not the door's.
+        `signed`: what finds out by itself who asks.
         """
         self._door = door
         self._handlers = handlers
         self._pages = pages
         self._admin_prefix, self._admin = admin
         self._open_paths = open_paths
-        self._cas = cas
+        self._signed = signed or SignedAddresses()
         self._metrics = metrics
         self._log = request_log
         self._routes: dict[str, routes.Route] = {}
@@ -132,17 +144,26 @@ class Dispatcher:
             exchange.route = "admin"
             exchange.caller = await self._door.caller_of(request)
             return await self._admin(exchange)
-        if self._cas is not None and path.startswith(_CAS):
-            asked = parse_cas_path(path)
-            if asked is not None:
-                exchange.route = f"Cas{type(asked).__name__}"
-                return await self._cas(exchange, asked)
+        signed = await self._answer_signed(exchange)
+        if signed is not None:
+            return signed
         route = self.known_route(path) or self._parse(path)
         kind = type(route)
         exchange.route = kind.__name__
         exchange.repo = getattr(route, "repo", None)
         exchange.caller = await self._door.caller_of(request)
         return await self._handlers[kind](exchange, route)
+
+    async def _answer_signed(self, exchange: Exchange) -> web.StreamResponse | None:
+        path, signed = exchange.path, self._signed
+        if signed.uploads is not None and path.startswith(UPLOADS_PREFIX):
+            exchange.route = "LfsUpload"
+            return await signed.uploads(exchange)
+        asked = parse_cas_path(path) if signed.cas is not None and path.startswith(_CAS) else None
+        if signed.cas is None or asked is None:
+            return None
+        exchange.route = f"Cas{type(asked).__name__}"
+        return await signed.cas(exchange, asked)
 
     def known_route(self, path: str) -> routes.Route | None:
         """The route of a raw path that was asked for before."""
@@ -156,6 +177,8 @@ class Dispatcher:
         return route
 
     def _refuse(self, exchange: Exchange, error: MoongateError) -> web.StreamResponse:
+        if isinstance(error, RepoMoved) and exchange.repo is not None:
+            return self._redirect(exchange, exchange.repo, error)
         exchange.error = f"{type(error).__name__}: {error.message}"
         if exchange.request.writer.output_size:
             self._break_off(exchange)
@@ -167,6 +190,13 @@ class Dispatcher:
             headers.append(("WWW-Authenticate", 'Basic realm="moongate"'))
         shared = not self._is_ours(exchange.path)
         return Reply(answer.status, headers, answer.body, request_id=exchange.request_id, shared=shared)
+
+    @staticmethod
+    def _redirect(exchange: Exchange, repo: RepoId, error: RepoMoved) -> Reply:
+        """To the same address below the repository's present name; old clients follow relative ones only."""
+        head, _, tail = exchange.path_qs.partition(f"/{repo.repo_id}")
+        headers = (("Location", f"{head}/{error.to}{tail}"), ("X-Moongate-Cache", "hit"))
+        return Reply(307, headers, b"", request_id=exchange.request_id)
 
     def _method_absent(self, exchange: Exchange, error: MethodAbsent) -> Reply:
         exchange.error = "MethodAbsent"

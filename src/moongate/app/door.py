@@ -1,9 +1,10 @@
 """Who is at the door, and whether they may come in.
 
 A token is either ours (`hf_` and 48 alphanumerics: known to the index, or refused everywhere) or a Hub token
-passed through, which upstream judges. On loopback the door is open: callers without a token are anonymous.
-On any other address it is closed, unless `allow_anonymous`: only our tokens, and Hub tokens of members of
-`upstream_orgs`, come in.
+passed through, which upstream judges. On loopback the door is open: callers without a token are anonymous,
+and whoever asks from this machine itself, by no page of another site, may do with hosted repositories what
+they like. On any other address it is closed, unless `allow_anonymous`: only our tokens, and Hub tokens of
+members of `upstream_orgs`, come in.
 
 The Host header is checked while the door is open on loopback, so that a web page whose name was pointed at
 127.0.0.1 cannot read through a visitor's browser.
@@ -16,7 +17,7 @@ import ipaddress
 import re
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Protocol
 from urllib.parse import urlsplit
 
@@ -24,7 +25,7 @@ import orjson
 from aiohttp import hdrs, web
 from multidict import CIMultiDictProxy
 
-from moongate.core.callers import ANONYMOUS, Caller, Secret, TokenRow
+from moongate.core.callers import ANONYMOUS, LOCAL_USER, Caller, Secret, TokenRow
 from moongate.core.errors import (
     AuthRequired,
     BadRequest,
@@ -39,6 +40,7 @@ from moongate.wire.bearer import looks_like_ours, token_of
 
 _HOST = re.compile(r"(\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9._-]{1,253})(?::\d{1,5})?")
 _FORWARDED = ("Forwarded", "X-Forwarded-For", "X-Forwarded-Host", "X-Real-IP", "Via")
+_FOREIGN_SITES = ("cross-site", "same-site")
 _KEPT = 10_000
 
 
@@ -115,7 +117,7 @@ class Door:
                 raise AuthRequired(
                     "This gateway needs a token: set HF_TOKEN to one made by `moongate token create`."
                 )
-            return ANONYMOUS
+            return LOCAL_USER if self._is_local_user(request) else ANONYMOUS
         token = token_of(header)
         if token is None:
             raise BadToken("Invalid credentials in Authorization header")
@@ -124,7 +126,7 @@ class Door:
         caller = _upstream_caller(token)
         if not self.is_open:
             await self._let_member_in(caller)
-        return caller
+        return replace(caller, scope="admin") if self._is_local_user(request) else caller
 
     def caller_at_hand(self, headers: CIMultiDictProxy[str]) -> Caller | None:
         """As `caller_of`, when that needs no waiting and nobody is turned away; otherwise None."""
@@ -140,6 +142,16 @@ class Door:
             return self._own(token)
         except BadToken:
             return None
+
+    def _is_local_user(self, request: web.BaseRequest) -> bool:
+        """Whether the user of this very machine asks, while only this machine can reach us.
+
+        Not what a page of another site asks through a visitor's browser.
+        """
+        headers = request.headers
+        origin, site = headers.get(hdrs.ORIGIN), headers.get("Sec-Fetch-Site")
+        foreign = (origin is not None and origin != self.base_url(request)) or site in _FOREIGN_SITES
+        return self._rules.loopback and not foreign and self.is_local(request)
 
     def knows_host(self, host: str | None) -> bool:
         """Whether `check_host` let this Host header pass before."""

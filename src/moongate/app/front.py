@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from urllib.parse import quote
 
@@ -10,23 +10,37 @@ from aiohttp import web
 
 from moongate.app.cas_routes import CasRoutes
 from moongate.app.cas_write_routes import CasWriteRoutes
-from moongate.app.dispatch import CasHandler, Dispatcher
+from moongate.app.dispatch import CasHandler, Dispatcher, SignedAddresses
 from moongate.app.door import Door
 from moongate.app.exchange import Exchange, PageHandler, RouteHandler
 from moongate.app.file_routes import FileRoutes
 from moongate.app.git_routes import GitRoutes
 from moongate.app.health import Health
+from moongate.app.hosted_git_routes import HostedGitRoutes, no_locks
+from moongate.app.hosted_routes import MANAGE_PREFIX, HostedRoutes
 from moongate.app.hub_routes import HubRoutes
+from moongate.app.lfs_uploads import LfsUploads
 from moongate.app.metrics import Metrics
 from moongate.app.ollama_routes import OllamaRoutes
 from moongate.app.request_log import RequestLog
 from moongate.app.xet_routes import XetRoutes
 from moongate.app.xorb_routes import XorbRoutes
 from moongate.core.errors import Absent
+from moongate.core.names import RepoId
 from moongate.wire import routes
 from moongate.wire.cas_paths import CasRoute, Data, WholeXorb, Write
 
 ADMIN_PREFIX = "/api/moongate/"
+
+
+@dataclass(frozen=True, slots=True)
+class HostedRooms:
+    """What answers for repositories that live here, but for plain reads."""
+
+    is_hosted: Callable[[RepoId], bool]
+    routes: HostedRoutes
+    lfs: LfsUploads
+    git: HostedGitRoutes
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,6 +54,7 @@ class Rooms:
     health: Health
     admin: PageHandler
     status_page: PageHandler
+    hosting: HostedRooms
     xet: XetRoutes | None = None
     cas: CasHandler | None = None
 
@@ -60,12 +75,21 @@ def dispatcher(rooms: Rooms, door: Door, metrics: Metrics, request_log: RequestL
         open_paths=frozenset({"/healthz", "/readyz", "/metrics"}),
         metrics=metrics,
         request_log=request_log,
-        cas=rooms.cas,
+        signed=SignedAddresses(rooms.cas, rooms.hosting.lfs.receive),
     )
 
 
 def _handlers(rooms: Rooms) -> dict[type[object], RouteHandler]:
-    hub, files, git, ollama = rooms.hub, rooms.files, rooms.git, rooms.ollama
+    hub, files, git, ollama, hosting = rooms.hub, rooms.files, rooms.git, rooms.ollama, rooms.hosting
+
+    def here(hosted: RouteHandler, proxied: RouteHandler) -> RouteHandler:
+        """The first one for what lives here, the second for everything else."""
+
+        async def answer(exchange: Exchange, route: routes.RepoRoute) -> web.StreamResponse:
+            return await (hosted if hosting.is_hosted(route.repo) else proxied)(exchange, route)
+
+        return answer
+
     return {
         routes.Info: hub.read,
         routes.Tree: hub.read,
@@ -74,8 +98,8 @@ def _handlers(rooms: Rooms) -> dict[type[object], RouteHandler]:
         routes.TreeSize: hub.read,
         routes.AuthCheck: hub.read,
         routes.Listing: hub.read,
-        routes.ApiOther: hub.read,
-        routes.RepoOther: hub.repo_other,
+        routes.ApiOther: _api_other(hosting, hub),
+        routes.RepoOther: here(_repo_other(hosting, hub), hub.repo_other),
         routes.PathsInfo: hub.paths_info,
         routes.XetReadToken: rooms.xet.read_token if rooms.xet is not None else _unknown,
         routes.XetWriteToken: _write_token(rooms.xet, hub) if rooms.xet is not None else _unknown,
@@ -83,17 +107,46 @@ def _handlers(rooms: Rooms) -> dict[type[object], RouteHandler]:
         routes.Resolve: files.resolve,
         routes.ResolveCache: files.resolve_cache,
         routes.Raw: files.raw,
-        routes.GitInfoRefs: git.info_refs,
-        routes.GitUploadPack: git.upload_pack,
-        routes.GitReceivePack: git.receive_pack,
+        routes.GitInfoRefs: here(hosting.git.info_refs, git.info_refs),
+        routes.GitUploadPack: here(hosting.git.upload_pack, git.upload_pack),
+        routes.GitReceivePack: here(hosting.git.receive_pack, git.receive_pack),
         routes.LfsBatch: git.lfs_batch,
         routes.LfsObject: git.lfs_object,
-        routes.LfsOther: git.lfs_other,
+        routes.LfsOther: here(_lfs_other(hosting), git.lfs_other),
         routes.V2Root: ollama.root,
         routes.V2Manifest: ollama.manifest,
         routes.V2Blob: ollama.blob,
         routes.Unknown: _unknown,
     }
+
+
+def _api_other(hosting: HostedRooms, hub: HubRoutes) -> RouteHandler:
+    async def answer(exchange: Exchange, route: routes.ApiOther) -> web.StreamResponse:
+        if exchange.is_read or not exchange.path.startswith(MANAGE_PREFIX):
+            return await hub.read(exchange, route)
+        told, body = await hosting.routes.manage(exchange)
+        return told if told is not None else await hub.pass_on(exchange, body)
+
+    return answer
+
+
+def _repo_other(hosting: HostedRooms, hub: HubRoutes) -> RouteHandler:
+    async def answer(exchange: Exchange, route: routes.RepoOther) -> web.StreamResponse:
+        handler: RouteHandler = hub.repo_other if exchange.is_read else hosting.routes.repo_other
+        return await handler(exchange, route)
+
+    return answer
+
+
+def _lfs_other(hosting: HostedRooms) -> RouteHandler:
+    async def answer(exchange: Exchange, route: routes.LfsOther) -> web.StreamResponse:
+        if route.rest == "objects/verify":
+            return await hosting.lfs.verify(exchange, route)
+        if route.rest.startswith("locks"):
+            return await no_locks(exchange)
+        raise Absent("Nothing is served at this address.")
+
+    return answer
 
 
 def _write_token(xet: XetRoutes, hub: HubRoutes) -> RouteHandler:

@@ -24,7 +24,7 @@ from moongate.core.digests import Etag
 from moongate.core.names import RepoId
 from moongate.core.records import FileAt
 from moongate.wire import routes
-from moongate.wire.lfs import batch_answer, read_batch_request
+from moongate.wire.lfs import BatchRequest, batch_answer, read_batch_request
 
 LFS_TYPE = "application/vnd.git-lfs+json"
 MAX_BATCH_BYTES = 1 << 20
@@ -40,6 +40,16 @@ class LfsFiles(Protocol):
     ) -> FileAt: ...
 
 
+class HostedUploads(Protocol):
+    """What this room needs of `lfs_uploads.LfsUploads`."""
+
+    def hosts(self, repo: RepoId) -> bool: ...
+
+    async def batch(
+        self, exchange: Exchange, route: routes.LfsBatch, request: BatchRequest
+    ) -> web.StreamResponse: ...
+
+
 class GitRoutes:
     """What git asks of a repository's address."""
 
@@ -49,7 +59,10 @@ class GitRoutes:
         objects: LfsFiles,
         files: FileRoutes,
         base_url: Callable[[web.BaseRequest], str],
+        uploads: HostedUploads | None = None,
     ) -> None:
+        """`uploads`: what answers upload batches of repositories that live here."""
+        self._uploads = uploads
         self._passing = passing
         self._objects = objects
         self._files = files
@@ -73,6 +86,8 @@ class GitRoutes:
         body = await read_body(exchange, MAX_BATCH_BYTES)
         request = read_batch_request(body)
         if request.operation != "download":
+            if self._uploads is not None and self._uploads.hosts(route.repo):
+                return await self._uploads.batch(exchange, route, request)
             return await self._passing.pass_through(exchange, body=body)
         base = f"{self._base_url(exchange.request)}{route.repo.file_path}.git/info/lfs/objects"
         # the size goes along, since upstream is asked for an object that no listing knows by oid and size

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import zlib
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Protocol
 
 from aiohttp import hdrs, web
@@ -41,8 +41,14 @@ class HubRoutes:
     """Info, listings, refs, commits, search, and everything else under `/api/`."""
 
     def __init__(
-        self, answers: Answers, passing: Passing, base_url: Callable[[web.BaseRequest], str]
+        self,
+        answers: Answers,
+        passing: Passing,
+        base_url: Callable[[web.BaseRequest], str],
+        orgs_of: Callable[[Caller], Sequence[tuple[str, str]]] = lambda caller: (),
     ) -> None:
+        """`orgs_of`: the namespaces in which a caller may create repositories, and as what."""
+        self._orgs_of = orgs_of
         self._answers = answers
         self._passing = passing
         self._base_url = base_url
@@ -61,6 +67,10 @@ class HubRoutes:
         except AnswerTooLong:
             return await self._passing.pass_through(exchange)
         return self._reply(exchange, answer)
+
+    async def pass_on(self, exchange: Exchange, body: bytes) -> web.StreamResponse:
+        """A write that is upstream's business, whose body was read already."""
+        return await self._passing.pass_through(exchange, body=body)
 
     async def repo_other(self, exchange: Exchange, route: routes.RepoOther) -> web.StreamResponse:
         """As `read`, but that upstream's Xet tokens are not passed on: clients would go past us with them."""
@@ -85,7 +95,7 @@ class HubRoutes:
         if caller.kind == "anonymous":
             raise AuthRequired("Invalid username or password.")
         if caller.kind == "token":
-            return json_reply(200, _own_user(caller), exchange.request_id)
+            return json_reply(200, _own_user(caller, self._orgs_of(caller)), exchange.request_id)
         return await self.read(exchange, route)
 
     def _reply(self, exchange: Exchange, answer: Answer) -> Reply:
@@ -126,7 +136,7 @@ async def read_body(exchange: Exchange, max_bytes: int) -> bytes:
     return plain
 
 
-def _own_user(caller: Caller) -> dict[str, object]:
+def _own_user(caller: Caller, orgs: Sequence[tuple[str, str]]) -> dict[str, object]:
     return {
         "type": "user",
         "id": caller.user,
@@ -137,7 +147,17 @@ def _own_user(caller: Caller) -> dict[str, object]:
         "canPay": False,
         "isPro": False,
         "periodEnd": None,
-        "orgs": [],
+        "orgs": [
+            {
+                "type": "org",
+                "id": name,
+                "name": name,
+                "fullname": name,
+                "roleInOrg": role,
+                "isEnterprise": False,
+            }
+            for name, role in orgs
+        ],
         "auth": {
             "type": "access_token",
             "accessToken": {

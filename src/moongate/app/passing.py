@@ -18,7 +18,7 @@ from moongate.app.exchange import Exchange
 from moongate.app.replies import Reply, streamed
 from moongate.app.sendfile import BrokenOff
 from moongate.core.callers import Caller, Secret
-from moongate.core.errors import MoongateError, NotAllowed, UpstreamUnreachable
+from moongate.core.errors import Absent, MoongateError, NotAllowed, UpstreamUnreachable
 from moongate.core.names import RepoId
 from moongate.wire.links import next_header, next_link, rewrite_next, with_own_addresses
 
@@ -70,8 +70,11 @@ class Passing:
         base_url: Callable[[web.BaseRequest], str],
         read_credential: Callable[[Caller, RepoId | None], Secret | None],
         changed: Callable[[RepoId | None, Caller], Awaitable[None]],
+        is_hosted: Callable[[RepoId], bool] = lambda repo: False,
     ) -> None:
-        """`read_credential`: what a caller's reads of a repository are asked with: theirs, or by a grant.
+        """`is_hosted`: whether a repository lives here; then nothing about it is passed on.
+
+        `read_credential`: what a caller's reads of a repository are asked with: theirs, or by a grant.
 
         `changed` is told of a write that upstream accepted, before the client is: so the client sees it.
         """
@@ -81,6 +84,7 @@ class Passing:
         self._base_url = base_url
         self._read_credential = read_credential
         self._changed = changed
+        self._is_hosted = is_hosted
 
     async def pass_through(
         self, exchange: Exchange, *, reads: bool = False, body: bytes | None = None
@@ -91,9 +95,12 @@ class Passing:
         body: what to send, when the request's body was read already.
 
         Raises:
+            Absent: it is about a repository that lives here.
             NotAllowed: one of our own tokens tried to write; only the user's Hub token may.
             UpstreamError: upstream did not answer. Once its answer is on its way, the connection breaks.
         """
+        if exchange.repo is not None and self._is_hosted(exchange.repo):
+            raise Absent("This repository lives here, where nothing is served at this address.")
         if self._offline:
             raise UpstreamUnreachable("this gateway is offline, and this is not kept here")
         request = exchange.request

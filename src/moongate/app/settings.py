@@ -117,6 +117,12 @@ class Settings(BaseSettings):
         3600.0, "How long it still counts while upstream cannot be asked.", "seconds", ge=0
     )
     upstream_timeout_seconds: float = _row(10.0, "Longest silence of upstream.", "seconds", gt=0)
+    hosted_namespaces: Names = _row(
+        (), "Namespaces whose repositories live here; `moongate namespace add` declares more."
+    )
+    upload_lease_seconds: float = _row(
+        86400.0, "How long uploaded content waits for the commit that lists it.", "seconds", gt=0
+    )
     xet: bool = _row(False, "Serve files that upstream keeps in Xet through Xet too; off hides all of it.")
     fill_connections: int = _row(8, "Most upstream connections for one file.", ge=1, le=64)
     fill_whole_after: float = _row(
@@ -178,7 +184,12 @@ class Settings(BaseSettings):
             raise BadSettings(f"cannot read {error.filename}: {error.strerror}") from None
 
     @field_validator(
-        "upstream_allowed_hosts", "upstream_orgs", "server_names", "trusted_proxies", mode="before"
+        "upstream_allowed_hosts",
+        "upstream_orgs",
+        "server_names",
+        "trusted_proxies",
+        "hosted_namespaces",
+        mode="before",
     )
     @classmethod
     def _split_at_commas(cls, value: object) -> object:

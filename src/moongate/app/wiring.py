@@ -32,16 +32,19 @@ if TYPE_CHECKING:
     from moongate.app.connection import FrontDoor
     from moongate.app.dispatch import CasHandler
     from moongate.app.door import Door
+    from moongate.app.front import HostedRooms
     from moongate.app.metrics import Metrics
     from moongate.app.request_log import RequestLog
     from moongate.app.sendfile import FileSender
     from moongate.app.upkeep import Upkeep
     from moongate.app.xet_routes import XetRoutes
+    from moongate.core.records import FileEntry
     from moongate.hub.content import Content
     from moongate.hub.fill import Fills
+    from moongate.hub.hosted.repos import HostedRepos
     from moongate.hub.offers import XetOffers
-    from moongate.hub.proxied import ProxiedRepos
     from moongate.hub.pull import Puller
+    from moongate.hub.repos import Repos
     from moongate.hub.xet_files import XetFiles
     from moongate.upstream.cas import CasClient
     from moongate.upstream.client import UpstreamClient
@@ -96,12 +99,12 @@ def open_store(settings: Settings) -> Stock:
 
 @dataclass(frozen=True, slots=True)
 class Gateway:
-    """Everything below HTTP: proxied repositories and their content. Belongs to one event loop."""
+    """Everything below HTTP: repositories and their content. Belongs to one event loop."""
 
     stock: Stock
     metrics: Metrics
     upstream: UpstreamClient
-    repos: ProxiedRepos
+    repos: Repos
     fills: Fills
     xets: XetFiles
     cas: CasClient
@@ -155,9 +158,11 @@ def build(settings: Settings) -> Gateway:
     from moongate.app.upkeep import Upkeep  # noqa: PLC0415
     from moongate.hub.content import Content  # noqa: PLC0415 - commands without an upstream need none of it
     from moongate.hub.fill import FillRules, Fills  # noqa: PLC0415
+    from moongate.hub.lists import Lists  # noqa: PLC0415
     from moongate.hub.offers import XetOffers  # noqa: PLC0415
     from moongate.hub.proxied import ProxiedRepos  # noqa: PLC0415
     from moongate.hub.pull import Puller  # noqa: PLC0415
+    from moongate.hub.repos import Repos  # noqa: PLC0415
     from moongate.hub.rules import HubRules  # noqa: PLC0415
     from moongate.hub.xet_files import XetFiles, XetRules  # noqa: PLC0415
     from moongate.upstream.cas import CasClient  # noqa: PLC0415
@@ -186,7 +191,7 @@ def build(settings: Settings) -> Gateway:
         memory_bytes=settings.memory_cache_bytes,
     )
     offers = XetOffers(stock.index, enabled=settings.xet, offline=settings.offline)
-    repos = ProxiedRepos(stock.index, upstream, rules, events=metrics, offers=offers)
+    proxied = ProxiedRepos(stock.index, upstream, rules, events=metrics, offers=offers)
     fill_rules = FillRules(
         connections=settings.fill_connections,
         sparse_span_bytes=settings.sparse_span_bytes,
@@ -194,13 +199,15 @@ def build(settings: Settings) -> Gateway:
         offline=settings.offline,
     )
     make_room = _room_maker(stock, metrics)
+    hosted = open_hosted(stock, make_room, offers)
+    repos = Repos(proxied, hosted, Lists(stock.index, hosted.places, hosted.lists, proxied), metrics)
     fills = Fills(stock.layout, stock.blobs, fill_rules, _FillLedger(stock.index, metrics), make_room)
     cas = CasClient(upstream, guard, timeout_seconds=settings.upstream_timeout_seconds, user_agent=USER_AGENT)
     xets = XetFiles(
         cas,
         stock.segments,
         stock.index,
-        repos.access,
+        repos,
         XetRules(connections=settings.fill_connections, offline=settings.offline),
         _XetLedger(stock.index, metrics),
         make_room,
@@ -220,6 +227,32 @@ def build(settings: Settings) -> Gateway:
     puller = Puller(repos, stock.index, content.open, fills.finished)
     upkeep = Upkeep(fills, xets, stock.index, stock.keeping, metrics)
     return Gateway(stock, metrics, upstream, repos, fills, xets, cas, offers, content, puller, upkeep)
+
+
+def open_hosted(
+    stock: Stock, make_room: Callable[[int], None] | None = None, offers: XetOffers | None = None
+) -> HostedRepos:
+    """The repositories that live in a home. Usable from any thread."""
+    from moongate.hub.hosted.contents import Contents, PublicUpstream  # noqa: PLC0415
+    from moongate.hub.hosted.repos import HostedRepos  # noqa: PLC0415
+    from moongate.hub.hosted.rules import HostedRules  # noqa: PLC0415
+    from moongate.store.at_rest import AtRest  # noqa: PLC0415
+    from moongate.store.claims import Claims  # noqa: PLC0415
+
+    settings = stock.settings
+    rules = HostedRules(namespaces=settings.hosted_namespaces, lease_seconds=settings.upload_lease_seconds)
+    contents = Contents(
+        stock.blobs, Claims(stock.layout), stock.index, make_room or _no_room_needed, time.time
+    )
+    return HostedRepos(
+        stock.index,
+        contents,
+        AtRest(stock.blobs, stock.segments, stock.index),
+        rules,
+        offered=offers.offered if offers is not None else _never,
+        memory_bytes=settings.memory_cache_bytes // 4,
+        elsewhere=PublicUpstream(stock.index, contents),
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -263,16 +296,19 @@ def front_door(gateway: Gateway) -> Front:
         offline=settings.offline,
         upstream_origin=settings.upstream,
         base_url=door.base_url,
-        read_credential=gateway.repos.access.credential,
+        read_credential=gateway.repos.credential,
         changed=gateway.repos.changed,
+        is_hosted=gateway.repos.is_hosted,
     )
     xet_headers = XetHeaders(gateway.offers, door.base_url) if settings.xet else None
     files = FileRoutes(gateway.content, sender, xet_headers)
+    hosting = _hosted_rooms(gateway, door)
     xet, cas = _xet_rooms(gateway, door, sender)
     rooms = Rooms(
-        hub=HubRoutes(gateway.repos, passing, door.base_url),
+        hub=HubRoutes(gateway.repos, passing, door.base_url, gateway.repos.hosted.places.namespaces_of),
         files=files,
-        git=GitRoutes(passing, gateway.content, files, door.base_url),
+        git=GitRoutes(passing, gateway.content, files, door.base_url, hosting.lfs),
+        hosting=hosting,
         ollama=OllamaRoutes(gateway.repos, files),
         health=Health(
             gateway.metrics, door, gateway.stock.layout.root, _is_ready(gateway), _sampler(gateway)
@@ -298,6 +334,48 @@ def front_door(gateway: Gateway) -> Front:
     return Front(server, sender, request_log)
 
 
+def _hosted_rooms(gateway: Gateway, door: Door) -> HostedRooms:
+    """What answers for repositories that live here, but for plain reads."""
+    from moongate.app.commit_routes import CommitRoutes  # noqa: PLC0415
+    from moongate.app.front import HostedRooms  # noqa: PLC0415
+    from moongate.app.hosted_git_routes import HostedGitRoutes  # noqa: PLC0415
+    from moongate.app.hosted_routes import HostedRoutes  # noqa: PLC0415
+    from moongate.app.lfs_uploads import LfsUploads  # noqa: PLC0415
+    from moongate.app.shared_secret import shared_secret  # noqa: PLC0415
+    from moongate.app.upload_addresses import UploadAddresses  # noqa: PLC0415
+    from moongate.hub.hosted.fetches import Fetches  # noqa: PLC0415
+    from moongate.hub.hosted.git_door import GitDoor  # noqa: PLC0415
+    from moongate.hub.hosted.git_folders import GitFolders  # noqa: PLC0415
+    from moongate.hub.hosted.intake import Intake  # noqa: PLC0415
+    from moongate.hub.hosted.pushes import Pushes, PushRules  # noqa: PLC0415
+    from moongate.store.bare.programs import Programs  # noqa: PLC0415
+    from moongate.store.upload_files import UploadFiles  # noqa: PLC0415
+
+    stock, hosted = gateway.stock, gateway.repos.hosted
+    intake = Intake(
+        stock.index,
+        UploadFiles(stock.layout),
+        hosted.contents,
+        hosted.uploads,
+        hosted.quotas,
+        hosted.rules,
+        time.time,
+    )
+    addresses = UploadAddresses(shared_secret(gateway.settings.home), door.still_good)
+    programs = Programs()
+    folders = GitFolders(stock.index, stock.blobs, stock.layout.root / "git", programs)
+    pushes = Pushes(hosted, stock.index, stock.blobs, folders, PushRules())
+    git = HostedGitRoutes(
+        GitDoor(hosted, Fetches(folders, programs), pushes), gateway.settings.client_timeout_seconds
+    )
+    return HostedRooms(
+        gateway.repos.is_hosted,
+        HostedRoutes(hosted, CommitRoutes(hosted, door.base_url), door.base_url),
+        LfsUploads(hosted, intake, addresses, door.base_url, door.pass_of),
+        git,
+    )
+
+
 def _xet_rooms(gateway: Gateway, door: Door, sender: FileSender) -> tuple[XetRoutes, CasHandler]:
     """The token route, and our CAS with its data."""
     from moongate.app.cas_routes import CasRoutes  # noqa: PLC0415
@@ -309,8 +387,6 @@ def _xet_rooms(gateway: Gateway, door: Door, sender: FileSender) -> tuple[XetRou
     from moongate.app.xet_tokens import XetTokens  # noqa: PLC0415
     from moongate.app.xorb_routes import XorbRoutes  # noqa: PLC0415
     from moongate.hub.by_xet import FilesByXet  # noqa: PLC0415
-    from moongate.hub.hosted.repos import HostedRepos  # noqa: PLC0415
-    from moongate.hub.hosted.rules import HostedRules  # noqa: PLC0415
     from moongate.hub.hosted.xet_access import XetAccess  # noqa: PLC0415
     from moongate.hub.hosted.xet_uploads import XetUploads  # noqa: PLC0415
 
@@ -328,7 +404,7 @@ def _xet_rooms(gateway: Gateway, door: Door, sender: FileSender) -> tuple[XetRou
         base_url=door.base_url,
         whole_after_bytes=gateway.settings.sparse_span_bytes,
     )
-    access = XetAccess(HostedRepos(gateway.index, gateway.stock.blobs, HostedRules()), gateway.repos.access)
+    access = XetAccess(gateway.repos.hosted, gateway.repos.proxied.access)
     uploads = XetUploads(
         gateway.stock.layout,
         gateway.index,
@@ -433,6 +509,14 @@ def _record_failure(index: Index, etag: Etag, error: MoongateError) -> None:
             index.record_failure(etag, file.repo, file.entry.path, error.message, time.time())
     except StoreError as trouble:
         log.warning("a failure was not recorded", etag=etag, why=trouble.message)
+
+
+def _no_room_needed(incoming_bytes: int) -> None:
+    """For who takes nothing in."""
+
+
+def _never(entry: FileEntry) -> bool:
+    return False
 
 
 def _room_maker(stock: Stock, metrics: Metrics) -> Callable[[int], None]:

@@ -6,15 +6,16 @@ for has a file of that id, and the caller may read that commit's files.
 
 from __future__ import annotations
 
+import asyncio
 from collections import OrderedDict
 from collections.abc import Iterable
 
 from moongate.core.callers import Caller
 from moongate.core.errors import EntryAbsent, UpstreamUnreachable
-from moongate.core.names import CommitHash, RepoId, Revision
+from moongate.core.names import CommitHash, RepoId, RepoPath, Revision
 from moongate.core.records import FileAt, FileEntry
 from moongate.hub.listings import FIRST_PAGE
-from moongate.hub.proxied import ProxiedRepos
+from moongate.hub.repos import Repos
 from moongate.store.index import Index
 from moongate.wire.links import next_link
 from moongate.wire.routes import Tree
@@ -27,7 +28,7 @@ _MAX_PAGES = 2000
 class FilesByXet:
     """The Xet files of commits. Not for several threads."""
 
-    def __init__(self, index: Index, repos: ProxiedRepos) -> None:
+    def __init__(self, index: Index, repos: Repos) -> None:
         self._index = index
         self._repos = repos
         self._kept: OrderedDict[tuple[RepoId, CommitHash], dict[str, FileEntry]] = OrderedDict()
@@ -42,9 +43,8 @@ class FilesByXet:
         if not commit_hash:
             raise EntryAbsent("This token is for uploads; reading takes one for a commit.")
         entry = await self._entry(repo, commit_hash, file_id, caller)
-        access = self._repos.access
-        if not access.reads(caller, repo):
-            await access.may_read_files(caller, repo, commit_hash, entry.path)
+        if not self._repos.reads(caller, repo):
+            await self._repos.may_read_files(caller, repo, commit_hash, entry.path)
         return FileAt(repo, commit_hash, entry)
 
     async def may_read(self, repo: RepoId, commit_hash: CommitHash, caller: Caller) -> None:
@@ -53,8 +53,7 @@ class FilesByXet:
         Raises:
             GatedRepo, RepoAbsent, UpstreamError: as for any file.
         """
-        access = self._repos.access
-        if access.reads(caller, repo):
+        if self._repos.reads(caller, repo):
             return
         known = self._index.files_of(repo, commit_hash)
         if not known:
@@ -62,7 +61,7 @@ class FilesByXet:
             known = self._index.files_of(repo, commit_hash)
         if known:
             large = next((entry for entry in known if entry.xet_hash is not None), known[-1])
-            await access.may_read_files(caller, repo, commit_hash, large.path)
+            await self._repos.may_read_files(caller, repo, commit_hash, large.path)
 
     def kept_as(self, xorb: XetHash) -> frozenset[XetHash]:
         """The names under which a xorb may be kept here. A point read."""
@@ -94,6 +93,10 @@ class FilesByXet:
 
     async def _list(self, repo: RepoId, commit_hash: CommitHash, caller: Caller) -> None:
         """Ask for the commit's whole listing, which writes down every file of it."""
+        if self._repos.is_hosted(repo):
+            await self._repos.may_read_files(caller, repo, commit_hash, RepoPath("README.md"))
+            await asyncio.to_thread(self._repos.hosted.write_down, repo, commit_hash)
+            return
         route, query = Tree(repo, Revision(commit_hash), None), FIRST_PAGE
         for _ in range(_MAX_PAGES):
             answer = await self._repos.answer(route, query, caller)

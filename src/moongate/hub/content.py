@@ -12,15 +12,15 @@ from urllib.parse import quote
 
 from moongate.core.callers import Caller
 from moongate.core.digests import Etag, is_sha256
-from moongate.core.errors import EntryAbsent, UpstreamBroken
+from moongate.core.errors import EntryAbsent, StoreError, UpstreamBroken
 from moongate.core.names import DEFAULT_REVISION, RepoId, RepoPath, Revision
 from moongate.core.records import FileAt, FileEntry
 from moongate.core.spans import ByteSpan
 from moongate.hub.fill import FileBody, Fills
 from moongate.hub.handles import Handle
 from moongate.hub.manifests import NO_COMMIT
-from moongate.hub.proxied import ProxiedRepos
 from moongate.hub.refs import Resolved
+from moongate.hub.repos import Repos
 from moongate.hub.sources import ByteSource
 from moongate.hub.xet_files import XetFiles
 from moongate.store.index import Index
@@ -36,9 +36,9 @@ SourceOf = Callable[[Road, int], FileSource]
 
 @dataclass(frozen=True, slots=True)
 class Content:
-    """Files of proxied repositories, ready to read. Checks access before it names a road."""
+    """Files of all repositories, ready to read. Checks access before it names a road."""
 
-    repos: ProxiedRepos
+    repos: Repos
     fills: Fills
     index: Index
     upstream: UpstreamClient
@@ -50,7 +50,7 @@ class Content:
     async def file_at(
         self, repo: RepoId, revision: Revision, path: RepoPath, caller: Caller
     ) -> tuple[FileAt, Resolved]:
-        """See `ProxiedRepos.file_at`."""
+        """See `Repos.file_at`."""
         return await self.repos.file_at(repo, revision, path, caller)
 
     async def open(self, file: FileAt, caller: Caller, span: ByteSpan) -> FileBody:
@@ -59,18 +59,27 @@ class Content:
         What upstream said of a file is not believed again when its bytes contradict it.
         """
         entry = file.entry
+        hosted = self.repos.is_hosted(file.repo)
 
         def plain() -> ByteSource:
+            if hosted:
+                raise StoreError(
+                    f"the content of {entry.path} is lost: it should be here, and is nowhere else"
+                )
             return self.source_of(self._road(file, caller), entry.size_bytes)
 
         def make_source() -> ByteSource:
-            if self.xets is None or not is_sha256(entry.etag):
+            if (
+                self.xets is None
+                or not is_sha256(entry.etag)
+                or (hosted and not self.xets.is_here(entry.etag))
+            ):
                 return plain()
             known = file if self.speaks_xet else replace(file, entry=replace(entry, xet_hash=None))
             return self.xets.source(known, caller, plain, lambda: self.fills.wants_whole(entry.etag))
 
         try:
-            body = await self.fills.open(entry.etag, entry.size_bytes, make_source, span)
+            body = await self.fills.open(entry.etag, entry.size_bytes, make_source, span, local=hosted)
         except UpstreamBroken:
             self.repos.doubt(file)
             raise
@@ -80,7 +89,7 @@ class Content:
     def file_at_hand(
         self, repo: RepoId, revision: Revision, path: RepoPath, caller: Caller
     ) -> tuple[FileAt, Resolved] | None:
-        """See `ProxiedRepos.file_at_hand`."""
+        """See `Repos.file_at_hand`."""
         return self.repos.file_at_hand(repo, revision, path, caller)
 
     def sealed(self, file: FileAt) -> Handle | None:
@@ -98,14 +107,16 @@ class Content:
             EntryAbsent: the repository has no such object.
             GatedRepo, RepoAbsent, UpstreamError: as for a file.
         """
+        if self.repos.is_hosted(repo):
+            return self.repos.hosted.content_at(repo, oid, caller)
         resolved = await self.repos.commit_of(repo, DEFAULT_REVISION, caller)
         for file in self.index.where_is(oid):
             if file.repo == resolved.repo:
-                await self.repos.access.may_read_files(caller, file.repo, file.commit_hash, file.entry.path)
+                await self.repos.may_read_files(caller, file.repo, file.commit_hash, file.entry.path)
                 return file
         if size_bytes is None:
             raise EntryAbsent("This repository has no such LFS object.")
-        credential = self.repos.access.credential(caller, resolved.repo)
+        credential = self.repos.credential(caller, resolved.repo)
         path = f"{resolved.repo.file_path}.git/info/lfs/objects/batch"
         question = batch_request([LfsPointed(oid, size_bytes)])
         answer = await self.upstream.post(path, question, _LFS_TYPE, credential)
@@ -115,7 +126,7 @@ class Content:
         return FileAt(resolved.repo, NO_COMMIT, entry)
 
     def _road(self, file: FileAt, caller: Caller) -> Road:
-        credential = self.repos.access.fetching_credential(caller, file.repo, files=True)
+        credential = self.repos.fetching_credential(caller, file.repo, files=True)
         base = file.repo.file_path
         if file.entry.path.startswith("sha256:"):
             return Road(f"/v2/{file.repo.repo_id}/blobs/{file.entry.path}", credential)

@@ -18,7 +18,7 @@ import orjson
 from moongate.core.callers import Caller
 from moongate.core.digests import Etag
 from moongate.core.errors import BadRequest, EntryAbsent
-from moongate.core.names import DEFAULT_REVISION, RepoId, RepoPath, Revision, is_commit_hash
+from moongate.core.names import DEFAULT_REVISION, CommitHash, RepoId, RepoPath, Revision, is_commit_hash
 from moongate.core.records import FileAt, FileEntry
 from moongate.hub import keys
 from moongate.hub.access import NOBODY, Access
@@ -142,6 +142,16 @@ class ProxiedRepos:
             Otherwise as `file_at`.
         """
         return await self._manifests.layer(repo, digest, caller)
+
+    def reads(self, caller: Caller, repo: RepoId) -> bool:
+        """Whether this caller may read the repository's files, as far as is known without asking."""
+        return self.access.reads(caller, repo)
+
+    async def may_read_files(
+        self, caller: Caller, repo: RepoId, commit_hash: CommitHash, path: RepoPath
+    ) -> None:
+        """See `Access.may_read_files`."""
+        await self.access.may_read_files(caller, repo, commit_hash, path)
 
     def forget(self, repo: RepoId) -> None:
         """Drop what memory knows of a repository, after it was removed from the index."""

@@ -28,7 +28,7 @@ from moongate.core.names import CommitHash, RepoId, Revision
 from moongate.core.records import FileAt, FileEntry
 from moongate.core.spans import ByteSpan
 from moongate.hub.listings import FIRST_PAGE
-from moongate.hub.proxied import ProxiedRepos
+from moongate.hub.repos import Repos
 from moongate.store.index import Index
 from moongate.wire import routes
 from moongate.wire.links import next_link
@@ -103,7 +103,7 @@ class Puller:
 
     def __init__(
         self,
-        repos: ProxiedRepos,
+        repos: Repos,
         index: Index,
         open_file: Callable[[FileAt, Caller, ByteSpan], Awaitable[Body]],
         sealed: Callable[[Etag], Awaitable[bool]],
@@ -128,7 +128,7 @@ class Puller:
         `exclude`. A pattern is a glob over the whole path; `data/` means all below.
 
         Raises:
-            RepoAbsent, RevisionAbsent, UpstreamError: as `ProxiedRepos.commit_of`.
+            RepoAbsent, RevisionAbsent, UpstreamError: as `Repos.commit_of`.
         """
         resolved = await self._repos.commit_of(repo, revision, caller)
         await self._list(resolved.repo, resolved.commit_hash, caller)
@@ -148,7 +148,7 @@ class Puller:
         contents = {entry.etag: entry for entry in plan.files}
         if plan.files:
             first = plan.files[0]
-            await self._repos.access.may_read_files(caller, plan.repo, plan.commit_hash, first.path)
+            await self._repos.may_read_files(caller, plan.repo, plan.commit_hash, first.path)
         work = _Work(plan, caller, progress, iter(sorted(contents.values(), key=lambda e: -e.size_bytes)))
         lanes = [asyncio.create_task(self._lane(work)) for _ in range(self._files_at_once)]
         try:

@@ -85,14 +85,25 @@ class GitObjects:
             if kept is not None:
                 self._trees.move_to_end(key)
                 return kept
-        parsed = {item.name: item for item in parse_tree(self._body(row, oid, "tree"))}
+        return self._keep(key, _parsed(self._body(row, oid, "tree")))
+
+    def trees(self, row: HostedRow, oids: Iterable[str]) -> dict[str, Tree]:
+        """Several folders at once, by oid; asks the index once for many.
+
+        Raises:
+            StoreError: one is not there.
+        """
+        wanted = set(oids)
         with self._lock:
-            if key not in self._trees:
-                self._trees[key] = parsed
-                self._items_kept += len(parsed) + 1
-                while self._items_kept > _TREE_ITEMS_KEPT and len(self._trees) > 1:
-                    self._items_kept -= len(self._trees.popitem(last=False)[1]) + 1
-        return parsed
+            found = {oid: kept for oid in wanted if (kept := self._trees.get((row.number, oid))) is not None}
+        missing = wanted - found.keys()
+        bodies = {oid: one.body for oid, one in self.get_several(row, missing).items() if one.kind == "tree"}
+        for oid in missing:
+            if oid in bodies:
+                found[oid] = self._keep((row.number, oid), _parsed(bodies[oid]))
+            else:
+                found[oid] = self.tree(row, oid)
+        return found
 
     def item_at(self, row: HostedRow, tree: str, path: str) -> TreeItem | None:
         """What stands at a path below a tree; None: nothing."""
@@ -105,8 +116,21 @@ class GitObjects:
                 return None
         return item
 
+    def _keep(self, key: tuple[int, str], tree: Tree) -> Tree:
+        with self._lock:
+            if key not in self._trees:
+                self._trees[key] = tree
+                self._items_kept += len(tree) + 1
+                while self._items_kept > _TREE_ITEMS_KEPT and len(self._trees) > 1:
+                    self._items_kept -= len(self._trees.popitem(last=False)[1]) + 1
+        return tree
+
     def _body(self, row: HostedRow, oid: str, kind: str) -> bytes:
         found = self.get(row, oid)
         if found is None or found.kind != kind:
             raise StoreError(f"{row.repo} has lost its {kind} {oid}")
         return found.body
+
+
+def _parsed(body: bytes) -> Tree:
+    return {item.name: item for item in parse_tree(body)}

@@ -51,6 +51,10 @@ class Places:
         """Whether a namespace lives here. A point read."""
         return name.lower() in self._declared or self._index.get_namespace(name) is not None
 
+    def hosts_anything(self) -> bool:
+        """Whether any namespace lives here. A point read."""
+        return bool(self._declared) or bool(self._index.namespaces())
+
     def namespaces(self) -> list[str]:
         """Those that live here, as they were declared, by name."""
         found = {row.name: row.shown for row in self._index.namespaces()}

@@ -21,5 +21,4 @@ class HostedRules:
     lease_seconds: float = 24 * 3600.0
     regular_bytes: int = 10 * _MIB
     part_bytes: int = 64 * _MIB
-    name: str = "moongate"
-    email: str = "noreply@moongate.invalid"
+    mail_domain: str = "users.noreply.moongate.invalid"

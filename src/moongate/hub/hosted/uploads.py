@@ -6,14 +6,16 @@ while although no commit lists it, and who brought it may commit it. Knowing a h
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Protocol
 
 from moongate.core.callers import Caller
 from moongate.core.digests import Etag
+from moongate.hub.hosted.contents import Contents
 from moongate.hub.hosted.places import Places
 from moongate.hub.hosted.rules import HostedRules
 from moongate.store.index import HostedRow, Index
+from moongate.wire.git_objects import blob_oid
 
 
 class Elsewhere(Protocol):
@@ -29,12 +31,14 @@ class Uploads:
         self,
         index: Index,
         places: Places,
+        contents: Contents,
         rules: HostedRules,
         clock: Callable[[], float],
         elsewhere: Elsewhere | None = None,
     ) -> None:
         self._index = index
         self._places = places
+        self._contents = contents
         self._rules = rules
         self._clock = clock
         self._elsewhere = elsewhere
@@ -46,6 +50,36 @@ class Uploads:
         """
         until = self._clock() + self._rules.lease_seconds
         self._index.put_upload(row.number, caller_key, etag, size_bytes, until)
+
+    def renew(self, row: HostedRow, caller_key: str, etag: Etag, size_bytes: int) -> bool:
+        """Note, as `uploaded`, that a caller may commit content that is here; False: it is not here."""
+        with self._contents.claimed():
+            if not self._contents.is_here(etag):
+                return False
+            self.uploaded(row, caller_key, etag, size_bytes)
+            return True
+
+    def lend(self, source: HostedRow, row: HostedRow, caller: Caller, sha256: str) -> bool:
+        """Let a caller who reads one repository commit a content of it to another; False: it has none."""
+        blobs = self._index.hosted_blobs_with(source.number, Etag(sha256))
+        return bool(blobs) and self.renew(row, caller.key, Etag(sha256), blobs[0].size_bytes)
+
+    def bring(self, row: HostedRow, caller_key: str, files: Sequence[bytes]) -> list[str]:
+        """Keep regular files that a caller brings to a repository; their oids, in order.
+
+        Raises:
+            StoreFull: there is no room.
+        """
+        oids = [blob_oid(content) for content in files]
+        contents = {Etag(oid): content for oid, content in zip(oids, files, strict=True)}
+        self._contents.make_room(sum(len(content) for content in contents.values()))
+        held = self._index.hosted_blobs(row.number, contents)
+        until = self._clock() + self._rules.lease_seconds
+        with self._contents.claimed():
+            self._contents.put(contents)
+            sizes = {etag: len(content) for etag, content in contents.items() if etag not in held}
+            self._index.put_uploads(row.number, caller_key, sizes, until)
+        return oids
 
     def may_commit(self, row: HostedRow, caller: Caller, etag: Etag) -> int | None:
         """The size of content that a caller may commit to a repository; None when they may not.
