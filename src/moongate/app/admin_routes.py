@@ -20,6 +20,8 @@ from pydantic import ValidationError
 
 from moongate import __version__
 from moongate.app import admin_models as models
+from moongate.app import hosting_models
+from moongate.app.admin_hosting import AdminHosting
 from moongate.app.admin_models import Model
 from moongate.app.dispatch import MethodAbsent
 from moongate.app.door import Door
@@ -92,6 +94,7 @@ class AdminRoutes:
             Operation("GET", "/grants", "Who may use the gateway's Hub token", self._grants, models.Grants),
             Operation("POST", "/grants", "Grant", self._grant, models.Grant, models.Grant, status=201),
             Operation("DELETE", "/grants", "Take back a grant", self._ungrant, models.Gone, None, grant),
+            *self._hosting_table(),
             Operation("GET", "/failures", "Files that failed", self._failures, models.Failures, None, limit),
             Operation("POST", "/gc", "Bring disk and index together", self._gc, models.Collected),
             Operation("POST", "/evict", "Make room under the quota now", self._evict, models.Evicted),
@@ -100,6 +103,22 @@ class AdminRoutes:
             Operation("GET", "/jobs", "Pulls and verifications", self._jobs, models.Jobs),
             Operation("GET", "/jobs/{id}", "One of them", self._job, models.Job),
             Operation("DELETE", "/jobs/{id}", "Ask it to end", self._cancel, models.Job),
+        )  # fmt: skip
+
+    def _hosting_table(self) -> tuple[Operation, ...]:
+        hosting, given = AdminHosting(self._gateway.repos.hosted.places), hosting_models
+        new, member, role = given.NewNamespace, given.Member, given.Access
+        name, in_team, place, who = ("name",), ("team", "user"), ("place",), ("place", "subject")
+        return (
+            Operation("GET", "/namespaces", "What is hosted here", hosting.namespaces, given.Namespaces),
+            Operation("POST", "/namespaces", "Host one", hosting.add_namespace, given.Added, new, (), 201),
+            Operation("DELETE", "/namespaces", "Give one up", hosting.give_up, models.Gone, None, name),
+            Operation("GET", "/teams", "Teams and their members", hosting.teams, given.Teams),
+            Operation("POST", "/teams", "Put a user into one", hosting.join, member, member, (), 201),
+            Operation("DELETE", "/teams", "Take a user out", hosting.leave, models.Gone, None, in_team),
+            Operation("GET", "/access", "Roles at places", hosting.access, given.Accesses, None, place),
+            Operation("POST", "/access", "Give a role", hosting.allow, role, role, (), 201),
+            Operation("DELETE", "/access", "Take a role back", hosting.disallow, models.Gone, None, who),
         )  # fmt: skip
 
     async def __call__(self, exchange: Exchange) -> web.StreamResponse:

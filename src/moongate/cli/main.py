@@ -17,11 +17,13 @@ import typer
 from moongate import __version__
 from moongate.cli import (
     about,
+    access,
     bundle,
     demo,
     doctor,
     exits,
     grants,
+    namespaces,
     pins,
     pull,
     removal,
@@ -73,6 +75,8 @@ upkeep.register(app)
 bundle.register(app)
 tokens.register(app)
 grants.register(app)
+namespaces.register(app)
+access.register(app)
 doctor.register(app)
 demo.register(app)
 about.register(app)

@@ -12,10 +12,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import Final
 
 from moongate.core.callers import Caller
 from moongate.core.errors import (
+    Absent,
     AuthRequired,
     BadName,
     Conflict,
@@ -24,13 +26,23 @@ from moongate.core.errors import (
     RepoMoved,
     ScopeMissing,
 )
-from moongate.core.names import RepoId, is_repo_segment, shown
+from moongate.core.names import RepoId, is_repo_segment, parse_repo, shown
 from moongate.hub.hosted.rules import HostedRules
 from moongate.store.index import HostedRow, Index, Role
 
 _RANK: Final[dict[Role | None, int]] = {None: 0, "read": 1, "write": 2, "admin": 3}
 _SCOPE_ROLES: Final[dict[str, Role]] = {"read": "read", "write": "admin", "admin": "admin"}
 _CLASHES_SHOWN = 3
+
+
+@dataclass(frozen=True, slots=True)
+class NamespaceFacts:
+    """A namespace for those who run this gateway. declared: by the settings. is_open: it has no roles."""
+
+    name: str
+    repos: int
+    declared: bool
+    is_open: bool
 
 
 class Places:
@@ -101,6 +113,77 @@ class Places:
                 f"repositories of {name} from upstream are kept here ({named}); a hosted namespace of that "
                 f"name would hide them: choose another name, or remove them first with `moongate rm`"
             )
+
+    def overview(self) -> list[NamespaceFacts]:
+        """Every namespace that lives here, with what an administrator wants to know of it."""
+        return [
+            NamespaceFacts(
+                name,
+                len(self._index.hosted_repos(name)),
+                name.lower() in self._declared,
+                not self._index.roles(name.lower()),
+            )
+            for name in self.namespaces()
+        ]
+
+    # Teams and roles
+
+    def teams(self) -> dict[str, list[str]]:
+        """Every team with its members."""
+        return self._index.teams()
+
+    def join(self, team: str, user: str) -> None:
+        """Make a user a member of a team, which begins with its first member. Again is free."""
+        self._index.add_member(team, user)
+
+    def leave(self, team: str, user: str) -> bool:
+        """Take a user out of a team; whether they were in it."""
+        return self._index.drop_member(team, user)
+
+    def access(self, place: str | None = None) -> list[tuple[str, str, Role]]:
+        """Who has which role where, as place, subject and role; at one place, or at all of them.
+
+        Raises:
+            Absent: nothing of that name lives here.
+        """
+        one = None if place is None else self._place_of(place)
+        found = self._index.all_roles() if one is None else self._index.roles(one)
+        told = ((self._name_of(row.place), row.subject, row.role) for row in found)
+        return [(name, subject, role) for name, subject, role in told if name is not None]
+
+    def allow(self, place: str, subject: str, role: Role) -> None:
+        """Let a user or a team (`user:alice`, `team:research`) have a role at a place, in place of another.
+
+        Raises:
+            Absent: nothing of that name lives here.
+        """
+        self._index.put_role(self._place_of(place), subject, role)
+
+    def disallow(self, place: str, subject: str) -> bool:
+        """Take a role back; whether there was one.
+
+        Raises:
+            Absent: nothing of that name lives here.
+        """
+        return self._index.drop_role(self._place_of(place), subject)
+
+    def _place_of(self, text: str) -> str:
+        """A namespace or repository, as people type it, by what its roles stand under."""
+        if "/" not in text:
+            if not self.hosts_namespace(text):
+                raise Absent(f"the namespace {shown(text)} is not hosted here")
+            return text.lower()
+        repo = parse_repo(text)
+        row = self._index.get_hosted(repo)
+        if row is None:
+            raise RepoAbsent(f"{repo} is not hosted here")
+        return row.place
+
+    def _name_of(self, place: str) -> str | None:
+        if not place.startswith("#"):
+            return place
+        row = self._index.get_hosted_number(int(place[1:]))
+        return None if row is None else str(row.repo)
 
     # Repositories
 

@@ -348,6 +348,7 @@ class RoleRows:
             delete(hosted_roles).where(by(hosted_roles.c.place, hosted_roles.c.subject))
         )
         self._roles = prepare(select(hosted_roles).where(by(hosted_roles.c.place)))
+        self._every_role = prepare(select(hosted_roles))
         self._add_member = database.upsert(team_members)
         self._drop_member = prepare(
             delete(team_members).where(by(team_members.c.team, team_members.c.user_name))
@@ -368,6 +369,10 @@ class RoleRows:
     def roles(self, place: str) -> list[RoleRow]:
         """Who has which role at a place, by subject. A point read."""
         return [RoleRow(*row) for row in sorted(self._db.all(self._roles, place))]
+
+    def all_roles(self) -> list[RoleRow]:
+        """Who has which role anywhere, by place and subject."""
+        return [RoleRow(*row) for row in sorted(self._db.all(self._every_role))]
 
     def add_member(self, team: str, user: str) -> None:
         """Make a user a member of a team, which begins with its first member. Again is free."""
