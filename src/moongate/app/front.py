@@ -54,9 +54,9 @@ class Rooms:
     health: Health
     admin: PageHandler
     status_page: PageHandler
-    hosting: HostedRooms
     xet: XetRoutes | None = None
     cas: CasHandler | None = None
+    hosting: HostedRooms | None = None
 
 
 def dispatcher(rooms: Rooms, door: Door, metrics: Metrics, request_log: RequestLog) -> Dispatcher:
@@ -75,21 +75,22 @@ def dispatcher(rooms: Rooms, door: Door, metrics: Metrics, request_log: RequestL
         open_paths=frozenset({"/healthz", "/readyz", "/metrics"}),
         metrics=metrics,
         request_log=request_log,
-        signed=SignedAddresses(rooms.cas, rooms.hosting.lfs.receive),
+        signed=SignedAddresses(rooms.cas, rooms.hosting.lfs.receive if rooms.hosting else None),
     )
 
 
 def _handlers(rooms: Rooms) -> dict[type[object], RouteHandler]:
-    hub, files, git, ollama, hosting = rooms.hub, rooms.files, rooms.git, rooms.ollama, rooms.hosting
+    handlers = _proxied_handlers(rooms)
+    if rooms.hosting is not None:
+        for kind, hosted in _hosted_handlers(rooms.hosting, rooms.hub).items():
+            handlers[kind] = _either(rooms.hosting.is_hosted, hosted, handlers[kind])
+        handlers[routes.ApiOther] = _api_other(rooms.hosting, rooms.hub)
+    return handlers
 
-    def here(hosted: RouteHandler, proxied: RouteHandler) -> RouteHandler:
-        """The first one for what lives here, the second for everything else."""
 
-        async def answer(exchange: Exchange, route: routes.RepoRoute) -> web.StreamResponse:
-            return await (hosted if hosting.is_hosted(route.repo) else proxied)(exchange, route)
-
-        return answer
-
+def _proxied_handlers(rooms: Rooms) -> dict[type[object], RouteHandler]:
+    """What answers for everything, unless what lives here has a handler of its own."""
+    hub, files, git, ollama = rooms.hub, rooms.files, rooms.git, rooms.ollama
     return {
         routes.Info: hub.read,
         routes.Tree: hub.read,
@@ -98,8 +99,8 @@ def _handlers(rooms: Rooms) -> dict[type[object], RouteHandler]:
         routes.TreeSize: hub.read,
         routes.AuthCheck: hub.read,
         routes.Listing: hub.read,
-        routes.ApiOther: _api_other(hosting, hub),
-        routes.RepoOther: here(_repo_other(hosting, hub), hub.repo_other),
+        routes.ApiOther: hub.read,
+        routes.RepoOther: hub.repo_other,
         routes.PathsInfo: hub.paths_info,
         routes.XetReadToken: rooms.xet.read_token if rooms.xet is not None else _unknown,
         routes.XetWriteToken: _write_token(rooms.xet, hub) if rooms.xet is not None else _unknown,
@@ -107,12 +108,12 @@ def _handlers(rooms: Rooms) -> dict[type[object], RouteHandler]:
         routes.Resolve: files.resolve,
         routes.ResolveCache: files.resolve_cache,
         routes.Raw: files.raw,
-        routes.GitInfoRefs: here(hosting.git.info_refs, git.info_refs),
-        routes.GitUploadPack: here(hosting.git.upload_pack, git.upload_pack),
-        routes.GitReceivePack: here(hosting.git.receive_pack, git.receive_pack),
+        routes.GitInfoRefs: git.info_refs,
+        routes.GitUploadPack: git.upload_pack,
+        routes.GitReceivePack: git.receive_pack,
         routes.LfsBatch: git.lfs_batch,
         routes.LfsObject: git.lfs_object,
-        routes.LfsOther: here(_lfs_other(hosting), git.lfs_other),
+        routes.LfsOther: git.lfs_other,
         routes.V2Root: ollama.root,
         routes.V2Manifest: ollama.manifest,
         routes.V2Blob: ollama.blob,
@@ -120,31 +121,46 @@ def _handlers(rooms: Rooms) -> dict[type[object], RouteHandler]:
     }
 
 
-def _api_other(hosting: HostedRooms, hub: HubRoutes) -> RouteHandler:
-    async def answer(exchange: Exchange, route: routes.ApiOther) -> web.StreamResponse:
-        if exchange.is_read or not exchange.path.startswith(MANAGE_PREFIX):
-            return await hub.read(exchange, route)
-        told, body = await hosting.routes.manage(exchange)
-        return told if told is not None else await hub.pass_on(exchange, body)
+def _hosted_handlers(hosting: HostedRooms, hub: HubRoutes) -> dict[type[object], RouteHandler]:
+    """What answers for repositories that live here, where that is not what answers for all."""
 
-    return answer
-
-
-def _repo_other(hosting: HostedRooms, hub: HubRoutes) -> RouteHandler:
-    async def answer(exchange: Exchange, route: routes.RepoOther) -> web.StreamResponse:
+    async def repo_other(exchange: Exchange, route: routes.RepoOther) -> web.StreamResponse:
         handler: RouteHandler = hub.repo_other if exchange.is_read else hosting.routes.repo_other
         return await handler(exchange, route)
 
-    return answer
-
-
-def _lfs_other(hosting: HostedRooms) -> RouteHandler:
-    async def answer(exchange: Exchange, route: routes.LfsOther) -> web.StreamResponse:
+    async def lfs_other(exchange: Exchange, route: routes.LfsOther) -> web.StreamResponse:
         if route.rest == "objects/verify":
             return await hosting.lfs.verify(exchange, route)
         if route.rest.startswith("locks"):
             return await no_locks(exchange)
         raise Absent("Nothing is served at this address.")
+
+    return {
+        routes.RepoOther: repo_other,
+        routes.GitInfoRefs: hosting.git.info_refs,
+        routes.GitUploadPack: hosting.git.upload_pack,
+        routes.GitReceivePack: hosting.git.receive_pack,
+        routes.LfsOther: lfs_other,
+    }
+
+
+def _either(is_hosted: Callable[[RepoId], bool], hosted: RouteHandler, proxied: RouteHandler) -> RouteHandler:
+    """The first one for what lives here, the second for everything else."""
+
+    async def answer(exchange: Exchange, route: routes.RepoRoute) -> web.StreamResponse:
+        return await (hosted if is_hosted(route.repo) else proxied)(exchange, route)
+
+    return answer
+
+
+def _api_other(hosting: HostedRooms, hub: HubRoutes) -> RouteHandler:
+    """Repositories are made, moved and dropped at addresses that name none: the body does."""
+
+    async def answer(exchange: Exchange, route: routes.ApiOther) -> web.StreamResponse:
+        if exchange.is_read or not exchange.path.startswith(MANAGE_PREFIX):
+            return await hub.read(exchange, route)
+        told, body = await hosting.routes.manage(exchange)
+        return told if told is not None else await hub.pass_on(exchange, body)
 
     return answer
 

@@ -173,7 +173,10 @@ def _unlink_uploads(layout: Layout, index: Index, older_than: float) -> int:
     """Uploads that nobody continued."""
     freed_bytes = 0
     for path in layout.uploads_dir.iterdir():
-        status = path.stat()
+        try:
+            status = path.stat()
+        except FileNotFoundError:  # it became whole, or was given up
+            continue
         if status.st_mtime < older_than:
             path.unlink(missing_ok=True)
             freed_bytes += status.st_blocks * _BLOCK_BYTES
