@@ -36,7 +36,7 @@ setup: $(INSTALLED) $(TOOLS) $(MODEL) ## Everything the tests need (programs, to
 
 .PHONY: test
 test: setup ## Set up, then run every test (ARGS="tests/unit -k …" for some)
-	$(BIN)/python -m pytest $(ARGS)
+	$(BIN)/python -m pytest --numprocesses auto --maxprocesses 4 --dist loadfile $(ARGS)
 
 .PHONY: lint
 lint: $(INSTALLED) $(TOOLS) ## Ruff, mypy --strict, and who may import whom
