@@ -78,6 +78,7 @@ class GitHouse:
     repos: HostedRepos
     folders: GitFolders
     row: HostedRow
+    layout: Layout
     door: _Doorman
 
     @property
@@ -216,8 +217,8 @@ async def git_house(
     repos = hosted_over(layout, index, HostedRules(namespaces=("acme",)))
     row = index.add_hosted(REPO, private, "ada", {}, time.time())
     assert row is not None
-    folders = GitFolders(index, blobs, layout.git_dir, programs)
-    pushes = Pushes(repos, index, blobs, folders, push_rules or PushRules())
+    folders = GitFolders(index, blobs, layout, programs)
+    pushes = Pushes(repos, folders, push_rules or PushRules())
     git = HostedGitRoutes(GitDoor(repos, Fetches(folders, programs), pushes), 20.0)
     metrics, request_log = Metrics(), RequestLog("text", enabled=False)
     door = _Doorman(index, DoorRules())
@@ -239,7 +240,7 @@ async def git_house(
     listener = listen("127.0.0.1", 0)
     server = await asyncio.get_running_loop().create_server(front.accept, sock=listener)
     base = f"http://127.0.0.1:{listener.getsockname()[1]}"
-    yield GitHouse(folder, base, index, blobs, repos, folders, row, door)
+    yield GitHouse(folder, base, index, blobs, repos, folders, row, layout, door)
     server.close()
     await front.drain(2.0)
     request_log.close()

@@ -363,8 +363,8 @@ def _hosted_rooms(gateway: Gateway, door: Door) -> HostedRooms:
     )
     addresses = UploadAddresses(shared_secret(gateway.settings.home), door.still_good)
     programs = Programs()
-    folders = GitFolders(stock.index, stock.blobs, stock.layout.git_dir, programs)
-    pushes = Pushes(hosted, stock.index, stock.blobs, folders, PushRules())
+    folders = GitFolders(stock.index, stock.blobs, stock.layout, programs)
+    pushes = Pushes(hosted, folders, PushRules())
     git = HostedGitRoutes(
         GitDoor(hosted, Fetches(folders, programs), pushes), gateway.settings.client_timeout_seconds
     )

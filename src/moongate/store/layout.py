@@ -87,6 +87,10 @@ class Layout:
     def git_dir(self) -> Path:
         return self.root / "git"
 
+    def git_folder(self, number: int, created_at: float) -> Path:
+        """A hosted repository's, by its number and birth: nobody else's, even after the index was lost."""
+        return self.git_dir / f"{number}-{int(created_at * 1000):x}.git"
+
     @property
     def uploads_dir(self) -> Path:
         return self.root / "uploads"

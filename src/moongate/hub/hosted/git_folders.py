@@ -8,10 +8,8 @@ moves and is nobody else's when it goes.
 from __future__ import annotations
 
 import os
-import shutil
 import time
-from collections.abc import Iterator, Mapping, Sequence
-from pathlib import Path
+from collections.abc import Mapping, Sequence
 
 import structlog
 
@@ -21,6 +19,7 @@ from moongate.store.bare.programs import Programs
 from moongate.store.bare.syncing import bring_up
 from moongate.store.blobs import Blobs
 from moongate.store.index import HostedRow, Index
+from moongate.store.layout import Layout
 from moongate.wire.git_objects import ObjectKind
 from moongate.wire.lfs import pointer_text
 
@@ -32,17 +31,16 @@ log = structlog.get_logger("moongate.git")
 class GitFolders:
     """The bare folders of one gateway."""
 
-    def __init__(self, index: Index, blobs: Blobs, root: Path, programs: Programs) -> None:
+    def __init__(self, index: Index, blobs: Blobs, layout: Layout, programs: Programs) -> None:
         self._index = index
         self._blobs = blobs
-        self._root = root
+        self._layout = layout
         self._programs = programs
         self._rebuilt: dict[int, float] = {}
 
     def folder(self, row: HostedRow) -> BareFolder:
         """A repository's folder, which may not exist yet."""
-        name = f"{row.number}-{int(row.created_at * 1000):x}.git"
-        return BareFolder(self._root / name, self._programs)
+        return BareFolder(self._layout.git_folder(row.number, row.created_at), self._programs)
 
     def ready(self, row: HostedRow) -> BareFolder:
         """A repository's folder, showing what the index says now. Blocking.
@@ -68,18 +66,6 @@ class GitFolders:
         log.warning("a git folder is damaged and is made anew", folder=folder.path.name)
         with folder.locked():
             folder.remove()
-
-    def sweep(self) -> int:
-        """Removes the folders of repositories that are gone; how many. Blocking."""
-        kept = {self.folder(row).path.name for row in self._index.hosted_repos()}
-        gone = [path for path in self._folders() if path.name not in kept]
-        for path in gone:
-            shutil.rmtree(path, ignore_errors=True)
-            path.with_name(f"{path.name}.lock").unlink(missing_ok=True)
-        return len(gone)
-
-    def _folders(self) -> Iterator[Path]:
-        return self._root.glob("*.git")
 
 
 class _Source:

@@ -98,7 +98,7 @@ def too_long(files: Mapping[str, int], most_bytes: int) -> str:
     lines += [
         "Have git-lfs keep them, in the commits too that are not pushed yet:",
         f'  git lfs track "{pattern}"',
-        f'  git lfs migrate import --include="{pattern}" --everything',
+        f'  git lfs migrate import --include="{pattern}"',
     ]
     return "".join(f"{line}\n" for line in lines)
 

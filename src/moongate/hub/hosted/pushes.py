@@ -10,7 +10,6 @@ after it leaves a folder that is brought up at its next use.
 from __future__ import annotations
 
 import asyncio
-import time
 from collections.abc import AsyncIterator, Iterator, Mapping
 from dataclasses import dataclass
 
@@ -25,8 +24,7 @@ from moongate.hub.hosted.push_rules import check_command, check_tree, not_upload
 from moongate.hub.hosted.repos import HostedRepos
 from moongate.store.bare.folder import BareFolder
 from moongate.store.bare.quarantine import NewObject, Quarantine, Reader
-from moongate.store.blobs import Blobs
-from moongate.store.index import GitObjectRow, HostedBlob, HostedRow, Index, Landing, RefUpdate
+from moongate.store.index import GitObjectRow, HostedBlob, HostedRow, Landing, RefUpdate
 from moongate.wire.git_objects import parse_commit, parse_tag, parse_tree
 from moongate.wire.git_refs import TAGS
 from moongate.wire.lfs import LfsPointed, pointer_text, read_pointer
@@ -39,6 +37,8 @@ _RECEIVED_AT_ONCE = 4
 _JUDGED_AT_ONCE = 2
 _TAG_DEPTH = 8
 _NAMED = 1000
+_KEPT_TOGETHER = 500
+_KEPT_TOGETHER_BYTES = 8 << 20
 
 log = structlog.get_logger("moongate.git")
 
@@ -69,7 +69,7 @@ class Pushed:
         return self.error is None
 
 
-class _Refused(BadRequest):
+class PushRefused(BadRequest):
     """The push is refused, with more to say than fits a line."""
 
     def __init__(self, message: str, words: str) -> None:
@@ -77,7 +77,7 @@ class _Refused(BadRequest):
         self.words = words
 
 
-class _RefRefused(MoongateError):
+class RefRefused(MoongateError):
     """One ref may not be changed so."""
 
     def __init__(self, name: str, why: MoongateError) -> None:
@@ -89,12 +89,8 @@ class _RefRefused(MoongateError):
 class Pushes:
     """Takes pushes in."""
 
-    def __init__(
-        self, repos: HostedRepos, index: Index, blobs: Blobs, folders: GitFolders, rules: PushRules
-    ) -> None:
+    def __init__(self, repos: HostedRepos, folders: GitFolders, rules: PushRules) -> None:
         self._repos = repos
-        self._index = index
-        self._blobs = blobs
         self._folders = folders
         self._rules = rules
         self._receiving = asyncio.Semaphore(_RECEIVED_AT_ONCE)
@@ -158,6 +154,7 @@ class Pushes:
         """Looks at every object, and says what the pointers among them mean."""
         most_bytes = self._repos.rules.regular_bytes
         meant: dict[str, HostedBlob] = {}
+        coming: dict[Etag, int] = {}
         longer: dict[str, int] = {}
         missing: list[tuple[str, str]] = []
         for count, one in enumerate(objects):
@@ -168,6 +165,7 @@ class Pushes:
                 continue
             pointed = _pointed(one, reader)
             if pointed is None:
+                coming[Etag(one.oid)] = one.size_bytes
                 if one.size_bytes > most_bytes and len(longer) < _NAMED:
                     longer[one.path] = one.size_bytes
                 continue
@@ -177,18 +175,20 @@ class Pushes:
             elif len(missing) < _NAMED:
                 missing.append((one.path, pointed.oid))
         if longer:
-            raise _Refused("files that belong into git-lfs", too_long(longer, most_bytes))
+            raise PushRefused("files that belong into git-lfs", too_long(longer, most_bytes))
         if missing:
-            raise _Refused("git-lfs files whose content is not here", not_uploaded(missing))
+            raise PushRefused("git-lfs files whose content is not here", not_uploaded(missing))
+        self._repos.quotas.admit(row.repo.namespace, coming)
         return meant
 
     def _meaning(self, row: HostedRow, caller: Caller, oid: str, pointed: LfsPointed) -> HostedBlob | None:
         """What a pointer means; None: its content is not here, or the pusher may not commit it."""
-        if self._repos.uploads.may_commit(row, caller, pointed.oid) != pointed.size_bytes:
+        etag, size_bytes = pointed.oid, pointed.size_bytes
+        if self._repos.uploads.may_commit(row, caller, etag) != size_bytes:
             return None
-        in_chunks = self._index.by_etag(pointed.oid)
-        xet_hash = None if in_chunks is None else in_chunks.file_id
-        return HostedBlob(oid, pointed.oid, pointed.size_bytes, xet_hash)
+        if not self._repos.uploads.renew(row, caller.key, etag, size_bytes):
+            return None
+        return HostedBlob(oid, etag, size_bytes, self._repos.contents.xet_hash(etag))
 
     def _keep(
         self,
@@ -198,15 +198,19 @@ class Pushes:
         meant: Mapping[str, HostedBlob],
         reader: Reader,
     ) -> None:
-        """Puts the content of regular files into the store, leased before it is there to be collected."""
+        """Puts the content of regular files into the store, leased, some megabytes at a time."""
+        files: list[bytes] = []
+        length = 0
         for one in objects:
             if one.kind != "blob" or one.oid in meant:
                 continue
-            etag = Etag(one.oid)
-            self._repos.uploads.uploaded(row, caller.key, etag, one.size_bytes)
-            if self._blobs.size_bytes(etag) is None:
-                self._blobs.add(etag, one.size_bytes, iter((reader.read(one.oid)[1],)))
-            self._index.put_blob(etag, one.size_bytes, time.time())
+            files.append(reader.read(one.oid)[1])
+            length += one.size_bytes
+            if length >= _KEPT_TOGETHER_BYTES or len(files) >= _KEPT_TOGETHER:
+                self._repos.uploads.bring(row, caller.key, files)
+                files, length = [], 0
+        if files:
+            self._repos.uploads.bring(row, caller.key, files)
 
     def _settle(self, row: HostedRow, folder: BareFolder, quarantine: Quarantine) -> None:
         """Lets the folder have what landed. When that fails, the next use brings it up from the index."""
@@ -222,10 +226,10 @@ def _check(command: RefCommand, refs: Mapping[str, str]) -> None:
     try:
         check_command(command, refs)
     except MoongateError as error:
-        raise _RefRefused(command.name, error) from error
+        raise RefRefused(command.name, error) from error
     if refs.get(command.name) != command.old:
         moved = RefMoved("it is somewhere else meanwhile: fetch first", command.name, refs.get(command.name))
-        raise _RefRefused(command.name, moved)
+        raise RefRefused(command.name, moved)
 
 
 def _change(command: RefCommand, reader: Reader) -> RefUpdate:
@@ -241,7 +245,7 @@ def _change(command: RefCommand, reader: Reader) -> RefUpdate:
         kind, _ = reader.read(target)
     if kind != "commit" or (target != command.new and not command.name.startswith(TAGS)):
         why = BadRequest("a branch points to a commit, a tag to a commit or to an annotated tag on one")
-        raise _RefRefused(command.name, why)
+        raise RefRefused(command.name, why)
     return RefUpdate(command.name, command.old, command.new, CommitHash(target))
 
 
@@ -293,9 +297,9 @@ def _done(head: PushHead) -> Pushed:
 
 
 def _refusal(head: PushHead, error: MoongateError) -> Pushed:
-    words = getattr(error, "words", "") if isinstance(error, _Refused) else ""
-    if isinstance(error, _RefRefused | RefMoved):
-        name = error.name if isinstance(error, _RefRefused) else error.ref
+    words = getattr(error, "words", "") if isinstance(error, PushRefused) else ""
+    if isinstance(error, RefRefused | RefMoved):
+        name = error.name if isinstance(error, RefRefused) else error.ref
         others = "nothing of this push was done"
         results = [
             (command.name, error.message if command.name == name else others) for command in head.commands

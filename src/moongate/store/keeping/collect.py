@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from moongate.store.bare.sweeping import sweep
 from moongate.store.blobs import Blobs
 from moongate.store.claims import Claims
 from moongate.store.index import Index
@@ -83,6 +84,7 @@ def collect(
     index.prune_xorb_leases(now)
     unneeded_bytes = _free_unneeded(segments, index, now, ages.unneeded_seconds, stop)
     _forget_chunks(segments, index, stop)
+    sweep(layout, index)
     leftovers, leftover_bytes = segments.tidy(now - ages.temporary_seconds)
     index.flush_reads(now)
     answers = index.prune_answers(now - ages.answer_unread_seconds)

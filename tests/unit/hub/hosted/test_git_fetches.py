@@ -9,6 +9,7 @@ import aiohttp
 import pytest
 
 from moongate.core.callers import ANONYMOUS, Caller
+from moongate.store.bare.sweeping import sweep
 from support.git_house import OWNER, GitHouse, git_house
 
 
@@ -134,9 +135,9 @@ async def test_who_may_not_see_it_is_asked_who_they_are(tmp_path: Path) -> None:
 async def test_folders_of_what_is_gone_are_swept(house: GitHouse) -> None:
     house.commit({"a.txt": b"1"})
     folder = house.folders.ready(house.row)
-    assert house.folders.sweep() == 0
+    assert sweep(house.layout, house.index) == 0
     house.index.drop_hosted(house.row)
-    assert house.folders.sweep() == 1
+    assert sweep(house.layout, house.index) == 1
     assert not folder.path.exists()
 
 
