@@ -6,6 +6,7 @@ Source: git `Documentation/git-check-ref-format.txt`.
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 
 HEADS = "refs/heads/"
 TAGS = "refs/tags/"
@@ -31,6 +32,15 @@ def is_ref_name(name: str) -> bool:
     )
 
 
+def in_the_way(name: str, others: Iterable[str]) -> str | None:
+    """One of the other refs that git cannot have beside this one: `a` and `a/b` exclude each other."""
+    return next((other for other in others if _is_below(other, name) or _is_below(name, other)), None)
+
+
 def is_pull_ref(name: str) -> bool:
     """Whether this is where a pull request's commits stand: `refs/pr/7`."""
     return bool(_PULL.fullmatch(name))
+
+
+def _is_below(name: str, folder: str) -> bool:
+    return name.startswith(f"{folder}/")

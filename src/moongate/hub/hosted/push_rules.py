@@ -16,7 +16,7 @@ from collections.abc import Collection, Iterable, Mapping
 from moongate.core.errors import BadName, BadRequest, NotAllowed
 from moongate.core.names import is_commit_hash, parse_repo_path, parse_revision, shown
 from moongate.wire.git_objects import MODE_SUBMODULE, MODE_SYMLINK, TreeItem
-from moongate.wire.git_refs import HEADS, PULLS, TAGS, is_pull_ref, is_ref_name
+from moongate.wire.git_refs import HEADS, PULLS, TAGS, in_the_way, is_pull_ref, is_ref_name
 from moongate.wire.pkt_lines import RefCommand
 
 MAIN = f"{HEADS}main"
@@ -58,9 +58,9 @@ def _check_new_name(name: str, short: str, refs: Mapping[str, str]) -> None:
         raise NotAllowed(
             f"there is a {kind} of this name; whoever asks for {short} could not tell them apart"
         )
-    for other in refs:
-        if other.startswith(f"{name}/") or name.startswith(f"{other}/"):
-            raise NotAllowed(f"git cannot have it beside {other}")
+    other = in_the_way(name, refs)
+    if other is not None:
+        raise NotAllowed(f"git cannot have it beside {other}")
 
 
 def _check_pull(command: RefCommand, refs: Mapping[str, str]) -> None:

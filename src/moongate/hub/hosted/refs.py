@@ -23,6 +23,7 @@ from moongate.wire.git_objects import (
     encode_tag,
     object_oid,
 )
+from moongate.wire.git_refs import in_the_way, is_ref_name
 
 MAIN: Final = "refs/heads/main"
 HEADS: Final = "refs/heads/"
@@ -124,6 +125,7 @@ class HostedRefs:
         known = self._index.hosted_ref(row.number, ref)
         if known is not None and not overwrite:
             raise Conflict(f"Reference already exists: {name}")
+        self._check_room(row, ref)
         change = RefUpdate(ref, known.target if known else None, target, target)
         self._land(row, [change], objects)
 
@@ -152,6 +154,7 @@ class HostedRefs:
         commit_hash = self.resolve(row, revision)
         if self._index.hosted_ref(row.number, ref) is not None:
             raise Conflict(f"Tag reference exists already: {name}")
+        self._check_room(row, ref)
         if not message:
             self._land(row, [RefUpdate(ref, None, commit_hash, commit_hash)])
             return
@@ -166,6 +169,11 @@ class HostedRefs:
             RevisionAbsent: there is none such.
         """
         self._delete(row, name if name.startswith(TAGS) else TAGS + name)
+
+    def _check_room(self, row: HostedRow, ref: str) -> None:
+        other = in_the_way(ref, (one.name for one in self._index.hosted_refs(row.number)))
+        if other is not None:
+            raise Conflict(f"{ref} cannot be beside {other}: git could not clone both")
 
     def _delete(self, row: HostedRow, ref: str) -> None:
         known = self._index.hosted_ref(row.number, ref)
@@ -189,6 +197,6 @@ def _checked(name: str) -> str:
         BadName: it may not.
     """
     parse_revision(name)
-    if name.startswith("refs/") or name == "HEAD" or is_commit_hash(name):
+    if not is_ref_name(HEADS + name) or name.startswith("refs/") or name == "HEAD" or is_commit_hash(name):
         raise BadName(f"not a name for a branch or tag: {shown(name)}")
     return name

@@ -9,6 +9,7 @@ import aiohttp
 import pytest
 
 from moongate.core.callers import ANONYMOUS, Caller
+from moongate.core.errors import BadName, Conflict
 from moongate.store.bare.sweeping import sweep
 from support.git_house import OWNER, GitHouse, git_house
 
@@ -66,6 +67,18 @@ async def test_branches_pull_requests_and_a_commit_by_its_hash(house: GitHouse) 
     other = await house.clone("other", "--depth=1")
     await house.git("fetch", "-q", "--depth=1", "origin", first, cwd=other)
     assert (await house.git("show", f"{first}:a.txt", cwd=other)).out == "1"
+
+
+async def test_the_api_makes_no_branch_that_git_could_not_clone(house: GitHouse) -> None:
+    house.commit({"a.txt": b"1"})
+    house.repos.refs_of.create_branch(house.row, "feat/x")
+    for name in ("feat", "feat/x/y"):
+        with pytest.raises(Conflict):
+            house.repos.refs_of.create_branch(house.row, name)
+    with pytest.raises(BadName):
+        house.repos.refs_of.create_branch(house.row, "a.lock/b")
+    copy = await house.clone()
+    assert "origin/feat/x" in (await house.git("branch", "-r", cwd=copy)).out
 
 
 async def test_the_folder_may_vanish_or_break(house: GitHouse) -> None:
