@@ -27,6 +27,7 @@ from moongate.cli import (
     pins,
     pull,
     removal,
+    scan,
     serve,
     shelf,
     show,
@@ -75,8 +76,9 @@ upkeep.register(app)
 bundle.register(app)
 tokens.register(app)
 grants.register(app)
-namespaces.register(app)
 access.register(app)
+namespaces.register(app)
+scan.register(app)
 doctor.register(app)
 demo.register(app)
 about.register(app)

@@ -117,16 +117,11 @@ def _read_card(house: Stock, repo: RepoId, revision: Revision | None) -> Card:
     from moongate.hub.hosted.lineage import Lineage
 
     index = house.index
-    facts, commits = index.get_facts(repo), index.commits_of(repo)
-    # A row for a commit hash only says that this commit is known to exist.
-    refs = {
-        str(name): (row.commit_hash, row.checked_at)
-        for name, row in index.refs_of(repo).items()
-        if not is_commit_hash(name)
-    }
+    facts = index.get_facts(repo)
+    refs, commits = known_revisions(house, repo)
     if facts is None and not refs and not commits:
         raise CommandFailed(f"{repo} is not known here", hint=f"`moongate pull {repo}` fetches it")
-    commit_hash = _commit_to_show(repo, revision, refs, commits)
+    commit_hash = commit_to_show(repo, revision, refs, commits)
     entries = index.files_of(repo, commit_hash) if commit_hash else []
     lineage = Lineage(index, time.time)
     return Card(
@@ -142,6 +137,19 @@ def _read_card(house: Stock, repo: RepoId, revision: Revision | None) -> Card:
     )
 
 
+def known_revisions(
+    house: Stock, repo: RepoId
+) -> tuple[dict[str, tuple[CommitHash, float]], Sequence[CommitHash]]:
+    """The names of commits, each with its commit and when it was asked; and all commits that are known."""
+    # A row for a commit hash only says that this commit is known to exist.
+    refs = {
+        str(name): (row.commit_hash, row.checked_at)
+        for name, row in house.index.refs_of(repo).items()
+        if not is_commit_hash(name)
+    }
+    return refs, house.index.commits_of(repo)
+
+
 def _how(house: Stock, entry: FileEntry) -> How:
     whole = house.blobs.size_bytes(entry.etag) is not None
     row = house.index.by_etag(entry.etag)
@@ -150,12 +158,17 @@ def _how(house: Stock, entry: FileEntry) -> How:
     return "here" if whole else "-"
 
 
-def _commit_to_show(
+def commit_to_show(
     repo: RepoId,
     revision: Revision | None,
     refs: Mapping[str, tuple[CommitHash, float]],
     commits: Sequence[CommitHash],
 ) -> CommitHash | None:
+    """The commit that a revision names; of none, the newest that is known.
+
+    Raises:
+        CommandFailed: the revision is not known here.
+    """
     if revision is None:
         newest = refs.get("main") or next(iter(refs.values()), None)
         return newest[0] if newest else next(iter(commits), None)

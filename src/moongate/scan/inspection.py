@@ -1,0 +1,85 @@
+"""One judgement under way: looks at content and at everything inside it, by what the bytes are.
+
+A scanner is a function that takes the inspection, the content and its `Place`, and writes into the ledger.
+Those of containers call `look` again with what they hold. Depth and the amount unpacked are bounded for the
+whole judgement; what lies beyond is told as not looked at.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from typing import Final, TypeAlias
+
+from moongate.core.spans import ByteSpan
+from moongate.scan.ledger import Ledger
+from moongate.scan.sniff import HEAD_BYTES, sniff
+from moongate.weights.ranged import Ranged
+
+MAX_DEPTH: Final = 6
+MAX_UNPACKED_BYTES: Final = 512 << 20
+MAX_LOOKS: Final = 20_000
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where content lies.
+
+    name: the last part of its path, a hint for words and never for the choice of a scanner.
+    member: its path inside containers, empty for the file itself.
+    is_torch: it is part of a torch archive, whose loader provides storages.
+    """
+
+    name: str
+    member: str = ""
+    depth: int = 0
+    is_torch: bool = False
+
+    def inside(self, name: str, *, is_torch: bool = False) -> Place:
+        member = f"{self.member}!/{name}" if self.member else name
+        return Place(name.rsplit("/", 1)[-1], member, self.depth + 1, is_torch)
+
+    def within(self) -> Place:
+        """The same content, once more unwrapped."""
+        return replace(self, depth=self.depth + 1)
+
+
+Scanner: TypeAlias = "Callable[[Inspection, Ranged, Place], None]"
+
+
+class Inspection:
+    """Carries the ledger, the scanners by format, and what is left of the bounds."""
+
+    def __init__(self, ledger: Ledger, scanners: Mapping[str, Scanner], always: Scanner) -> None:
+        self.ledger = ledger
+        self._scanners = scanners
+        self._always = always
+        self._left_bytes = MAX_UNPACKED_BYTES
+        self._left_looks = MAX_LOOKS
+
+    def look(self, content: Ranged, place: Place) -> None:
+        """Judges one content, and what is inside it."""
+        if place.depth > MAX_DEPTH:
+            self.ledger.add(
+                "too-deep", f"more than {MAX_DEPTH} containers in one another", member=place.member
+            )
+            return
+        self._left_looks -= 1
+        if self._left_looks < 0:
+            self.ledger.add("too-large", "more members than we look at")
+            return
+        if content.size_bytes == 0:
+            return
+        head = content.read(ByteSpan(0, HEAD_BYTES))
+        kind = sniff(head, content.size_bytes)
+        scanner = self._scanners.get(kind)
+        if scanner is not None:
+            scanner(self, content, place)
+        self._always(self, content, place) if scanner is None else None
+
+    def may_unpack(self, size_bytes: int) -> int:
+        """How many bytes may still be unpacked, at most `size_bytes`."""
+        return max(0, min(size_bytes, self._left_bytes))
+
+    def unpacked(self, size_bytes: int) -> None:
+        self._left_bytes -= size_bytes

@@ -1,0 +1,136 @@
+"""Runs the judgement in a process of its own; whatever happens there, a report comes back.
+
+One process serves many files. One that hangs is killed, one that dies is followed by another, and the file
+that did it is told as `failed`.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import struct
+import subprocess  # our own interpreter, with arguments of our own
+import sys
+from dataclasses import dataclass
+from types import TracebackType
+from typing import Any, Final, Self
+
+import orjson
+
+from moongate.scan.findings import Report
+from moongate.scan.ledger import Ledger
+
+MAX_ANSWER_BYTES: Final = 16 << 20
+_STARTING_SECONDS = 30.0
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """What one file may cost."""
+
+    seconds: float = 60.0
+    memory_bytes: int = 512 << 20
+
+
+class _Died(Exception):
+    """The process is gone, or would not answer."""
+
+
+class Jail:
+    """A context; `judge` may be called any number of times, by one caller at a time."""
+
+    def __init__(self, limits: Limits | None = None) -> None:
+        self._limits = limits or Limits()
+        self._process: subprocess.Popen[bytes] | None = None
+        self._door: socket.socket | None = None
+        self.confined = False
+        """Whether the kernel refuses the process what it never needs."""
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def judge(self, descriptor: int, name: str) -> Report:
+        """The report on an open file, whose descriptor stays the caller's. Never raises for what is in it."""
+        try:
+            door = self._started()
+            question = orjson.dumps({"name": name[-1024:]})
+            socket.send_fds(door, [question], [descriptor])
+            door.settimeout(self._limits.seconds)
+            return Report.from_json(_answer(door))
+        except TimeoutError:
+            self.close()
+            return _failed(f"the scanner was stopped after {self._limits.seconds:.0f} s")
+        except (_Died, OSError, ValueError, KeyError, TypeError):
+            code = self._code()
+            self.close()
+            return _failed(f"the scanner died ({code})")
+
+    def close(self) -> None:
+        """Ends the process. May be called twice."""
+        if self._door is not None:
+            self._door.close()
+            self._door = None
+        if self._process is not None:
+            self._process.kill()
+            self._process.wait()
+            self._process = None
+
+    def _started(self) -> socket.socket:
+        if self._door is not None:
+            return self._door
+        ours, theirs = socket.socketpair()
+        number = str(theirs.fileno())
+        arguments = [sys.executable, "-m", "moongate.scan.worker", number, str(self._limits.memory_bytes)]
+        environment = {key: os.environ[key] for key in ("PATH", "PYTHONPATH", "LANG") if key in os.environ}
+        self._process = subprocess.Popen(  # noqa: S603
+            arguments,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+            pass_fds=(theirs.fileno(),),
+            env=environment,
+        )
+        theirs.close()
+        self._door = ours
+        ours.settimeout(_STARTING_SECONDS)
+        self.confined = bool(_answer(ours)["confined"])
+        return ours
+
+    def _code(self) -> str:
+        if self._process is None:
+            return "it did not start"
+        try:
+            code = self._process.wait(timeout=1)
+        except subprocess.TimeoutExpired:
+            return "no answer that makes sense"
+        return signal.Signals(-code).name if code < 0 else f"exit code {code}"
+
+
+def _answer(door: socket.socket) -> dict[str, Any]:
+    length = struct.unpack("<I", _exactly(door, 4))[0]
+    if length > MAX_ANSWER_BYTES:
+        raise _Died
+    told: dict[str, Any] = orjson.loads(_exactly(door, length))
+    return told
+
+
+def _exactly(door: socket.socket, length: int) -> bytes:
+    data = b""
+    while len(data) < length:
+        more = door.recv(length - len(data))
+        if not more:
+            raise _Died
+        data += more
+    return data
+
+
+def _failed(words: str) -> Report:
+    ledger = Ledger()
+    ledger.add("scan-failed", words)
+    return ledger.report()

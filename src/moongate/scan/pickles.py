@@ -1,0 +1,340 @@
+"""Judges pickles: every stream, both ways of reading joblib's arrays, and what lies in them as data."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import pickletools
+import re
+from dataclasses import dataclass
+from typing import Final
+
+from moongate.core.spans import ByteSpan
+from moongate.scan.imports import Standing, is_importable_name, standing
+from moongate.scan.ledger import Ledger
+from moongate.weights.pickle_machine import BadPickle, Machine
+from moongate.weights.pickle_values import (
+    UNKNOWN,
+    Blob,
+    Call,
+    Import,
+    Persistent,
+    Value,
+    describe,
+)
+from moongate.weights.ranged import Cursor, Held, Part, Ranged
+
+MAX_STREAMS: Final = 100_000
+MAX_OPERATIONS: Final = 50_000_000
+_MAX_NESTED_BYTES = 1 << 20
+_MAX_NESTED = 64
+_MAX_PROBED_BYTES = 64 << 20
+_BEGINNING = re.compile(rb"\x80[\x02-\x05](?:\x95|[\](})c\x8a\x8cKNXUCB\x8e\x8d\x8f])")
+_BASE64 = re.compile(r"[A-Za-z0-9+/=\s]{16,}\Z")
+_ODD = {
+    "frame": "pickle-frame",
+    "short": "pickle-broken",
+    "name": "pickle-name",
+    "extension": "pickle-extension",
+}
+_ENCODINGS = frozenset(("latin1", "latin-1", "iso-8859-1", "utf-8", "utf8", "ascii"))
+_PLAIN_BASES = frozenset(
+    [
+        "object",
+        "dict",
+        "list",
+        "set",
+        "frozenset",
+        "tuple",
+        "int",
+        "float",
+        "str",
+        "bytes",
+        "complex",
+        "Exception",
+    ]
+)
+
+
+@dataclass(slots=True)
+class Walked:
+    """How one stream went."""
+
+    end: int
+    whole: bool
+    imports: int
+    operations: int
+    underflows: int
+    protocol: int | None
+    why: str = ""
+
+
+class Judge:
+    """A `Watcher` that writes findings.
+
+    lax: the stream may be no pickle at all, so that only imports that exist count.
+    external_objects: a loader provides persistent objects here, as torch's does.
+    """
+
+    def __init__(
+        self,
+        ledger: Ledger,
+        member: str,
+        content: Ranged,
+        *,
+        lax: bool = False,
+        external_objects: bool = False,
+        depth: int = 0,
+    ) -> None:
+        self._ledger = ledger
+        self._member = member
+        self._content = content
+        self._lax = lax
+        self._external_objects = external_objects
+        self._depth = depth
+        self._nested = 0
+        self._blamed: set[tuple[str, str]] = set()
+        self._known: dict[tuple[str, str], Standing] = {}
+        self.machine: Machine | None = None
+
+    def imported(self, what: Import) -> None:
+        key = (what.module, what.name)
+        stands = self._known.get(key)
+        if stands is None:
+            stands = self._known[key] = standing(*key)
+            if self._lax and not is_importable_name(*key):
+                return
+            if stands >= Standing.UNKNOWN_FUNCTION:
+                self._say_import(what, stands)
+            elif stands == Standing.UNKNOWN:
+                self._find("pickle-import-unknown", f"imports {what.dotted}", what.at, what)
+
+    def _say_import(self, what: Import, stands: Standing) -> None:
+        if stands == Standing.REFUSED:
+            self._find("pickle-import", f"imports {what.dotted}", what.at, what)
+        else:
+            self._find("pickle-import-unknown", f"imports {what.dotted}", what.at, what)
+
+    def called(self, what: Call) -> None:
+        callee = what.callee
+        if isinstance(callee, Import):
+            self._called_import(what, callee)
+        elif isinstance(callee, Call) or (not self._lax and callee is not UNKNOWN):
+            self._found_call("pickle-call", what)
+
+    def _called_import(self, what: Call, callee: Import) -> None:
+        stands = self._known.get((callee.module, callee.name), Standing.REFUSED)
+        if self._lax and not is_importable_name(callee.module, callee.name):
+            return
+        if stands == Standing.REFUSED:
+            self._found_call("pickle-call", what)
+        elif stands == Standing.UNKNOWN_FUNCTION:
+            self._found_call("pickle-call-unknown", what)
+        elif stands == Standing.ALLOWED and not _arguments_are_fine(callee, what):
+            self._found_call("pickle-call", what)
+
+    def _found_call(self, rule: str, what: Call) -> None:
+        key = (rule, describe(what.callee, 1))
+        if key in self._blamed:
+            return
+        self._blamed.add(key)
+        words = describe(what)
+        evidence = {"call": words, "opcode": what.opcode, "trail": self._trail()}
+        self._ledger.add(rule, f"calls {words}", member=self._member, offset=what.at, evidence=evidence)
+
+    def built(self, target: Value, state: Value, at: int) -> None:
+        if isinstance(target, Import) and not (
+            self._lax and not is_importable_name(target.module, target.name)
+        ):
+            words = f"changes {target.dotted} with {describe(state)}"
+            self._ledger.add("pickle-build", words, member=self._member, offset=at)
+
+    def persistent(self, what: Persistent) -> None:
+        if not (self._external_objects or self._lax or _is_storage(what.identity)):
+            words = f"asks its loader for the object {describe(what.identity)}"
+            self._ledger.add("pickle-persistent", words, member=self._member, offset=what.at)
+
+    def blob(self, what: Blob) -> None:
+        if self._depth >= 3 or self._nested >= _MAX_NESTED or not _BEGINNING.match(what.head):
+            return
+        self._nested += 1
+        span = ByteSpan(what.at, what.at + min(what.length, _MAX_NESTED_BYTES))
+        self._look_inside(Part(self._content, span), what.at)
+
+    def text(self, value: str, at: int) -> None:
+        """A short text that may be a pickle in base64."""
+        if self._nested >= _MAX_NESTED or self._depth >= 3 or not _BASE64.match(value):
+            return
+        try:
+            raw = base64.b64decode(value, validate=False)
+        except (binascii.Error, ValueError):
+            return
+        if _BEGINNING.match(raw):
+            self._nested += 1
+            self._look_inside(Held(raw), at)
+
+    def _look_inside(self, content: Ranged, at: int) -> None:
+        inner = Ledger()
+        judge = Judge(inner, "", content, lax=True, depth=self._depth + 1)
+        walk(content, judge)
+        if inner.is_dangerous:
+            worst = inner.report().findings[0]
+            self._ledger.add(
+                "pickle-nested", f"holds a pickle that {worst.what}", member=self._member, offset=at
+            )
+
+    def odd(self, kind: str, words: str, at: int) -> None:
+        if self._lax:
+            return
+        rule = _ODD[kind]
+        self._ledger.add(rule, words, member=self._member, offset=at, evidence={"trail": self._trail()})
+
+    def _find(self, rule: str, what: str, at: int, subject: Import) -> None:
+        evidence = {"import": subject.dotted, "opcode": subject.opcode, "trail": self._trail()}
+        self._ledger.add(rule, what, member=self._member, offset=at, evidence=evidence)
+
+    def _trail(self) -> list[str]:
+        return trail(self._content, self.machine.trail()) if self.machine else []
+
+
+def _arguments_are_fine(callee: Import, what: Call) -> bool:
+    """Whether an allowed import is called as models call it; a few could do more."""
+    arguments = what.arguments if isinstance(what.arguments, tuple) else ()
+    match callee.name:
+        case "encode":
+            return len(arguments) < 2 or arguments[1] in _ENCODINGS
+        case "_reconstructor":
+            return len(arguments) > 1 and _is_plain_base(arguments[1])
+        case "_load_from_bytes":
+            return not arguments or isinstance(arguments[0], bytes | Blob)
+        case "partial":
+            return all(not isinstance(value, Call) for value in arguments[:1])
+    return True
+
+
+def _is_storage(identity: Value) -> bool:
+    """`('storage', torch.FloatStorage, '0', 'cpu', 6)`: what torch asks its own loader for."""
+    return isinstance(identity, tuple) and len(identity) in {5, 6} and identity[0] == "storage"
+
+
+def _is_plain_base(base: Value) -> bool:
+    return isinstance(base, Import) and (
+        base.name in _PLAIN_BASES or standing(base.module, base.name) <= Standing.INERT
+    )
+
+
+def walk(content: Ranged, judge: Judge, at: int = 0, *, inline_arrays: bool = True) -> Walked:
+    """One stream; never raises."""
+    machine = Machine(content, judge, at=at, inline_arrays=inline_arrays, max_operations=MAX_OPERATIONS)
+    judge.machine = machine
+    why, whole = "", True
+    try:
+        machine.run()
+    except BadPickle as bad:
+        why, whole = bad.message, False
+    return Walked(
+        machine.at, whole, machine.imports, machine.operations, machine.underflows, machine.protocol, why
+    )
+
+
+def judge_pickles(
+    content: Ranged, ledger: Ledger, member: str, *, external_objects: bool = False, sure: bool = False
+) -> bool:
+    """Every pickle stream from the start of content on; whether it was pickles at all.
+
+    sure: something says that this is a pickle (a member's role, object arrays); breaking is then a finding.
+    """
+    trial = Ledger()
+    first = walk(content, Judge(trial, member, content, lax=True, external_objects=True))
+    marked = content.read(ByteSpan(0, 1)) == b"\x80" and first.protocol is not None and first.operations > 1
+    if not (
+        sure
+        or marked
+        or (first.whole and not first.underflows and first.operations > 1)
+        or trial.is_dangerous
+    ):
+        return False
+    if not first.whole and not (sure or first.imports or trial.is_dangerous) and first.operations < 8:
+        return False
+    ledger.saw("pickle")
+    _judge_streams(content, ledger, member, external_objects=external_objects)
+    return True
+
+
+def _judge_streams(content: Ranged, ledger: Ledger, member: str, *, external_objects: bool) -> None:
+    at, streams, torch = 0, 0, external_objects or _is_torch(content)
+    end = 0
+    while at < content.size_bytes and streams < MAX_STREAMS:
+        lax = streams > 0 and content.read(ByteSpan(at, at + 1)) != b"\x80"
+        judge = Judge(ledger, member, content, lax=lax, external_objects=torch)
+        walked = walk(content, judge, at)
+        if judge.machine is not None and judge.machine.arrays:
+            walk(content, Judge(ledger, member, content, lax=True), at, inline_arrays=False)
+        end = walked.end
+        if not walked.whole:
+            _judge_break(ledger, member, walked, first=streams == 0)
+            break
+        if walked.end <= at:
+            break
+        at, streams = walked.end, streams + 1
+    else:
+        if at < content.size_bytes:
+            ledger.add("pickle-too-long", "there are more streams than we follow", member=member, offset=at)
+        return
+    probe(content, ledger, member, max(end, at + 1))
+
+
+def _judge_break(ledger: Ledger, member: str, walked: Walked, *, first: bool) -> None:
+    if walked.why == "it is longer than we follow":
+        ledger.add("pickle-too-long", walked.why, member=member, offset=walked.end)
+    elif first:
+        ledger.add("pickle-broken", walked.why, member=member, offset=walked.end)
+
+
+def _is_torch(content: Ranged) -> bool:
+    """Torch's old container begins with its magic number as a pickle."""
+    return content.read(ByteSpan(0, 16)).find(b"\x6c\xfc\x9c\x46\xf9\x20\x6a\xa8\x50\x19") > 0
+
+
+def probe(content: Ranged, ledger: Ledger, member: str, at: int = 0) -> None:
+    """Looks for pickles that begin anywhere from there on, and tells those that would run code."""
+    end = min(content.size_bytes, at + _MAX_PROBED_BYTES)
+    step, tries = 1 << 20, 0
+    while at < end and tries < 2000:
+        data = content.read(ByteSpan(at, min(end, at + step + 3)))
+        for found in _BEGINNING.finditer(data):
+            tries += 1
+            inner = Ledger()
+            start = at + found.start()
+            part = Part(content, ByteSpan(start, start + _MAX_NESTED_BYTES))
+            walked = walk(part, Judge(inner, member, part, lax=True, external_objects=True))
+            if inner.is_dangerous and walked.underflows == 0:
+                words = f"a pickle at byte {start} {inner.report().findings[0].what}"
+                ledger.add("pickle-call", words, member=member, offset=start)
+                return
+        at += step
+
+
+def trail(content: Ranged, places: list[int]) -> list[str]:
+    """The operations at those places, in words."""
+    lines = []
+    for at in places:
+        cursor = Cursor(content, at, window_bytes=160)
+        head = cursor.peek(120)
+        if head:
+            lines.append(f"{at}: {_operation(head)}")
+    return lines
+
+
+_OPERATIONS = {operation.code: operation for operation in pickletools.opcodes}
+
+
+def _operation(head: bytes) -> str:
+    known = _OPERATIONS.get(chr(head[0]))
+    if known is None:
+        return f"0x{head[0]:02x}"
+    try:
+        _, argument, _ = next(pickletools.genops(head))
+    except (ValueError, StopIteration):
+        return f"{known.name} {head[1:60].decode('ascii', 'replace')!r}…"
+    return known.name if argument is None else f"{known.name} {str(argument)[:80]!r}"

@@ -1,0 +1,87 @@
+"""What content is, by its bytes alone. A name is never asked."""
+
+from __future__ import annotations
+
+import re
+from typing import Final
+
+from moongate.weights.tar_members import is_header
+
+HEAD_BYTES: Final = 1024
+
+_MAGICS: Final[tuple[tuple[bytes, str], ...]] = (
+    (b"PK\x03\x04", "zip"),
+    (b"PK\x05\x06", "zip"),
+    (b"PK\x07\x08PK\x03\x04", "zip"),
+    (b"\x1f\x8b\x08", "gzip"),
+    (b"BZh", "bzip2"),
+    (b"\xfd7zXZ\x00", "xz"),
+    (b"\x04\x22\x4d\x18", "lz4"),
+    (b"\x28\xb5\x2f\xfd", "zstd"),
+    (b"7z\xbc\xaf\x27\x1c", "7z"),
+    (b"Rar!\x1a\x07", "rar"),
+    (b"\x93NUMPY", "npy"),
+    (b"GGUF", "gguf"),
+    (b"\x89HDF\r\n\x1a\n", "hdf5"),
+    (b"PAR1", "parquet"),
+    (b"ARROW1\x00\x00", "arrow"),
+    (b"\x7fELF", "program"),
+    (b"\xfe\xed\xfa\xce", "program"),
+    (b"\xfe\xed\xfa\xcf", "program"),
+    (b"\xce\xfa\xed\xfe", "program"),
+    (b"\xcf\xfa\xed\xfe", "program"),
+    (b"\xca\xfe\xba\xbe", "program"),
+    (b"\x89PNG\r\n\x1a\n", "image"),
+    (b"\xff\xd8\xff", "image"),
+    (b"GIF8", "image"),
+    (b"%PDF-", "document"),
+    (b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1", "office"),
+)
+_ZLIB = re.compile(rb"\x78[\x01\x5e\x9c\xda]")
+_LZMA = re.compile(rb"\x5d\x00\x00[\s\S]{2}")
+_SAFETENSORS = re.compile(rb"[\s\S]{8}[ \t\r\n]*\{")
+_TEXT_CONTROL = re.compile(rb"[\x00-\x08\x0e-\x1a\x1c-\x1f\x7f]")
+
+
+def sniff(head: bytes, size_bytes: int) -> str:
+    """The name of a format; `text` or `data` where there is no magic."""
+    for magic, name in _MAGICS:
+        if head.startswith(magic):
+            return name
+    if head.startswith(b"MZ") and _is_windows_program(head):
+        return "program"
+    if head[4:8] == b"TFL3":
+        return "tflite"
+    if head[4:8] == b"ftyp":
+        return "video"
+    if head.startswith(b"RIFF"):
+        return "media"
+    if len(head) >= 512 and is_header(head[:512]):
+        return "tar"
+    if _ZLIB.match(head) and int.from_bytes(head[:2], "big") % 31 == 0:
+        return "zlib"
+    if _LZMA.match(head) and size_bytes > 13:
+        return "lzma"
+    if _SAFETENSORS.match(head[:64]) and head[5:8] == b"\x00\x00\x00":
+        return "safetensors"
+    return "text" if is_text(head) else "data"
+
+
+def is_text(head: bytes) -> bool:
+    """Whether it reads as text: UTF-8 (cut anywhere), or UTF-16 with its mark."""
+    if head.startswith((b"\xff\xfe", b"\xfe\xff")):
+        return True
+    if _TEXT_CONTROL.search(head):
+        return False
+    for cut in range(4):
+        try:
+            head[: len(head) - cut].decode("utf-8")
+        except UnicodeDecodeError:
+            continue
+        return True
+    return False
+
+
+def _is_windows_program(head: bytes) -> bool:
+    place = int.from_bytes(head[60:64], "little")
+    return len(head) < 64 or place + 2 > len(head) or head[place : place + 2] in {b"PE", b"NE", b"LE"}

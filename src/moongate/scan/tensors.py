@@ -1,0 +1,128 @@
+"""Judges files of plain tensors by their headers: safetensors, GGUF and numpy.
+
+They cannot run code as long as they are what they claim; what contradicts itself is made to break a reader.
+"""
+
+from __future__ import annotations
+
+import ast
+import json
+import re
+from typing import Final
+
+from moongate.core.spans import ByteSpan
+from moongate.scan.inspection import Inspection, Place
+from moongate.scan.pickles import judge_pickles
+from moongate.weights.gguf import read_gguf
+from moongate.weights.ranged import Part, Ranged
+from moongate.weights.reading import BadHeader, facts_of
+from moongate.weights.safetensors import MAX_HEADER_BYTES, read_safetensors
+
+MAX_NUMPY_HEADER_BYTES: Final = 64 << 10
+CODE: Final = re.compile(
+    r"\b(?:import\s+(?:os|sys|subprocess|socket|pickle|ctypes|base64|requests)\b|from\s+(?:os|subprocess)\s+import|"
+    r"os\.(?:system|popen)|subprocess\.|eval\s*\(|exec\s*\(|__import__|base64\.b64decode|pickle\.loads|"
+    r"(?:curl|wget)\s+\S*https?://|rm\s+-rf|/bin/(?:ba)?sh|powershell|nc\s+-e|<script|javascript:)",
+    re.IGNORECASE,
+)
+
+
+def scan_safetensors(inspection: Inspection, content: Ranged, place: Place) -> None:
+    ledger = inspection.ledger
+    ledger.saw("safetensors")
+    try:
+        facts = facts_of(read_safetensors(content.size_bytes), content.read)
+    except BadHeader as bad:
+        ledger.add("header-lies", bad.message, member=place.member)
+        return
+    length = int.from_bytes(content.read(ByteSpan(0, 8)), "little")
+    header = content.read(ByteSpan(8, 8 + min(length, MAX_HEADER_BYTES)))
+    _judge_layout(inspection, header, content.size_bytes - 8 - length, place)
+    for key, value in facts.metadata.items():
+        judge_note(inspection, key, value, place)
+
+
+def judge_note(inspection: Inspection, key: str, value: str, place: Place) -> None:
+    """A text of a header that no loader runs."""
+    found = CODE.search(value) or CODE.search(key)
+    if found:
+        words = f"the note {key[:60]!r} holds {found.group()[:60]!r}"
+        inspection.ledger.add("header-code", words, member=place.member)
+
+
+def _judge_layout(inspection: Inspection, header: bytes, data_bytes: int, place: Place) -> None:
+    """No key twice, no holes, nothing behind the last tensor."""
+    doubles: list[str] = []
+
+    def once(pairs: list[tuple[str, object]]) -> dict[str, object]:
+        seen: dict[str, object] = {}
+        for key, value in pairs:
+            if key in seen:
+                doubles.append(key)
+            seen[key] = value
+        return seen
+
+    try:
+        told = json.loads(header, object_pairs_hook=once)
+    except (ValueError, RecursionError):
+        inspection.ledger.add("header-lies", "readers of JSON disagree about the header", member=place.member)
+        return
+    if doubles:
+        words = f"the header names {doubles[0][:80]!r} twice"
+        inspection.ledger.add("header-lies", words, member=place.member)
+    told.pop("__metadata__", None)
+    reached = 0
+    for start, end in sorted(tensor["data_offsets"] for tensor in told.values()):
+        if start > reached:
+            inspection.ledger.add("header-lies", f"no tensor claims byte {reached}", member=place.member)
+        reached = max(reached, end)
+    if reached != data_bytes:
+        words = f"{data_bytes - reached} bytes stand behind the last tensor"
+        inspection.ledger.add("header-lies", words, member=place.member)
+
+
+def scan_gguf(inspection: Inspection, content: Ranged, place: Place) -> None:
+    ledger = inspection.ledger
+    ledger.saw("gguf")
+    try:
+        facts_of(read_gguf(content.size_bytes), content.read)
+    except BadHeader as bad:
+        ledger.add("header-lies", bad.message, member=place.member)
+
+
+def scan_numpy(inspection: Inspection, content: Ranged, place: Place) -> None:
+    """A `.npy` file: a header in Python's notation, then numbers, or a pickle of objects."""
+    ledger = inspection.ledger
+    ledger.saw("numpy")
+    start = content.read(ByteSpan(0, 12))
+    wide = start[6:7] != b"\x01"
+    length = int.from_bytes(start[8:12] if wide else start[8:10], "little")
+    data_at = (12 if wide else 10) + length
+    if data_at > content.size_bytes:
+        ledger.add("header-lies", "the header is longer than the file", member=place.member)
+        return
+    if length > MAX_NUMPY_HEADER_BYTES:
+        words = f"the header takes {length} bytes and is read as Python's notation"
+        ledger.add("header-code", words, member=place.member)
+    header = content.read(ByteSpan(data_at - length, min(data_at, data_at - length + MAX_NUMPY_HEADER_BYTES)))
+    if _holds_objects(header):
+        part = Part(content, ByteSpan(data_at, content.size_bytes))
+        judge_pickles(part, ledger, place.member, sure=True)
+
+
+def _holds_objects(header: bytes) -> bool:
+    """Whether numpy would unpickle what follows; a header that cannot be read counts as one that would."""
+    try:
+        told = ast.literal_eval(header.decode("latin-1").strip())
+    except (ValueError, SyntaxError, RecursionError, MemoryError):
+        return True
+    descr = told.get("descr") if isinstance(told, dict) else None
+    return descr is None or _names_objects(descr)
+
+
+def _names_objects(descr: object) -> bool:
+    if isinstance(descr, str):
+        return "O" in descr.lstrip("|<>=")[:1] or descr.lstrip("|<>=")[:1] not in set("?bBiufcmMOSaUV")
+    if isinstance(descr, list | tuple):
+        return any(_names_objects(part[1] if isinstance(part, tuple) else part) for part in descr if part)
+    return True

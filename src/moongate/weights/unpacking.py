@@ -1,0 +1,116 @@
+"""Decompresses within bounds, into memory, and says how it went: whole, cut at the bound, or broken.
+
+gzip, zlib, raw deflate, bzip2, xz, lzma, lz4 frames. Several streams one after the other count as one.
+"""
+
+from __future__ import annotations
+
+import bz2
+import lzma
+import zlib
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Final, Protocol
+
+from lz4.frame import LZ4FrameDecompressor
+
+from moongate.core.spans import ByteSpan
+from moongate.weights.ranged import Ranged
+
+MAX_UNPACKED_BYTES: Final = 64 << 20
+_STEP_BYTES = 256 << 10
+
+
+@dataclass(frozen=True, slots=True)
+class Unpacked:
+    """What came out.
+
+    cut: more would have come. broken: the stream did not end as it should. used: bytes of input taken.
+    """
+
+    data: bytes
+    cut: bool
+    broken: bool
+    used: int
+
+
+class _Decoder(Protocol):
+    eof: bool
+    unused_data: bytes | None
+
+    def decompress(self, data: bytes, max_length: int = ...) -> bytes: ...
+
+
+class _Zlib:
+    """zlib's decoder with the manners of the others."""
+
+    def __init__(self, window_bits: int) -> None:
+        self._decoder = zlib.decompressobj(window_bits)
+
+    @property
+    def eof(self) -> bool:
+        return self._decoder.eof
+
+    @property
+    def unused_data(self) -> bytes:
+        return self._decoder.unused_data
+
+    def decompress(self, data: bytes, max_length: int = 0) -> bytes:
+        return self._decoder.decompress(self._decoder.unconsumed_tail + data, max_length)
+
+
+def _lzma_alone() -> lzma.LZMADecompressor:
+    return lzma.LZMADecompressor(lzma.FORMAT_ALONE, memlimit=256 << 20)
+
+
+DECODERS: Final[dict[str, Callable[[], object]]] = {
+    "gzip": lambda: _Zlib(31),
+    "zlib": lambda: _Zlib(15),
+    "deflate": lambda: _Zlib(-15),
+    "bzip2": bz2.BZ2Decompressor,
+    "xz": lambda: lzma.LZMADecompressor(lzma.FORMAT_XZ, memlimit=256 << 20),
+    "lzma": _lzma_alone,
+    "lz4": LZ4FrameDecompressor,
+}
+
+_BROKEN = (zlib.error, OSError, lzma.LZMAError, EOFError, RuntimeError, ValueError, MemoryError)
+
+
+def unpack(content: Ranged, method: str, max_bytes: int = MAX_UNPACKED_BYTES) -> Unpacked:
+    """The first `max_bytes` of what content decompresses to; never raises."""
+    decoder: _Decoder = DECODERS[method]()  # type: ignore[assignment]
+    pieces: list[bytes] = []
+    length, at, broken = 0, 0, False
+    fed = True
+    while True:
+        data = content.read(ByteSpan(at, at + _STEP_BYTES)) if fed else b""
+        if fed and not data:
+            broken = not decoder.eof
+            break
+        at += len(data)
+        try:
+            piece = decoder.decompress(data, max_bytes + 1 - length)
+        except _BROKEN:
+            broken = True
+            break
+        pieces.append(piece)
+        length += len(piece)
+        if length > max_bytes:
+            return Unpacked(b"".join(pieces)[:max_bytes], True, False, at)
+        if decoder.eof:
+            at -= len(decoder.unused_data or b"")
+            if method in {"zlib", "deflate", "lzma"} or not _goes_on(content, at, method):
+                break
+            decoder = DECODERS[method]()  # type: ignore[assignment]
+            fed = True
+        else:
+            fed = bool(getattr(decoder, "needs_input", True)) or not piece
+    return Unpacked(b"".join(pieces), False, broken, at)
+
+
+_MAGICS = {"gzip": b"\x1f\x8b", "bzip2": b"BZh", "xz": b"\xfd7zXZ\x00", "lz4": b"\x04\x22\x4d\x18"}
+
+
+def _goes_on(content: Ranged, at: int, method: str) -> bool:
+    magic = _MAGICS[method]
+    return content.read(ByteSpan(at, at + len(magic))) == magic
