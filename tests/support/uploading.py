@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from moongate.core.callers import Caller
 from moongate.core.digests import Etag
-from moongate.core.errors import NotAllowed
+from moongate.core.errors import NotAllowed, QuotaExceeded
 from moongate.core.names import RepoId
 from moongate.core.records import FileAt
 from moongate.hub.hosted.shard_uploads import Progress
@@ -49,12 +50,20 @@ class Clerk:
 
     readable: set[tuple[str, str]] = field(default_factory=set)
     refused: set[str] = field(default_factory=set)
+    room_bytes: int = 1 << 40
     uploads: list[tuple[RepoId, str, Etag, int]] = field(default_factory=list)
 
     def reads(self, caller: Caller, file: FileAt) -> bool:
         return (caller.user, file.repo.repo_id) in self.readable
 
-    def may_write(self, repo: RepoId, caller: Caller) -> None:
+    def admit(self, repo: RepoId, sizes: Mapping[Etag, int]) -> None:
+        if any(size > self.room_bytes for size in sizes.values()):
+            raise QuotaExceeded("no room")
+
+    def claimed(self) -> AbstractContextManager[None]:
+        return nullcontext()
+
+    def may_write(self, repo: RepoId, caller: Caller, *, pull_request: bool = False) -> None:
         if caller.user in self.refused:
             raise NotAllowed("not you")
 

@@ -69,7 +69,10 @@ class XetLedger:
 
 
 class NoCredentials:
-    """Everything is public."""
+    """Everything is public, and upstream's."""
+
+    def is_hosted(self, repo: RepoId) -> bool:
+        return False
 
     def fetching_credential(self, caller: Caller, repo: RepoId, *, files: bool = False) -> Secret | None:
         return caller.credential

@@ -73,7 +73,7 @@ class XetUploads(Protocol):
     max_xorb_bytes: int
     max_shard_bytes: int
 
-    def may_write(self, repo: RepoId, caller: Caller) -> None: ...
+    def may_write(self, repo: RepoId, caller: Caller, *, pull_request: bool = False) -> None: ...
     def begin(self, expected_bytes: int) -> Any: ...
     def has_xorb(self, xorb: XetHash, caller: Caller) -> bool: ...
     def xorb_bytes(self, xorb: XetHash, caller: Caller) -> int | None: ...
@@ -117,7 +117,7 @@ class CasWriteRoutes:
             case cas_paths.Shard():
                 return await self._shard(exchange, route)
 
-    async def _writer(self, exchange: Exchange) -> XetGrant:
+    def _writer(self, exchange: Exchange) -> XetGrant:
         """Who writes, and where.
 
         Raises:
@@ -128,14 +128,14 @@ class CasWriteRoutes:
         exchange.repo, exchange.caller = grant.repo, grant.caller
         if not grant.write:
             raise ScopeMissing("This Xet token may only read.")
-        await asyncio.to_thread(self._uploads.may_write, grant.repo, grant.caller)
+        self._uploads.may_write(grant.repo, grant.caller, pull_request=grant.pull_request)
         return grant
 
     # -- xorbs -----------------------------------------------------------------------------------------------
 
     async def _grant_xorb(self, exchange: Exchange, route: cas_paths.XorbGrant) -> web.StreamResponse:
         allow(exchange, "POST")
-        writer = await self._writer(exchange)
+        writer = self._writer(exchange)
         asked = read_grant_question(await read_body(exchange, _MAX_GRANT_BYTES))
         if asked.size_bytes > self._uploads.max_xorb_bytes:
             raise BadRequest(f"A xorb has at most {self._uploads.max_xorb_bytes} bytes.")
@@ -162,7 +162,7 @@ class CasWriteRoutes:
 
     async def _commit_xorb(self, exchange: Exchange, route: cas_paths.XorbCommit) -> web.StreamResponse:
         allow(exchange, "POST")
-        writer = await self._writer(exchange)
+        writer = self._writer(exchange)
         xorb = parse_hash(route.xorb)
         known = is_grant_of(self._key, route.grant, route.xorb, _holder(writer)) and await asyncio.to_thread(
             self._uploads.claim_granted, xorb, route.grant, writer.caller
@@ -172,7 +172,7 @@ class CasWriteRoutes:
         return Reply(200, _JSON_HEADERS, b"{}", request_id=exchange.request_id)
 
     async def _upload_xorb(self, exchange: Exchange, route: cas_paths.WholeXorb) -> web.StreamResponse:
-        writer = await self._writer(exchange)
+        writer = self._writer(exchange)
         async with self._received(exchange, self._uploads.max_xorb_body_bytes) as sent:
             new = await asyncio.to_thread(
                 self._uploads.take_xorb, sent, parse_hash(route.xorb), writer.caller
@@ -199,7 +199,7 @@ class CasWriteRoutes:
     async def _shard(self, exchange: Exchange, route: cas_paths.Shard) -> web.StreamResponse:
         """Checks a shard; version 2 hears how it goes when that takes a while."""
         allow(exchange, "POST")
-        writer = await self._writer(exchange)
+        writer = self._writer(exchange)
         async with self._received(exchange, self._uploads.max_shard_bytes) as sent:
             progress = Progress()
             work = asyncio.create_task(self._checked(sent, writer, progress))

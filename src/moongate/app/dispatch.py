@@ -34,7 +34,10 @@ _ROUTES_KEPT = 4096
 _ALLOW = (("Allow", ", ".join(_KNOWN_METHODS)),)
 _LET_IN = (
     ("Access-Control-Allow-Methods", ", ".join(_KNOWN_METHODS)),
-    ("Access-Control-Allow-Headers", "Authorization, Content-Type, Range, If-None-Match, If-Range"),
+    (
+        "Access-Control-Allow-Headers",
+        "Authorization, Content-Type, Range, If-None-Match, If-Range, X-Xet-Session-Id",
+    ),
     ("Access-Control-Max-Age", "86400"),
 )
 

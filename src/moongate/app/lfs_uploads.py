@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import ExitStack
 from typing import Final, Protocol
 
@@ -21,10 +21,13 @@ from moongate.core.names import RepoId
 from moongate.hub.hosted.intake import Intake, Upload
 from moongate.hub.hosted.repos import HostedRepos
 from moongate.wire import routes
-from moongate.wire.lfs import MEDIA_TYPE, BatchRequest, UploadAction, read_verify, upload_answer
+from moongate.wire.lfs import MEDIA_TYPE, BatchRequest, UploadAction, read_verify, upload_answer, xet_answer
 
 _MAX_BODY_BYTES: Final = 1 << 20
 _PIECE_BYTES: Final = 1 << 20
+
+
+XetWay = Callable[[Exchange, RepoId], tuple[str, Mapping[str, str]]]
 
 
 class Receiver(Protocol):
@@ -43,13 +46,18 @@ class LfsUploads:
         addresses: UploadAddresses,
         base_url: Callable[[web.BaseRequest], str],
         pass_of: Callable[[web.BaseRequest], str | None],
+        xet_way: XetWay,
     ) -> None:
-        """`pass_of`: the sha256 of the token of ours that a request came with, if it is one of ours."""
+        """`pass_of`: the sha256 of the token of ours that a request came with, if it is one of ours.
+
+        `xet_way`: where those who speak Xet get a token to upload, and what is sent along with that.
+        """
         self._hosted = hosted
         self._intake = intake
         self._addresses = addresses
         self._base_url = base_url
         self._pass_of = pass_of
+        self._xet_way = xet_way
 
     def hosts(self, repo: RepoId) -> bool:
         """Whether a repository of this name lives here, if it exists at all. A point read."""
@@ -58,11 +66,16 @@ class LfsUploads:
     async def batch(
         self, exchange: Exchange, route: routes.LfsBatch, request: BatchRequest
     ) -> web.StreamResponse:
-        """Where to send each object; in parts, to those who can, when it is long."""
+        """Where to send each object: through Xet, or in parts when it is long, to those who can."""
         caller = exchange.caller
         row = self._hosted.repo_for(route.repo, caller, "write")
         in_parts = "multipart" in request.transfers
         asked = await asyncio.to_thread(self._intake.ask, row, request.objects, caller, in_parts=in_parts)
+        if "xet" in request.transfers:
+            href, header = self._xet_way(exchange, row.repo)
+            ways = {one.oid: _xet_action(told, href) for one, told in asked if told is not None}
+            body = xet_answer(request.objects, ways, header)
+            return Reply(200, (("Content-Type", MEDIA_TYPE),), body, request_id=exchange.request_id)
         base_url, pass_sha256 = self._base_url(exchange.request), self._pass_of(exchange.request)
         actions: dict[Etag, UploadAction] = {}
         for one, upload in asked:
@@ -126,6 +139,10 @@ class LfsUploads:
             end = held.pop_all()
         await asyncio.to_thread(end.close)
         return file.hasher.hexdigest()
+
+
+def _xet_action(told: Upload | MoongateError, href: str) -> UploadAction:
+    return UploadAction(error=told.message) if isinstance(told, MoongateError) else UploadAction(href)
 
 
 async def _copy(exchange: Exchange, file: Receiver, length: int) -> None:

@@ -123,7 +123,10 @@ class Settings(BaseSettings):
     upload_lease_seconds: float = _row(
         86400.0, "How long uploaded content waits for the commit that lists it.", "seconds", gt=0
     )
-    xet: bool = _row(False, "Serve files that upstream keeps in Xet through Xet too; off hides all of it.")
+    xet: bool = _row(
+        False,
+        "Serve files that upstream keeps in Xet through Xet too; off hides it. Hosted files always are.",
+    )
     fill_connections: int = _row(8, "Most upstream connections for one file.", ge=1, le=64)
     fill_whole_after: float = _row(
         0.5, "Share of a file read by ranges after which the rest is fetched; 0 at once, 1 never.", ge=0, le=1

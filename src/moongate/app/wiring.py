@@ -200,6 +200,7 @@ def build(settings: Settings) -> Gateway:
     )
     make_room = _room_maker(stock, metrics)
     hosted = open_hosted(stock, make_room, offers)
+    offers.hosts = hosted.hosts
     repos = Repos(proxied, hosted, Lists(stock.index, hosted.places, hosted.lists, proxied), metrics)
     fills = Fills(stock.layout, stock.blobs, fill_rules, _FillLedger(stock.index, metrics), make_room)
     cas = CasClient(upstream, guard, timeout_seconds=settings.upstream_timeout_seconds, user_agent=USER_AGENT)
@@ -249,7 +250,7 @@ def open_hosted(
         contents,
         AtRest(stock.blobs, stock.segments, stock.index),
         rules,
-        offered=offers.offered if offers is not None else _never,
+        offered=offers.proven if offers is not None else _never,
         memory_bytes=settings.memory_cache_bytes // 4,
         elsewhere=PublicUpstream(stock.index, contents),
     )
@@ -300,10 +301,10 @@ def front_door(gateway: Gateway) -> Front:
         changed=gateway.repos.changed,
         is_hosted=gateway.repos.is_hosted,
     )
-    xet_headers = XetHeaders(gateway.offers, door.base_url) if settings.xet else None
+    xet_headers = XetHeaders(gateway.offers, door.base_url)
     files = FileRoutes(gateway.content, sender, xet_headers)
-    hosting = _hosted_rooms(gateway, door)
     xet, cas = _xet_rooms(gateway, door, sender)
+    hosting = _hosted_rooms(gateway, door, xet)
     rooms = Rooms(
         hub=HubRoutes(gateway.repos, passing, door.base_url, gateway.repos.hosted.places.namespaces_of),
         files=files,
@@ -328,13 +329,13 @@ def front_door(gateway: Gateway) -> Front:
         request_log,
         memo_seconds=min(0.5, settings.ref_ttl_seconds / 50),
         sender=sender,
-        xet=xet_headers,
+        xet=xet_headers if settings.xet else None,  # hosted files do not come this way
     )
     server = FrontDoor(dispatch, lane, settings.client_timeout_seconds, dispatch.note)
     return Front(server, sender, request_log)
 
 
-def _hosted_rooms(gateway: Gateway, door: Door) -> HostedRooms:
+def _hosted_rooms(gateway: Gateway, door: Door, xet: XetRoutes) -> HostedRooms:
     """What answers for repositories that live here, but for plain reads."""
     from moongate.app.commit_routes import CommitRoutes  # noqa: PLC0415
     from moongate.app.front import HostedRooms  # noqa: PLC0415
@@ -371,7 +372,7 @@ def _hosted_rooms(gateway: Gateway, door: Door) -> HostedRooms:
     return HostedRooms(
         gateway.repos.is_hosted,
         HostedRoutes(hosted, CommitRoutes(hosted, door.base_url), door.base_url),
-        LfsUploads(hosted, intake, addresses, door.base_url, door.pass_of),
+        LfsUploads(hosted, intake, addresses, door.base_url, door.pass_of, xet.lfs_way),
         git,
     )
 

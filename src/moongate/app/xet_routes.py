@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Callable
 from typing import Protocol
 
 from aiohttp import web
 
+from moongate.app.commit_routes import may_speak, wants_pull_request
 from moongate.app.dispatch import allow
 from moongate.app.exchange import Exchange, Outcome
 from moongate.app.replies import JSON_TYPE, Headers, Reply, freshness
@@ -15,7 +15,7 @@ from moongate.app.xet_tokens import XetGrant, XetTokens
 from moongate.core.callers import Caller
 from moongate.core.errors import Absent
 from moongate.core.names import CommitHash, RepoId, Revision
-from moongate.core.records import FileAt, FileEntry
+from moongate.core.records import FileAt
 from moongate.wire import routes
 from moongate.wire.xet_words import file_xet_headers, token_answer
 
@@ -25,7 +25,7 @@ class Offers(Protocol):
 
     @property
     def enabled(self) -> bool: ...
-    def offered(self, entry: FileEntry) -> bool: ...
+    def offered_at(self, file: FileAt) -> bool: ...
     def withdraw(self, file_id: str | None = None, *, seconds: float = ...) -> None: ...
 
 
@@ -55,10 +55,10 @@ class Readers(Protocol):
 
 
 class Hosts(Protocol):
-    """What the token to write needs of `hub.hosted.xet_access.XetAccess`. Blocks a little: point reads."""
+    """What the token to write needs of `hub.hosted.xet_access.XetAccess`. Point reads."""
 
     def hosts(self, repo: RepoId) -> bool: ...
-    def may_write(self, repo: RepoId, caller: Caller) -> None: ...
+    def may_write(self, repo: RepoId, caller: Caller, *, pull_request: bool = False) -> None: ...
 
 
 class XetHeaders:
@@ -70,7 +70,7 @@ class XetHeaders:
 
     def offered(self, file: FileAt) -> bool:
         """Whether `on` would give any."""
-        return file.entry.xet_hash is not None and self._offers.offered(file.entry)
+        return file.entry.xet_hash is not None and self._offers.offered_at(file)
 
     def of(self, file: FileAt, request: web.BaseRequest) -> list[tuple[str, str]]:
         """The headers for this client."""
@@ -107,7 +107,7 @@ class XetRoutes:
     async def read_token(self, exchange: Exchange, route: routes.XetReadToken) -> web.StreamResponse:
         """A token for one commit, in headers and JSON at once. Access is checked as for reading a file."""
         allow(exchange, "GET", "HEAD")
-        if not self._offers.enabled:
+        if not self._offers.enabled and not self._hosts.hosts(route.repo):
             raise Absent("This gateway does not speak Xet; files are read plainly.")
         caller, request = exchange.caller, exchange.request
         resolved = await self._commits.commit_of(route.repo, route.revision, caller)
@@ -132,14 +132,28 @@ class XetRoutes:
         later: which xorbs are there. So each caller is given an address of their own, and each home others.
         """
         allow(exchange, "GET", "HEAD")
-        caller, request = exchange.caller, exchange.request
-        await asyncio.to_thread(self._hosts.may_write, route.repo, caller)
-        grant = XetGrant(route.repo, CommitHash(""), caller, self._pass_of(request), write=True)
-        token, expires_seconds = self._tokens.mint(grant)
-        owner = self._tokens.owner_word(caller)
-        headers, body = token_answer(self._base_url(request), token, expires_seconds, owner)
+        pull_request = wants_pull_request(exchange)
+        if pull_request:
+            may_speak(exchange.caller)
+        self._hosts.may_write(route.repo, exchange.caller, pull_request=pull_request)
+        headers, body = self._write_token(exchange, route.repo, pull_request=pull_request)
         all_headers = [JSON_TYPE, ("Cache-Control", "no-store"), *headers]
         return Reply(200, all_headers, body, request_id=exchange.request_id)
+
+    def lfs_way(self, exchange: Exchange, repo: RepoId) -> tuple[str, dict[str, str]]:
+        """What an LFS batch tells a writer that speaks Xet: where tokens are had, and one to begin with."""
+        headers, _ = self._write_token(exchange, repo, pull_request=False)
+        href = f"{self._base_url(exchange.request)}{repo.api_path}/xet-write-token/main"
+        return href, {**dict(headers), "X-Xet-Session-Id": exchange.request_id}
+
+    def _write_token(
+        self, exchange: Exchange, repo: RepoId, *, pull_request: bool
+    ) -> tuple[list[tuple[str, str]], bytes]:
+        caller, request = exchange.caller, exchange.request
+        grant = XetGrant(repo, CommitHash(""), caller, self._pass_of(request), True, pull_request)
+        token, expires_seconds = self._tokens.mint(grant)
+        owner = self._tokens.owner_word(caller)
+        return token_answer(self._base_url(request), token, expires_seconds, owner)
 
     def hosts(self, repo: RepoId) -> bool:
         """Whether a repository lives here, so that its tokens are ours to give."""

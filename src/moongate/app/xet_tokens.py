@@ -38,7 +38,8 @@ _MAX_CHARS = 8192
 class XetGrant:
     """What a token opens: the files of one commit, for one caller.
 
-    write: uploads to the repository, too; `commit_hash` is empty then when there is no commit yet.
+    write: uploads to the repository instead; `commit_hash` is empty then. pull_request: what is uploaded is
+    for a pull request, which who may read may open.
     pass_sha256: the sha256 of the token of ours that the caller came with, if it was one of ours; a token
     that is revoked takes with it what was had by it.
     """
@@ -48,6 +49,7 @@ class XetGrant:
     caller: Caller
     pass_sha256: str | None = None
     write: bool = False
+    pull_request: bool = False
 
 
 class XetTokens:
@@ -79,10 +81,11 @@ class XetTokens:
         text = orjson.dumps(
             (
                 expires_seconds,
-                (grant.repo.repo_type, grant.repo.repo_id, grant.commit_hash, grant.write),
+                (grant.repo.repo_type, grant.repo.repo_id, grant.commit_hash),
                 (grant.caller.kind, grant.caller.user, grant.caller.scope),
                 credential.reveal() if credential is not None else None,
                 grant.pass_sha256,
+                (grant.write, grant.pull_request),
             )
         )
         nonce = secrets.token_bytes(_NONCE_BYTES)
@@ -105,18 +108,19 @@ class XetTokens:
         if not hmac.compare_digest(hmac.digest(self._tag_key, sealed, hashlib.sha256), tag):
             raise refusal
         nonce = sealed[:_NONCE_BYTES]
-        expires_seconds, place, who, credential, pass_sha256 = orjson.loads(
+        expires_seconds, place, who, credential, pass_sha256, *more = orjson.loads(
             self._masked(nonce, sealed[_NONCE_BYTES:])
         )
         if expires_seconds <= self._now():
             raise refusal
         if pass_sha256 is not None:
             self._still_good(pass_sha256)
-        repo_type, repo_id, commit_hash, *writes = place
+        repo_type, repo_id, commit_hash = place
         kind, user, scope = who
         caller = Caller(kind, user, scope, Secret(credential) if credential is not None else None)
-        repo, may_write = RepoId(repo_type, repo_id), writes == [True]
-        return XetGrant(repo, CommitHash(commit_hash), caller, pass_sha256, may_write)
+        write, pull_request = more[0] if more else (False, False)  # an older program's only read
+        repo = RepoId(repo_type, repo_id)
+        return XetGrant(repo, CommitHash(commit_hash), caller, pass_sha256, write, pull_request)
 
     def owner_word(self, caller: Caller) -> str:
         """A word for this caller in this home, which tells strangers nothing."""

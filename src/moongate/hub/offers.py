@@ -2,7 +2,8 @@
 
 A client that was once told a file's Xet id goes that way and knows no way back, so the id is shown only when
 
-- the file's reconstruction is here and every byte of it was proven; or
+- the file's reconstruction is here and every byte of it was proven (of a hosted repository, also when the
+  Xet of proxied ones is switched off); or
 - upstream keeps it in Xet, may be asked, and did not fail to tell of reconstructions a moment ago; unless
   its content is here already in another way, which costs nobody anything.
 """
@@ -14,7 +15,8 @@ from collections import OrderedDict
 from collections.abc import Callable
 
 from moongate.core.digests import is_sha256
-from moongate.core.records import FileEntry
+from moongate.core.names import RepoId
+from moongate.core.records import FileAt, FileEntry
 from moongate.store.index import Index
 
 PLAIN_LIMIT_BYTES = 50_000_000_000
@@ -39,9 +41,12 @@ class XetOffers:
         offline: bool = False,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
+        """`enabled`: files of proxied repositories are offered."""
         self._index = index
         self.enabled = enabled
         self._offline = offline
+        self.hosts: Callable[[RepoId], bool] = lambda repo: False
+        """Says which repositories live here; set it before anything is asked."""
         self._clock = clock
         self._proven: OrderedDict[str, float] = OrderedDict()
         self._refused: OrderedDict[str, float] = OrderedDict()
@@ -49,18 +54,34 @@ class XetOffers:
         self.serial = 0
         """Changes when something that was offered no longer is: who kept an answer asks again."""
 
-    def offered(self, entry: FileEntry) -> bool:
-        """Whether clients are told this file's Xet id. Two point reads at most."""
+    def offered_at(self, file: FileAt) -> bool:
+        """Whether clients are told the Xet id of a file that stands there. Three point reads at most."""
+        if self.enabled and self.offered(file.entry):
+            return True
+        return self.hosts(file.repo) and self.proven(file.entry)
+
+    def proven(self, entry: FileEntry) -> bool:
+        """Whether a file is here in chunks, every byte of it proven. A point read at most."""
         file_id = entry.xet_hash
-        if not self.enabled or file_id is None or not is_sha256(entry.etag):
+        if file_id is None:
             return False
         now = self._clock()
         if self._proven.get(file_id, 0.0) > now:
             return True
-        rows = [row for row in self._index.xet_files_of(entry.etag) if row.file_id == file_id]
-        if rows and rows[0].verified_at is not None:
-            _remember(self._proven, file_id, now + _PROVEN_SECONDS)
+        if self._index.proven_etag(file_id) != entry.etag:
+            return False
+        _remember(self._proven, file_id, now + _PROVEN_SECONDS)
+        return True
+
+    def offered(self, entry: FileEntry) -> bool:
+        """Whether clients are told the Xet id of a proxied file. Three point reads at most."""
+        file_id = entry.xet_hash
+        if not self.enabled or file_id is None or not is_sha256(entry.etag):
+            return False
+        if self.proven(entry):
             return True
+        now = self._clock()
+        rows = [row for row in self._index.xet_files_of(entry.etag) if row.file_id == file_id]
         if self._offline or now < self._trouble_until or self._refused.get(file_id, 0.0) > now:
             return False
         if rows or entry.size_bytes > PLAIN_LIMIT_BYTES:

@@ -44,7 +44,9 @@ _TURN_SECONDS = 20.0
 
 
 class Credentials(Protocol):
-    """Whose credential a file is fetched with; `hub.access.Access` is one."""
+    """Whose credential a file is fetched with, and what is never fetched; `hub.repos.Repos` is one."""
+
+    def is_hosted(self, repo: RepoId) -> bool: ...
 
     def fetching_credential(self, caller: Caller, repo: RepoId, *, files: bool = False) -> Secret | None: ...
 
@@ -81,7 +83,7 @@ class XetFiles:
         """What a file is made of: kept, or asked of upstream's CAS now, once for all who ask.
 
         Raises:
-            EntryAbsent: upstream does not keep this file in Xet.
+            EntryAbsent: upstream does not keep this file in Xet, or it is hosted and not here in chunks.
             UpstreamBroken: what upstream says makes no sense, or contradicts what is proven.
             UpstreamError, NotAllowed, Absent: the Hub or its CAS did not answer, or refused.
         """
@@ -89,6 +91,8 @@ class XetFiles:
         file_id = entry.xet_hash
         if file_id is None:
             raise EntryAbsent("upstream does not keep this file in Xet")
+        if self._credentials.is_hosted(file.repo):
+            return self._hosted(file_id, entry)
         credential = self._credentials.fetching_credential(caller, file.repo, files=True)
         road = CasRoad(file.repo, file.commit_hash, credential)
         self._remember(file_id, road)
@@ -99,6 +103,13 @@ class XetFiles:
             raise UpstreamUnreachable("this gateway is offline, and the file is not in its store")
         key = (file_id, entry.etag, entry.size_bytes, credential.fingerprint if credential else "")
         return await self._flights.run(key, lambda: self._take_turn(file_id, entry, road))
+
+    def _hosted(self, file_id: str, entry: FileEntry) -> ReconstructionRow:
+        """What a file of a hosted repository is made of: all of it is here, or nobody has it."""
+        row = self._known_as(file_id, entry)
+        if row is None or not row.verified:
+            raise EntryAbsent("this file is not here in chunks")
+        return row
 
     def _known_as(self, file_id: str, entry: FileEntry) -> ReconstructionRow | None:
         """What is known of a file, if it is said to be this content.
@@ -171,7 +182,9 @@ class XetFiles:
         known = self._roads.get(row.file_id)
         if known is not None:
             return known
-        for file in self.room.index.where_is(row.etag)[:1]:
+        for file in self.room.index.where_is(row.etag):
+            if self._credentials.is_hosted(file.repo):
+                continue
             credential = self._credentials.fetching_credential(ANONYMOUS, file.repo, files=True)
             return CasRoad(file.repo, file.commit_hash, credential)
         return None

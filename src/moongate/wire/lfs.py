@@ -162,6 +162,26 @@ def upload_answer(
     return json.dumps({"transfer": transfer, "objects": told, "hash_algo": "sha256"}).encode()
 
 
+def xet_answer(
+    objects: Sequence[LfsPointed], actions: Mapping[Etag, UploadAction], header: Mapping[str, str]
+) -> bytes:
+    """Our answer to an upload batch of a client that speaks Xet: it goes on by itself from here.
+
+    Objects without an action are here already. An action's href is where a token to write is had; `header`
+    holds one.
+    """
+    told: list[Mapping[str, object]] = []
+    for item in objects:
+        line: dict[str, object] = {"oid": item.oid, "size": item.size_bytes}
+        action = actions.get(item.oid)
+        if action is not None and action.error:
+            line["error"] = {"code": 422, "message": action.error}
+        elif action is not None:
+            line["actions"] = {"upload": {"href": action.href, "header": dict(header)}}
+        told.append(line)
+    return json.dumps({"transfer": "xet", "objects": told, "hash_algo": "sha256"}).encode()
+
+
 def read_verify(body: bytes) -> LfsPointed:
     """The object that a sender asks about.
 

@@ -10,10 +10,12 @@ import pytest
 from moongate.core.digests import Etag
 from moongate.core.errors import StoreFull
 from moongate.core.names import RepoId
+from moongate.store.chunk_ranges import ChunkRange
 from moongate.store.keeping import Evicted
 from moongate.store.keeping.partials import partial_files
 from moongate.store.partial import BLOCK_BYTES, Partial
 from store_house import House
+from support.xorbs import make_xorb, xet_content
 
 MODEL = RepoId("model", "acme/tiny")
 FIRST = "1" * 40
@@ -143,3 +145,24 @@ def test_it_stops_when_told(house: House) -> None:
     stop: Callable[[], bool] = lambda: next(answers)  # noqa: E731
     assert house.keeping(quota_bytes=1).evict(stop=stop).blobs == 2
     assert len(house.here()) == 8
+
+
+def test_what_was_uploaded_through_xet_stays_until_its_lease_ends(house: House) -> None:
+    """Chunks before there is a file, and the file before there is a commit: neither can be fetched again."""
+    xorb = make_xorb(3)
+    chunks = ChunkRange(0, 8, xorb.span(0, 8))
+    file = xet_content([xorb], [(0, 0, 8)])
+    house.index.lease_xorbs("alice", {xorb.hash: [chunks]}, house.now + 100, house.now)
+    sent = house.layout.temporary("sent")
+    sent.write_bytes(xorb.data)
+    house.segments.adopt(xorb.hash, chunks, str(sent))
+    assert house.keeping(quota_bytes=1).evict().freed_bytes == 0
+    house.index.put_proven(
+        file.file_id, file.etag, len(file.content), file.terms, {xorb.hash: [chunks]}, house.now
+    )
+    house.index.put_upload(1, "alice", file.etag, len(file.content), house.now + 100)
+    house.index.prune_xorb_leases(house.now + 200)
+    assert house.keeping(quota_bytes=1).evict().freed_bytes == 0
+    assert house.segments.has(xorb.hash, 0, 8)
+    house.index.prune_uploads(house.now + 200)
+    assert house.keeping(quota_bytes=1).evict().freed_bytes == len(xorb.data)

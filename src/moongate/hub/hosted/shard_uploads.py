@@ -12,7 +12,8 @@ from __future__ import annotations
 
 import hashlib
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -37,8 +38,10 @@ _NOT_YOURS = "The shard names chunks that this upload did not bring and that thi
 
 
 class Uploads(Protocol):
-    """Writes down that a caller brought a content to a repository, and may commit it there."""
+    """Has room or not, and writes down who brought a content to a repository: see `XetAccess`."""
 
+    def admit(self, repo: RepoId, sizes: Mapping[Etag, int]) -> None: ...
+    def claimed(self) -> AbstractContextManager[None]: ...
     def uploaded(self, repo: RepoId, caller: Caller, etag: Etag, size_bytes: int) -> None: ...
 
 
@@ -98,7 +101,10 @@ class ShardUploads:
         """
         rights = XetRights(self._index, self._segments, self._readers, caller, self._clock)
         for told in iterate_files(shard):
-            progress.total_bytes += self._checked(told, rights).size_bytes
+            file = self._checked(told, rights)
+            progress.total_bytes += file.size_bytes
+            if file.sha256 is not None:
+                self._uploads.admit(repo, {Etag(file.sha256): file.size_bytes})
             _go_on(progress)
         progress.checked = True
         new = False
@@ -151,15 +157,11 @@ class ShardUploads:
         if file.sha256 not in (None, etag):
             raise BadRequest("A sha256 of the shard is not that of the file's bytes.")
         self._index.put_dedup(file.first_chunk, file.terms[0].xorb)
-        self._put(file, etag)
-        self._uploads.uploaded(repo, caller, etag, file.size_bytes)
-        if self._index.proven_etag(file.file_id) != etag:  # evicted a moment before it was spoken for
-            self._put(file, etag)
-        return known is None
-
-    def _put(self, file: _File, etag: Etag) -> None:
         now = self._clock()
-        self._index.put_proven(file.file_id, etag, file.size_bytes, file.terms, file.needs, now)
+        with self._uploads.claimed():
+            self._index.put_proven(file.file_id, etag, file.size_bytes, file.terms, file.needs, now)
+            self._uploads.uploaded(repo, caller, etag, file.size_bytes)
+        return known is None
 
     def _read(self, file: _File, progress: Progress) -> Etag:
         """The sha256 of the file's bytes."""

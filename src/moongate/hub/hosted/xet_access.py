@@ -5,6 +5,8 @@ Nothing is asked of upstream: who may read a proxied repository is what is known
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from contextlib import AbstractContextManager
 from typing import Protocol
 
 from moongate.core.callers import Caller
@@ -43,17 +45,31 @@ class XetAccess:
         """Whether a repository of this name lives here, if it exists at all. A point read."""
         return self._hosted.hosts(repo)
 
-    def may_write(self, repo: RepoId, caller: Caller) -> None:
+    def may_write(self, repo: RepoId, caller: Caller, *, pull_request: bool = False) -> None:
         """Return when this caller may upload to a repository, exactly as they may commit to it.
+
+        Whoever may read, and write somewhere, may open a `pull_request`.
 
         Raises:
             NotAllowed, Absent: as `HostedRepos.repo_for`; a repository that was moved meanwhile is followed.
         """
-        self._row(repo, caller, "write")
+        self._row(repo, caller, "read" if pull_request else "write")
+
+    def admit(self, repo: RepoId, sizes: Mapping[Etag, int]) -> None:
+        """Return when the repository's namespace has room for these contents.
+
+        Raises:
+            QuotaExceeded: it has not.
+        """
+        self._hosted.quotas.admit(repo.namespace, sizes)
+
+    def claimed(self) -> AbstractContextManager[None]:
+        """While this is held, no content goes; see `Contents.claimed`."""
+        return self._hosted.contents.claimed()
 
     def uploaded(self, repo: RepoId, caller: Caller, etag: Etag, size_bytes: int) -> None:
-        """Note that a caller brought a content to a repository, and may commit it there."""
-        self._hosted.uploads.uploaded(self._row(repo, caller, "write"), caller.key, etag, size_bytes)
+        """Note that a caller, who was let in before, brought a content to a repository and may commit it."""
+        self._hosted.uploads.uploaded(self._row(repo, caller, "read"), caller.key, etag, size_bytes)
 
     def _row(self, repo: RepoId, caller: Caller, want: Role) -> HostedRow:
         try:

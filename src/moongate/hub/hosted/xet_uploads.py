@@ -30,7 +30,7 @@ from moongate.xet.xorb import MAX_STORED_BYTES
 class Access(Readers, Uploads, Protocol):
     """Says who may read and write, exactly as for a commit, and notes what was brought: see `XetAccess`."""
 
-    def may_write(self, repo: RepoId, caller: Caller) -> None: ...
+    def may_write(self, repo: RepoId, caller: Caller, *, pull_request: bool = False) -> None: ...
 
 
 class XetUploads:
@@ -58,13 +58,13 @@ class XetUploads:
         self._shards = ShardUploads(index, segments, access, access, clock)
         self._dedup = Dedup(index, segments, access, clock)
 
-    def may_write(self, repo: RepoId, caller: Caller) -> None:
-        """Return when this caller may upload to this repository.
+    def may_write(self, repo: RepoId, caller: Caller, *, pull_request: bool = False) -> None:
+        """Return when this caller may upload to this repository, for a commit or for a pull request.
 
         Raises:
             NotAllowed, Absent: they may not, or it is not there for them.
         """
-        self._access.may_write(repo, caller)
+        self._access.may_write(repo, caller, pull_request=pull_request)
 
     # -- xorbs -----------------------------------------------------------------------------------------------
 
