@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
+from itertools import islice
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from sqlalchemy import create_engine
@@ -32,6 +33,7 @@ if TYPE_CHECKING:
 
 _MAX_CONNECTIONS = 16
 _WAIT_SECONDS = 10.0
+_ROWS_TOGETHER = 1000
 _BEGIN = Prepared("BEGIN", None)
 _UPGRADE_LOCK = 0x6D6F6F6E67617465  # any number, as long as every replica takes the same
 
@@ -142,8 +144,10 @@ class _PostgresTransaction:
         return self._connection.execute(statement.sql, statement.bind(args)).rowcount
 
     def run_many(self, statement: Prepared, rows: Iterable[Sequence[object]]) -> None:
+        remaining = iter(rows)
         with self._connection.cursor() as cursor:
-            cursor.executemany(statement.sql, [statement.bind(row) for row in rows])
+            while some := [statement.bind(row) for row in islice(remaining, _ROWS_TOGETHER)]:
+                cursor.executemany(statement.sql, some)
 
 
 @contextmanager
