@@ -239,6 +239,7 @@ class Commits:
             list(blobs.values()),
             self._pull_request(base, request.header, caller),
             (receipt, f"{made} {base.ref} {base.pull_request or 0}", self._clock() + _RECEIPT_SECONDS),
+            needs=[base.parent],
         )
         with self._contents.claimed():
             self._check_contents(row, blobs.values(), caller)

@@ -38,6 +38,14 @@ class GitObjects:
         self._items_kept = 0
         self._commits: OrderedDict[tuple[int, str], CommitObject] = OrderedDict()
 
+    def forget(self, row: HostedRow) -> None:
+        """Drop what memory has of a repository, after objects of it were forgotten."""
+        with self._lock:
+            for key in [key for key in self._trees if key[0] == row.number]:
+                self._items_kept -= len(self._trees.pop(key)) + 1
+            for key in [key for key in self._commits if key[0] == row.number]:
+                del self._commits[key]
+
     def get(self, row: HostedRow, oid: str) -> GitObjectRow | None:
         """A commit, tree or tag of a repository as git hashes it; None: the repository has none such."""
         if oid == EMPTY_TREE:

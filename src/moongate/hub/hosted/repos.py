@@ -38,6 +38,7 @@ from moongate.hub.hosted.reads import HostedReads, Offered, ReadRooms
 from moongate.hub.hosted.refs import HostedRefs
 from moongate.hub.hosted.repositories import Repositories
 from moongate.hub.hosted.rules import HostedRules
+from moongate.hub.hosted.sweeping import Sweeping
 from moongate.hub.hosted.uploads import Elsewhere, Uploads
 from moongate.hub.refs import Resolved
 from moongate.store.at_rest import AtRest
@@ -94,6 +95,7 @@ class HostedRepos:
             index, self.places, self.commits, self.listings, contents, self.quotas, clock
         )
         self.preupload = Preupload(index, self.objects, self.refs_of, contents, self.quotas, rules)
+        self.sweeping = Sweeping(index, self.objects, clock)
         self.discussions = Discussions(index, self.refs_of, self.commits, self.history, clock)
         rooms = ReadRooms(
             self.objects,

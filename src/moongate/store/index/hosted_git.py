@@ -7,7 +7,7 @@ transaction. Whoever reads sees all of it or nothing.
 from __future__ import annotations
 
 import zlib
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import islice
 from typing import Final, Literal
@@ -20,7 +20,16 @@ from moongate.core.names import CommitHash, RepoId
 from moongate.store.index.database import Database, Prepared, Row, Transaction, by
 from moongate.store.index.discussions import DiscussionRow, discussion_values, new_discussion
 from moongate.store.index.hosted_places import HostedRepoRows, HostedRow
-from moongate.store.schema import git_objects, hosted_blobs, hosted_refs, hosted_repos, leases, refs, repo_key
+from moongate.store.schema import (
+    git_objects,
+    hosted_blobs,
+    hosted_refs,
+    hosted_repos,
+    leases,
+    orphans,
+    refs,
+    repo_key,
+)
 
 ObjectKind = Literal["commit", "tree", "tag"]
 
@@ -82,7 +91,8 @@ class RefUpdate:
 class Landing:
     """What a commit or a push brings to a repository, all of it or nothing.
 
-    discussion: one that begins with it. receipt: a lease to take with it, as name, owner and end.
+    discussion: one that begins with it. receipt: a lease to take with it, as name, owner and end. needs: the
+    commits that it builds on and does not bring.
     """
 
     refs: Sequence[RefUpdate]
@@ -90,6 +100,7 @@ class Landing:
     blobs: Iterable[HostedBlob] = field(default=())
     discussion: DiscussionRow | None = None
     receipt: tuple[str, str, float] | None = None
+    needs: Sequence[str] = field(default=())
 
 
 class GitRows(HostedRepoRows):
@@ -114,6 +125,34 @@ class GitRows(HostedRepoRows):
                 by(objects.c.repo_number, objects.c.oid)
             )
         )
+        self._has_object = prepare(select(objects.c.kind).where(by(objects.c.repo_number, objects.c.oid)))
+        self._oids = prepare(
+            select(objects.c.oid).where(by(objects.c.repo_number), objects.c.noted_at < bindparam("before")),
+            "repo_number",
+            "before",
+        )
+        self._blob_oids = prepare(
+            select(held.c.oid, held.c.etag).where(
+                by(held.c.repo_number), held.c.noted_at < bindparam("before")
+            ),
+            "repo_number",
+            "before",
+        )
+        self._drop_object = prepare(
+            delete(objects).where(
+                by(objects.c.repo_number, objects.c.oid), objects.c.noted_at < bindparam("before")
+            ),
+            "repo_number",
+            "oid",
+            "before",
+        )
+        self._drop_blob_row = prepare(
+            delete(held).where(by(held.c.repo_number, held.c.oid), held.c.noted_at < bindparam("before")),
+            "repo_number",
+            "oid",
+            "before",
+        )
+        self._orphan = database.upsert(orphans)
         self._objects = prepare(
             select(objects.c.oid, objects.c.kind, objects.c.body, objects.c.packed).where(
                 by(objects.c.repo_number), objects.c.oid.in_(_several())
@@ -244,10 +283,29 @@ class GitRows(HostedRepoRows):
         Raises:
             RepoAbsent: the repository is gone.
             RefMoved: a ref does not point where the landing was made for; nothing happened.
-            Conflict: the discussion's number is taken; nothing happened.
+            Conflict: the discussion's number is taken, or a commit that it needs is gone; nothing happened.
         """
         with self._db.transaction() as transaction:
             self._land(transaction, number, landing, now)
+
+    def keep_only_objects(
+        self, number: int, roots: Collection[str], reached: Collection[str], before: float
+    ) -> tuple[int, int] | None:
+        """Forget a repository's objects and blobs that are not among `reached` and landed before a time.
+
+        How many of each; None, and nothing happened, when its refs point elsewhere than at `roots` by now.
+        """
+        old_objects = [row[0] for row in self._db.all(self._oids, number, before) if row[0] not in reached]
+        old_blobs = [row for row in self._db.all(self._blob_oids, number, before) if row[0] not in reached]
+        with self._db.transaction() as transaction:
+            if transaction.one(self._lock_repo, number) is None:
+                return None
+            if {ref.target for ref in self.hosted_refs(number)} != set(roots):
+                return None
+            transaction.run_many(self._drop_object, ((number, oid, before) for oid in old_objects))
+            transaction.run_many(self._orphan, ((etag,) for _, etag in old_blobs))
+            transaction.run_many(self._drop_blob_row, ((number, oid, before) for oid, _ in old_blobs))
+        return len(old_objects), len(old_blobs)
 
     def begin_hosted(
         self,
@@ -303,6 +361,10 @@ class GitRows(HostedRepoRows):
             raise Conflict(f"the number {landing.discussion.number} was taken meanwhile")
         if landing.receipt is not None:
             transaction.run(self._take_receipt, *landing.receipt)
+        targets = [change.commit_hash or change.target for change in landing.refs if change.target]
+        for oid in (*landing.needs, *targets):
+            if transaction.one(self._has_object, number, oid) is None:
+                raise Conflict(f"the commit {oid} is not there (any more)")
         for change in landing.refs:
             self._move(transaction, number, row[0], change, now)
         transaction.run(self._note_change, number, now)
