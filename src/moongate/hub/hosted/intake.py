@@ -151,7 +151,7 @@ class Intake:
             RepoAbsent: the repository is gone.
         """
         row = self._row(upload)
-        if self._index.upload(row.number, upload.caller_key, upload.etag, self._clock()) is not None:
+        if self._arrived(row, upload):
             return
         here = {part.number: part.size_bytes for part in self._index.parts(upload.name)}
         missing = [number for number in range(1, upload.part_count + 1) if number not in here]
@@ -166,6 +166,10 @@ class Intake:
             raise
         self._keep(row, upload, self._files.path(upload.name))
         self._index.drop_parts(upload.name)
+
+    def _arrived(self, row: HostedRow, upload: Upload) -> bool:
+        leased = self._index.upload(row.number, upload.caller_key, upload.etag, self._clock())
+        return leased is not None or bool(self._index.hosted_blobs_with(row.number, upload.etag))
 
     def _keep(self, row: HostedRow, upload: Upload, path: Path) -> None:
         with self._contents.claimed():

@@ -29,6 +29,7 @@ from moongate.store.schema import (
     orphans,
     refs,
     repo_key,
+    upload_leases,
 )
 
 ObjectKind = Literal["commit", "tree", "tag"]
@@ -151,6 +152,9 @@ class GitRows(HostedRepoRows):
             "repo_number",
             "oid",
             "before",
+        )
+        self._drop_lease = prepare(
+            delete(upload_leases).where(by(upload_leases.c.repo_number, upload_leases.c.etag))
         )
         self._orphan = database.upsert(orphans)
         self._objects = prepare(
@@ -283,7 +287,8 @@ class GitRows(HostedRepoRows):
         Raises:
             RepoAbsent: the repository is gone.
             RefMoved: a ref does not point where the landing was made for; nothing happened.
-            Conflict: the discussion's number is taken, or a commit that it needs is gone; nothing happened.
+            Conflict: a new ref lies below another one, the discussion's number is taken, or a commit that it
+                needs is gone; nothing happened.
         """
         with self._db.transaction() as transaction:
             self._land(transaction, number, landing, now)
@@ -350,11 +355,15 @@ class GitRows(HostedRepoRows):
             raise RepoAbsent("Repository not found")
         for change in landing.refs:
             self._check(transaction, number, change)
+        self._refuse_nested(number, [one.name for one in landing.refs if one.old is None and one.target])
+        blobs = list(landing.blobs)
         transaction.run_many(self._put_object, (_packed(number, one, now) for one in landing.objects))
         transaction.run_many(
             self._hold_blob,
-            ((number, one.oid, one.etag, one.size_bytes, one.xet_hash, now) for one in landing.blobs),
+            ((number, one.oid, one.etag, one.size_bytes, one.xet_hash, now) for one in blobs),
         )
+        # Leases of what landed have done their work.
+        transaction.run_many(self._drop_lease, ((number, one.etag) for one in blobs))
         if landing.discussion is not None and not transaction.run(
             self._begin_discussion, *discussion_values(number, landing.discussion)
         ):
@@ -368,6 +377,16 @@ class GitRows(HostedRepoRows):
         for change in landing.refs:
             self._move(transaction, number, row[0], change, now)
         transaction.run(self._note_change, number, now)
+
+    def _refuse_nested(self, number: int, new: Sequence[str]) -> None:
+        """git keeps refs as files did: `a` and `a/b` cannot both be."""
+        names = {*new, *(ref.name for ref in self.hosted_refs(number))} if new else ()
+        for name in names:
+            parent = name.rpartition("/")[0]
+            while parent:
+                if parent in names:
+                    raise Conflict(f"{name} cannot be while {parent} is")
+                parent = parent.rpartition("/")[0]
 
     def _check(self, transaction: Transaction, number: int, change: RefUpdate) -> None:
         row = transaction.one(self._hosted_ref, number, change.name)
