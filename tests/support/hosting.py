@@ -46,13 +46,15 @@ class HostingHouse:
 
     def __init__(self, folder: Path, rules: HostedRules | None = None) -> None:
         self.now = 1_700_000_000.0
+        self.folder = folder
         self.layout = Layout(folder)
         self.layout.prepare()
         self.index = Index(self.layout.index_path)
         self.blobs = Blobs(self.layout)
         self.rules = rules or HostedRules(namespaces=("acme",))
         self.repos = hosted_over(self.layout, self.index, self.rules, self.clock)
-        self.row = self.repos.repositories.create(NewRepo(REPO), ALICE)
+        known = self.index.get_hosted(REPO)
+        self.row = known or self.repos.repositories.create(NewRepo(REPO), ALICE)
         self.intake = Intake(
             self.index,
             UploadFiles(self.layout),
@@ -62,6 +64,12 @@ class HostingHouse:
             self.rules,
             self.clock,
         )
+
+    def reopened(self) -> HostingHouse:
+        """The same store as another process would open it, now."""
+        other = HostingHouse(self.folder, self.rules)
+        other.now = self.now
+        return other
 
     def clock(self) -> float:
         """A second later each time: two commits are never of one moment."""

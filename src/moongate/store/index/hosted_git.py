@@ -31,6 +31,7 @@ from moongate.store.schema import (
     repo_key,
     upload_leases,
 )
+from moongate.wire.git_refs import in_the_way
 
 ObjectKind = Literal["commit", "tree", "tag"]
 
@@ -380,13 +381,11 @@ class GitRows(HostedRepoRows):
 
     def _refuse_nested(self, number: int, new: Sequence[str]) -> None:
         """git keeps refs as files did: `a` and `a/b` cannot both be."""
-        names = {*new, *(ref.name for ref in self.hosted_refs(number))} if new else ()
-        for name in names:
-            parent = name.rpartition("/")[0]
-            while parent:
-                if parent in names:
-                    raise Conflict(f"{name} cannot be while {parent} is")
-                parent = parent.rpartition("/")[0]
+        names = {*new, *(ref.name for ref in self.hosted_refs(number))} if new else set()
+        for name in new:
+            other = in_the_way(name, names)
+            if other is not None:
+                raise Conflict(f"{name} cannot be beside {other}: git could not clone both")
 
     def _check(self, transaction: Transaction, number: int, change: RefUpdate) -> None:
         row = transaction.one(self._hosted_ref, number, change.name)
