@@ -55,6 +55,11 @@ class Row:
         kept = self.outcome.kept
         if kept is None:
             return ""
+        if self.outcome.how == "pushed":
+            return (
+                f"Of our own fine-tune of {size(kept.logical_bytes)}, {size(kept.stored_bytes)} was new "
+                "here, and none of it went upstream."
+            )
         sent, received = size(self.outcome.upstream_bytes or 0), size(self.outcome.received_bytes)
         return (
             f"The fine-tune came for {self.upstream_share:.1%} of its size: {sent} of {received}.\n"
@@ -74,8 +79,9 @@ def demo(
 
     Takes about a minute, with the real `hf` client. Starts a small Hub on this machine with a real
     model in it and a gateway in front of it; pulls the model cold and warm, then a fine-tune of it,
-    of which only what is new comes from that Hub; then stops that Hub and pulls again. Every file
-    that arrives is checked by its sha256. Touches nothing outside a temporary folder, which goes at
+    of which only what is new comes from that Hub; pushes a fine-tune to a hosted repository, and
+    pulls it back as another user; then stops that Hub and pulls again. Every file that arrives is
+    checked by its sha256. Touches nothing outside a temporary folder, which goes at
     the end. Exit code 1 if anything did not go as told.
 
     \b

@@ -5,7 +5,7 @@ from __future__ import annotations
 import subprocess
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -40,24 +40,41 @@ def find_hf() -> Path:
     return program
 
 
-def pull(repo: str, endpoint: str, cache: Path, expected: Mapping[str, str]) -> Pulled:
+def pull(
+    repo: str, endpoint: str, cache: Path, expected: Mapping[str, str], token: str | None = None
+) -> Pulled:
     """`hf download` from an endpoint into a cache folder that does not exist yet, every file checked.
 
     Raises:
         CommandFailed: the client failed, or a file is missing or not what it must be.
     """
+    seconds = _hf(["download", repo], endpoint, cache, token)
+    return check_snapshot(_snapshot(cache), expected, seconds)
+
+
+def push(repo: str, folder: Path, endpoint: str, home: Path, token: str) -> float:
+    """`hf upload` of a folder, by who has this token; how many seconds the whole command took.
+
+    Raises:
+        CommandFailed: the client failed.
+    """
+    return _hf(["upload", repo, str(folder), "."], endpoint, home, token)
+
+
+def _hf(arguments: Sequence[str], endpoint: str, home: Path, token: str | None) -> float:
     environment = plain_environment(
         HF_ENDPOINT=endpoint,
-        HF_HOME=str(cache),
+        HF_HOME=str(home),
         HF_HUB_DISABLE_TELEMETRY="1",
         HF_HUB_DISABLE_UPDATE_CHECK="1",
         HF_HUB_DISABLE_PROGRESS_BARS="1",
         NO_PROXY="*",
+        **({"HF_TOKEN": token} if token else {}),
     )
     started = time.monotonic()
     try:
         done = subprocess.run(  # noqa: S603  (the client beside us)
-            [str(find_hf()), "download", repo],
+            [str(find_hf()), *arguments],
             env=environment,
             capture_output=True,
             text=True,
@@ -65,12 +82,12 @@ def pull(repo: str, endpoint: str, cache: Path, expected: Mapping[str, str]) -> 
             check=False,
         )
     except subprocess.TimeoutExpired:
-        raise CommandFailed(f"hf download took longer than {_PULL_SECONDS:.0f} s") from None
+        raise CommandFailed(f"hf {arguments[0]} took longer than {_PULL_SECONDS:.0f} s") from None
     seconds = time.monotonic() - started
     if done.returncode:
         words = "\n  ".join((done.stderr or done.stdout).strip().splitlines()[-5:])
-        raise CommandFailed(f"hf download failed ({done.returncode}):\n  {words}")
-    return check_snapshot(_snapshot(cache), expected, seconds)
+        raise CommandFailed(f"hf {arguments[0]} failed ({done.returncode}):\n  {words}")
+    return seconds
 
 
 def check_snapshot(folder: Path, expected: Mapping[str, str], seconds: float) -> Pulled:

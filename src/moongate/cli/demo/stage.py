@@ -4,20 +4,23 @@ from __future__ import annotations
 
 import http.client
 import json
+import subprocess
 import sys
 import tempfile
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 from urllib.parse import urlsplit
 
-from moongate.cli.demo.model import REPO, TUNED_REPO, Model, fine_tune
+from moongate.cli.demo.model import OWN_REPO, REPO, TUNED_REPO, Model, fine_tune
 from moongate.cli.demo.programs import Program, plain_environment
 from moongate.cli.exits import CommandFailed
 
 _ANSWER_SECONDS = 10.0
 _PACKING_SECONDS = 60.0
+_COMMAND_SECONDS = 60.0
 
 
 @dataclass(slots=True)
@@ -33,11 +36,35 @@ class Stage:
     gateway: Program
     gateway_url: str
     caches: int = field(default=0)
+    own: Model | None = None
 
     def empty_cache(self) -> Path:
         """A folder for a client that never pulled anything."""
         self.caches += 1
         return self.folder / f"client-{self.caches}"
+
+    def moongate(self, *arguments: str) -> dict[str, Any]:
+        """What a command says about this gateway's home, as JSON.
+
+        Raises:
+            CommandFailed: it failed.
+        """
+        done = subprocess.run(  # noqa: S603  (our own program)
+            [sys.executable, "-m", "moongate.cli", *arguments],
+            env=plain_environment(MOONGATE_HOME=str(self.folder / "home")),
+            capture_output=True,
+            text=True,
+            timeout=_COMMAND_SECONDS,
+            check=False,
+        )
+        if done.returncode:
+            raise CommandFailed(f"moongate {arguments[0]} failed: {done.stderr.strip()[-500:]}")
+        said: dict[str, Any] = json.loads(done.stdout)
+        return said
+
+    def token(self, user: str, scope: str) -> str:
+        """A new token of this gateway's."""
+        return str(self.moongate("token", "create", "--user", user, "--scope", scope, "--json")["token"])
 
     def upstream_bytes(self) -> int:
         """Body bytes that upstream sent so far, to anybody."""
@@ -98,6 +125,7 @@ def stage(model: Model, say: Callable[[str], None]) -> Iterator[Stage]:
                     MOONGATE_UPSTREAM=place["hub"],
                     MOONGATE_UPSTREAM_ALLOWED_HOSTS=f"{urlsplit(place['cdn']).netloc},{urlsplit(place['cas']).netloc}",
                     MOONGATE_XET="true",
+                    MOONGATE_HOSTED_NAMESPACES=OWN_REPO.partition("/")[0],
                     # Every pull asks for the branch again, so that the last one finds upstream gone.
                     MOONGATE_REF_TTL_SECONDS="0",
                     MOONGATE_MIN_FREE_BYTES="0",

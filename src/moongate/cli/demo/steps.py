@@ -12,10 +12,11 @@ import importlib.util
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Literal
 from urllib.parse import urlsplit
 
-from moongate.cli.demo.model import REPO, TUNED_REPO, WEIGHTS
-from moongate.cli.demo.pulls import pull
+from moongate.cli.demo.model import OWN_REPO, REPO, TUNED_REPO, WEIGHTS, own_fine_tune
+from moongate.cli.demo.pulls import pull, push
 from moongate.cli.demo.stage import Stage
 from moongate.cli.exits import CommandFailed
 from moongate.cli.terminal import size
@@ -40,13 +41,15 @@ class Kept:
 @dataclass(frozen=True, slots=True)
 class Outcome:
     """What a step measured. `upstream_bytes` is None once there is no upstream that could send any.
-    `checked` is what arrived with the right sha256; `kept` is what lies on disk now, where that is told."""
+    `checked` is what arrived with the right sha256; `kept` is what lies on disk now, or what a push added to
+    it, where that is told."""
 
     seconds: float
     received_bytes: int
     upstream_bytes: int | None
     checked: str
     kept: Kept | None = None
+    how: Literal["pulled", "pushed"] = "pulled"
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,6 +129,38 @@ def read_plainly(stage: Stage) -> Outcome:
     return Outcome(seconds, sum(map(len, pieces)), sent, "1 file")
 
 
+def push_own(stage: Stage) -> Outcome:
+    """A fine-tune of the company's own is pushed to a hosted repository: upstream hears nothing of it."""
+    own = own_fine_tune(stage.model, stage.folder / "own")
+    before, stored = stage.upstream_bytes(), stage.stored_bytes()
+    alice = stage.token("alice", "write")
+    seconds = push(OWN_REPO, own.folder, stage.gateway_url, stage.empty_cache(), alice)
+    sent, grown = stage.upstream_bytes() - before, stage.stored_bytes() - stored
+    if sent:
+        raise CommandFailed(f"upstream sent {size(sent)} while a hosted repository was pushed to")
+    stage.own = own
+    kept = Kept(own.size_bytes, grown)
+    return Outcome(seconds, own.size_bytes, sent, f"{len(own.sha256)} files", kept, "pushed")
+
+
+def pull_own(stage: Stage) -> Outcome:
+    """Another user pulls it; and what it was made from is known by the exact commit."""
+    if stage.own is None:
+        raise CommandFailed("nothing was pushed")
+    before = stage.upstream_bytes()
+    expected = {name: digest for name, digest in stage.own.sha256.items() if name != ".gitattributes"}
+    bob = stage.token("bob", "read")
+    pulled = pull(OWN_REPO, stage.gateway_url, stage.empty_cache(), expected, bob)
+    sent = stage.upstream_bytes() - before
+    if sent:
+        raise CommandFailed(f"upstream sent {size(sent)} while a hosted repository was pulled")
+    made_from = stage.moongate("show", OWN_REPO, "--json")["made_from"]
+    base = stage.moongate("show", REPO, "--json")["commit_hash"]
+    if [(one["repo"], one["commit_hash"]) for one in made_from] != [(REPO, base)]:
+        raise CommandFailed(f"it was made from {REPO} at {base}, and `moongate show` says {made_from}")
+    return Outcome(pulled.seconds, pulled.size_bytes, sent, f"{pulled.files} files")
+
+
 def pull_without_upstream(stage: Stage) -> Outcome:
     """Upstream is gone, the branch is stale, the client's cache is empty: the pull works all the same."""
     stage.stop_upstream()
@@ -138,5 +173,7 @@ STEPS: Sequence[Step] = (
     Step("warm", "hf, warm", pull_warm),
     Step("fine-tune", "hf, a fine-tune", pull_fine_tune),
     Step("plain", "plain GET, warm", read_plainly),
+    Step("push", "hf upload, our own", push_own),
+    Step("pull-own", "hf, by another user", pull_own),
     Step("upstream-stopped", "hf, no upstream", pull_without_upstream),
 )
