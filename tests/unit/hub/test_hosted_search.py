@@ -275,11 +275,15 @@ class TestRetention:
         history.commit("dev", commits[3])
         tag = RefUpdate("refs/tags/v1", None, commits[0], commits[0])
         index.land(history.row.number, Landing([tag]), 1.0)
+        for commit in commits:
+            index.put_files(history.row.repo, commit, [], complete=True)
         retention = Retention(index, GitObjects(index), lambda: 5.0)
         assert retention.run() == Released()  # there is no rule
         index.set_namespace("acme", {"keep_revisions": 2})
         assert retention.run() == Released(repos=1, files=2, size_bytes=20)
         assert history.held() == [0, 3, 4, 5, 6]
+        assert set(index.commits_of(history.row.repo)) == {commits[0], *commits[3:]}
+        assert index.get_ref(history.row.repo, Revision("main")) is not None
         assert retention.run() == Released()
         assert index.hosted_blob(history.row.number, "f" * 40) is not None
         assert index.hosted_blob(history.row.number, "e" * 40) is not None

@@ -54,11 +54,15 @@ class Retention:
 
     def _release(self, row: HostedRow, keep: int) -> Released:
         began = self._clock()
-        kept = self._kept_blobs(row, keep)
+        commits = self._kept_commits(row, keep)
+        kept = self._blobs_of(row, commits)
         gone: list[HostedBlob] = []
         for page in self._pages(row):
             old = [blob for blob in page if blob.is_lfs and blob.oid not in kept]
             gone += self._index.release_blobs(row.number, old, began, self._clock())
+        if gone:
+            for commit in set(self._index.commits_of(row.repo)) - commits:
+                self._index.drop_commit(row.repo, commit)  # a listing keeps what it names
         contents = {blob.etag: blob.size_bytes for blob in gone}
         return Released(int(bool(gone)), len(gone), sum(contents.values()))
 
@@ -68,10 +72,10 @@ class Retention:
             after = page[-1].oid
             yield page
 
-    def _kept_blobs(self, row: HostedRow, keep: int) -> set[str]:
+    def _blobs_of(self, row: HostedRow, commits: set[CommitHash]) -> set[str]:
         blobs: set[str] = set()
         trees: set[str] = set()
-        for commit in self._kept_commits(row, keep):
+        for commit in commits:
             self._walk(row, self._objects.commit(row, commit).tree, trees, blobs)
         return blobs
 
