@@ -21,11 +21,25 @@ def every_kind(kind: type[MoongateError] = MoongateError) -> list[type[MoongateE
     return [kind, *(found for below in kind.__subclasses__() for found in every_kind(below))]
 
 
+_OF_THE_CALLER = (
+    errors.BadRequest,
+    errors.NotAllowed,
+    errors.Absent,
+    errors.Conflict,
+    errors.RepoMoved,
+    errors.UpstreamBusy,
+)
+
+
 def an_error(kind: type[MoongateError], text: str = "what happened") -> MoongateError:
     if kind is errors.GatedRepo:
         return errors.GatedRepo(text, authenticated=True)
     if kind is errors.UpstreamBusy:
         return errors.UpstreamBusy(text, 4.2)
+    if kind is errors.RepoMoved:
+        return errors.RepoMoved(text, "acme/new")
+    if kind is errors.RefMoved:
+        return errors.RefMoved(text, "refs/heads/main", None)
     return kind(text)
 
 
@@ -36,9 +50,7 @@ def test_every_error_has_a_status_a_code_and_a_text(kind: type[MoongateError]) -
     assert 400 <= answer.status <= 599
     assert headers["X-Error-Code"] == answer.code
     assert json.loads(answer.body) == {"error": "what happened"}
-    assert (answer.status < 500) == issubclass(
-        kind, errors.BadRequest | errors.NotAllowed | errors.Absent | errors.UpstreamBusy
-    )
+    assert (answer.status < 500) == issubclass(kind, _OF_THE_CALLER)
 
 
 @pytest.mark.parametrize(
