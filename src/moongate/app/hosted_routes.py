@@ -149,7 +149,7 @@ class HostedRoutes:
 
     async def _duplicate(self, exchange: Exchange, repo: RepoId, asked: Asked) -> web.StreamResponse:
         allow(exchange, "POST")
-        row = self._hosted.repo_for(repo, exchange.caller)
+        row = self._hosted.files_for(repo, exchange.caller)
         body = await self._body(exchange)
         to = _repo_named(repo.repo_type, body, "repository")
         wanted = NewRepo(to, visibility_in(body, default=row.private))
@@ -231,7 +231,7 @@ class HostedRoutes:
         target, files = body.get("target"), body.get("files")
         if not isinstance(target, dict) or not isinstance(files, list):
             raise BadRequest("this names no target or no files")
-        source = self._hosted.repo_for(repo, exchange.caller)
+        source = self._hosted.files_for(repo, exchange.caller)
         to = _repo_named(parse_repo_type(str(target.get("type") or "model")), target, "name")
         row = self._hosted.repo_for(to, exchange.caller, "write")
         failed = []

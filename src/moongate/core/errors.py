@@ -3,6 +3,7 @@
 MoongateError
 ├─ BadRequest            the caller's mistake
 │   └─ BadName           a repo id, revision, path, etag or hash that cannot be one
+│       └─ BadPath           a path that a file is to have, and cannot
 ├─ NotAllowed            who asks may not have it
 │   ├─ BadToken          a token that is unknown, revoked or expired
 │   ├─ AuthRequired      nobody said who they are, and this gateway wants to know
@@ -43,6 +44,10 @@ class BadRequest(MoongateError):
 
 class BadName(BadRequest):
     """A repo id, revision, path, etag or hash that cannot be one."""
+
+
+class BadPath(BadName):
+    """A path that somebody wants a file to have, and that cannot be one."""
 
 
 class NotAllowed(MoongateError):

@@ -10,7 +10,7 @@ import re
 from dataclasses import dataclass
 from typing import Literal, NewType
 
-from moongate.core.errors import BadName
+from moongate.core.errors import BadName, BadPath
 
 RepoType = Literal["model", "dataset", "space"]
 REPO_TYPES: tuple[RepoType, ...] = ("model", "dataset", "space")
@@ -125,6 +125,18 @@ def parse_repo_path(text: str) -> RepoPath:
     if bad:
         raise BadName(f"not a path inside a repository: {shown(text)}")
     return RepoPath(text)
+
+
+def parse_new_path(text: str) -> RepoPath:
+    """A path that somebody wants a file to have.
+
+    Raises:
+        BadPath: it would not stay inside its repository.
+    """
+    try:
+        return parse_repo_path(text)
+    except BadName as error:
+        raise BadPath(error.message) from None
 
 
 def shown(text: str) -> str:

@@ -126,7 +126,7 @@ class Repos:
             UpstreamError: it could not be found out.
         """
         if self.is_hosted(repo):
-            self.hosted.repo_for(repo, caller)
+            self.hosted.files_for(repo, caller)
         else:
             await self.proxied.may_read_files(caller, repo, commit_hash, path)
 

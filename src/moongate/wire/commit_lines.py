@@ -23,7 +23,7 @@ from dataclasses import dataclass
 
 from moongate.core.digests import Etag, is_sha256, parse_etag
 from moongate.core.errors import BadName, BadRequest
-from moongate.core.names import CommitHash, RepoPath, is_commit_hash, parse_repo_path, shown
+from moongate.core.names import CommitHash, RepoPath, is_commit_hash, parse_new_path, shown
 from moongate.core.records import MAX_FILE_BYTES
 
 MAX_DEPTH = 100
@@ -207,7 +207,7 @@ def _old_path(value: Mapping[str, object]) -> RepoPath | None:
 def _named(path: object) -> RepoPath:
     if not isinstance(path, str):
         raise BadRequest("a line of the commit names no path")
-    checked = parse_repo_path(path.removesuffix("/"))
+    checked = parse_new_path(path.removesuffix("/"))
     segments = checked.split("/")
     if any(segment.lower() == ".git" for segment in segments):
         raise BadName(f"git keeps no files called .git: {shown(path)}")

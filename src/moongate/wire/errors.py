@@ -18,6 +18,7 @@ from moongate.core.errors import (
     Absent,
     AuthRequired,
     BadName,
+    BadPath,
     BadRequest,
     BadToken,
     Conflict,
@@ -51,6 +52,7 @@ BAD_CREDENTIALS = "Invalid credentials in Authorization header"
 
 # Most special first: the first row whose class fits is the one.
 _TABLE: tuple[tuple[type[MoongateError], int, str], ...] = (
+    (BadPath, 422, "BadPath"),
     (BadName, 400, "BadName"),
     (BadRequest, 400, "BadRequest"),
     (BadToken, 401, "BadToken"),

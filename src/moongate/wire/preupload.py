@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from moongate.core.errors import BadRequest
-from moongate.core.names import RepoPath, parse_repo_path, shown
+from moongate.core.names import RepoPath, parse_new_path, shown
 from moongate.core.records import MAX_FILE_BYTES
 
 MAX_FILES: Final = 1000
@@ -74,7 +74,7 @@ def read_preupload(body: bytes) -> PreuploadQuestion:
 def _planned(one: object) -> Planned:
     if not isinstance(one, dict) or not isinstance(one.get("path"), str):
         raise BadRequest("a file of the preupload question has no path")
-    path, size_bytes, sample = parse_repo_path(one["path"]), one.get("size", 0), one.get("sample", "")
+    path, size_bytes, sample = parse_new_path(one["path"]), one.get("size", 0), one.get("sample", "")
     if (
         not isinstance(size_bytes, int)
         or isinstance(size_bytes, bool)

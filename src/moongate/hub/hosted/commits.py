@@ -18,8 +18,10 @@ from moongate.core.callers import Caller
 from moongate.core.digests import Etag
 from moongate.core.errors import BadRequest, Conflict, EntryAbsent, RefMoved, RevisionAbsent
 from moongate.core.names import CommitHash, RepoId, RepoPath, is_commit_hash, shown
+from moongate.hub.hosted.cards import CARD
 from moongate.hub.hosted.contents import Contents
-from moongate.hub.hosted.listings import HostedListings, commit_title
+from moongate.hub.hosted.landings import Landings
+from moongate.hub.hosted.listings import commit_title
 from moongate.hub.hosted.objects import GitObjects
 from moongate.hub.hosted.refs import MAIN, PULLS, HostedRefs
 from moongate.hub.hosted.rules import HostedRules
@@ -101,16 +103,17 @@ class Commits:
         index: Index,
         objects: GitObjects,
         refs: HostedRefs,
-        listings: HostedListings,
+        landings: Landings,
         uploads: Uploads,
         contents: Contents,
         rules: HostedRules,
         clock: Callable[[], float],
     ) -> None:
         self._index = index
+        self._landings = landings
         self._objects = objects
         self._refs = refs
-        self._listings = listings
+        self._listings = landings.listings
         self._uploads = uploads
         self._contents = contents
         self._rules = rules
@@ -205,6 +208,8 @@ class Commits:
 
     def _base(self, row: HostedRow, revision: str, header: CommitHeader, *, create_pr: bool) -> _Base:
         if create_pr:
+            if is_commit_hash(revision):
+                raise RevisionAbsent(f"Invalid rev id: {revision}")
             parent = header.parent_commit or self._refs.resolve(row, revision)
             if not self._objects.has_commit(row, parent):
                 raise RevisionAbsent(f"Invalid rev id: {parent}")
@@ -215,7 +220,9 @@ class Commits:
         ref = self._refs.writable(row, revision)
         if header.parent_commit not in (None, ref.commit_hash):
             raise RefMoved(
-                "A commit has happened since. Please refresh and try again.", ref.name, ref.commit_hash
+                "The branch was updated since you opened this page. Please refresh and try again.",
+                ref.name,
+                ref.commit_hash,
             )
         return _Base(ref.name, ref.target, ref.commit_hash)
 
@@ -241,11 +248,18 @@ class Commits:
             (receipt, f"{made} {base.ref} {base.pull_request or 0}", self._clock() + _RECEIPT_SECONDS),
             needs=[base.parent],
         )
+        self._landings.admit(row, blobs.values(), lambda: self._new_card(edit, blobs))
         with self._contents.claimed():
             self._check_contents(row, blobs.values(), caller)
             self._index.land(row.number, landing, self._clock())
         self._listings.write_down(row, made, base.parent)
+        self._landings.landed(row, made, base.parent)
         return Committed(made, base.ref, base.pull_request)
+
+    def _new_card(self, edit: TreeEdit, blobs: dict[str, HostedBlob]) -> bytes | None:
+        item = edit.at(CARD)
+        blob = blobs.get(item.oid) if item is not None else None
+        return self._contents.read(blob.oid) if blob is not None and not blob.is_lfs else None
 
     def _pull_request(self, base: _Base, header: CommitHeader, caller: Caller) -> DiscussionRow | None:
         if base.pull_request is None:
@@ -281,11 +295,7 @@ class Commits:
                 self._place(edit, path, source, drop=False)
             case Delete(path, kind):
                 item = edit.at(path)
-                if (
-                    item is None
-                    or (kind == "folder") > item.is_folder
-                    or ((kind == "file") and item.is_folder)
-                ):
+                if item is None or (kind == "folder") > item.is_folder:  # clients call folders files, too
                     raise EntryAbsent(f"A {kind} with the name {shown(path)} does not exist")
                 edit.drop(path)
             case PutFile(path, content, old_path):

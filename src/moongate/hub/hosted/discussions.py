@@ -147,7 +147,7 @@ class Discussions:
         for place, event in enumerate(one.events):
             if event["id"] == event_id and event["type"] == "comment":
                 changed = dict(event) | {
-                    "data": _comment("" if text is None else _checked(text), text is None)
+                    "data": _comment("" if text is None else _checked(text), text is None, edited=True)
                 }
                 events = [*one.events[:place], changed, *one.events[place + 1 :]]
                 self._index.put_discussion(row.number, replace(one, events=events))
@@ -249,8 +249,8 @@ def _event(kind: str, author: str, at: float, place: int, data: Mapping[str, obj
     }
 
 
-def _comment(text: str, hidden: bool = False) -> Told:
-    return {"edited": False, "hidden": hidden, "latest": {"raw": text, "html": ""}, "history": []}
+def _comment(text: str, hidden: bool = False, *, edited: bool = False) -> Told:
+    return {"edited": edited, "hidden": hidden, "latest": {"raw": text, "html": ""}, "history": []}
 
 
 def _check_title(title: str) -> None:

@@ -30,17 +30,17 @@ class GitDoor:
 
     def check(self, repo: RepoId, caller: Caller, *, writes: bool) -> None:
         """Return when this caller may fetch, or push. Some point reads."""
-        self._repos.repo_for(repo, caller, "write" if writes else "read")
+        self._repos.files_for(repo, caller, "write" if writes else "read")
 
     async def refs_to_fetch(self, repo: RepoId, caller: Caller, protocol: str) -> bytes:
         """What git offers to a fetch; see `Fetches.advertisement`."""
-        return await self._fetches.advertisement(self._repos.repo_for(repo, caller), protocol)
+        return await self._fetches.advertisement(self._repos.files_for(repo, caller), protocol)
 
     async def fetch(
         self, repo: RepoId, caller: Caller, protocol: str, question: bytes
     ) -> AsyncGenerator[bytes]:
         """git's answer to a fetch's question; see `Fetches.answer`."""
-        row = self._repos.repo_for(repo, caller)
+        row = self._repos.files_for(repo, caller)
         async with aclosing(self._fetches.answer(row, protocol, question)) as pieces:
             async for piece in pieces:
                 yield piece

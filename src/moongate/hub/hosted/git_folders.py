@@ -84,7 +84,8 @@ class _Source:
         return {oid: (one.kind, one.body) for oid, one in found.items()}
 
     def blob(self, oid: str) -> bytes:
-        held = self._index.hosted_blob(self._row.number, oid)
+        number = self._row.number
+        held = self._index.hosted_blob(number, oid) or self._index.released_blob(number, oid)
         if held is None:
             raise StoreError(f"{self._row.repo} misses its git blob {oid}")
         if held.is_lfs:

@@ -28,7 +28,7 @@ class Landings:
         self._quotas = quotas
         self._cards = cards
         self._lineage = lineage
-        self._listings = listings
+        self.listings = listings
 
     def admit(
         self, row: HostedRow, blobs: Iterable[HostedBlob], readme: Callable[[], bytes | None] = lambda: None
@@ -47,7 +47,7 @@ class Landings:
     def landed(self, row: HostedRow, commit_hash: CommitHash, parent: CommitHash | None) -> None:
         """Note what a commit that is there now was made from. It never fails: the commit stands."""
         try:
-            facts = self._cards.facts(row, commit_hash, lambda: self._listings.files(row, commit_hash))
+            facts = self._cards.facts(row, commit_hash, lambda: self.listings.files(row, commit_hash))
             self._lineage.note(row, commit_hash, parent, facts)
         except StoreError as error:
             log.warning("lineage not noted", repo=str(row.repo), commit=commit_hash, why=error.message)

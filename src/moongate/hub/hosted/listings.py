@@ -52,6 +52,11 @@ class HostedListings:
         item = self._objects.item_at(row, self._objects.commit(row, commit_hash).tree, path)
         blob = None if item is None or item.is_folder else self._index.hosted_blob(row.number, item.oid)
         if blob is None:
+            if item is not None and self._index.released_blob(row.number, item.oid) is not None:
+                raise EntryAbsent(
+                    f"{path} of this old revision was let go by the retention rule of {row.repo.namespace}",
+                    commit_hash,
+                )
             raise EntryAbsent(f"Entry not found: {path}", commit_hash)
         return FileEntry(path, blob.etag, blob.size_bytes, blob.xet_hash)
 

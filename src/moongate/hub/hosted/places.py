@@ -6,6 +6,7 @@
 - A namespace without roles is open: whoever has a token that writes may create there and write to what is
   public. With roles it belongs to those who have one.
 - Public means everybody whom the door lets in; a private repository is absent for those without a role.
+- The files of a gated repository are for those with a role of their own, and for who created it.
 - A token's scope bounds all of it.
 """
 
@@ -21,6 +22,7 @@ from moongate.core.errors import (
     AuthRequired,
     BadName,
     Conflict,
+    GatedRepo,
     NotAllowed,
     RepoAbsent,
     RepoMoved,
@@ -213,6 +215,25 @@ class Places:
         bound = _SCOPE_ROLES[caller.scope]
         return role if role is None or _RANK[role] <= _RANK[bound] else bound
 
+    def may_read_files(self, row: HostedRow, caller: Caller) -> None:
+        """Return when a caller who sees a repository may read its files, too.
+
+        Raises:
+            GatedRepo: it is gated, and public is not enough: it wants a role of their own.
+        """
+        if row.settings.get("gated") and not self._has_own_role(row, caller):
+            raise GatedRepo(
+                f"Access to {row.repo.repo_type} {row.repo.repo_id} is restricted and you are not in the "
+                "authorized list. Ask whoever administers it for access.",
+                authenticated=caller.kind != "anonymous",
+            )
+
+    def reads_files(self, row: HostedRow, caller: Caller) -> bool:
+        """Whether a caller may read a repository's files."""
+        return self.role_of(row, caller) is not None and (
+            not row.settings.get("gated") or self._has_own_role(row, caller)
+        )
+
     def may_create(self, namespace: str, caller: Caller) -> None:
         """Return when this caller may create repositories there.
 
@@ -262,6 +283,15 @@ class Places:
             public = "write"
         own = self._best([*of_namespace, *self._roles(row.place)], caller.user)
         return max(own, public, key=lambda role: _RANK[role])
+
+    def _has_own_role(self, row: HostedRow, caller: Caller) -> bool:
+        if caller.is_operator:
+            return True
+        if caller.kind != "token":
+            return False
+        owners = (row.creator.lower(), row.repo.namespace.lower())
+        roles = [*self._roles(row.repo.namespace.lower()), *self._roles(row.place)]
+        return caller.user.lower() in owners or self._best(roles, caller.user) is not None
 
     def _roles(self, place: str) -> Sequence[tuple[str, Role]]:
         return [(row.subject, row.role) for row in self._index.roles(place)]

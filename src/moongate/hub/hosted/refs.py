@@ -124,7 +124,7 @@ class HostedRefs:
             target = self.resolve(row, start)
         known = self._index.hosted_ref(row.number, ref)
         if known is not None and not overwrite:
-            raise Conflict(f"Reference already exists: {name}")
+            raise Conflict(f"Reference {ref} already exists")
         self._check_room(row, ref)
         change = RefUpdate(ref, known.target if known else None, target, target)
         self._land(row, [change], objects)
@@ -137,7 +137,7 @@ class HostedRefs:
             BadRequest: it is `main`.
         """
         if name in ("main", MAIN):
-            raise BadRequest("The branch main cannot be deleted.")
+            raise BadRequest(f"Cannot delete {MAIN}")
         self._delete(row, name if name.startswith(HEADS) else HEADS + name)
 
     def create_tag(
@@ -150,8 +150,8 @@ class HostedRefs:
             RevisionAbsent: there is no such revision.
             BadName: no tag can be called so.
         """
-        ref = TAGS + _checked(name)
         commit_hash = self.resolve(row, revision)
+        ref = TAGS + _checked(name)
         if self._index.hosted_ref(row.number, ref) is not None:
             raise Conflict(f"Tag reference exists already: {name}")
         self._check_room(row, ref)
@@ -178,7 +178,7 @@ class HostedRefs:
     def _delete(self, row: HostedRow, ref: str) -> None:
         known = self._index.hosted_ref(row.number, ref)
         if known is None:
-            raise RevisionAbsent(f"Reference does not exist: {ref.split('/', 2)[-1]}")
+            raise RevisionAbsent(f"Invalid rev id: {ref.split('/', 2)[-1]}")
         self._land(row, [RefUpdate(ref, known.target, None)])
 
     def _land(

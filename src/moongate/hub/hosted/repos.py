@@ -15,6 +15,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 
 from moongate.core.callers import Caller
 from moongate.core.digests import Etag
@@ -28,6 +29,8 @@ from moongate.hub.hosted.contents import Contents
 from moongate.hub.hosted.discussions import Discussions
 from moongate.hub.hosted.history import History
 from moongate.hub.hosted.inventory import Inventory
+from moongate.hub.hosted.landings import Landings
+from moongate.hub.hosted.lineage import Lineage
 from moongate.hub.hosted.listings import HostedListings
 from moongate.hub.hosted.lists import HostedLists
 from moongate.hub.hosted.objects import GitObjects
@@ -86,8 +89,17 @@ class HostedRepos:
         self.listings = HostedListings(index, self.objects)
         self.uploads = Uploads(index, self.places, contents, rules, clock, elsewhere)
         self.cards = Cards(index, at_rest, clock)
+        self.lineage = Lineage(index, clock)
+        self._landings = Landings(self.quotas, self.cards, self.lineage, self.listings)
         self.commits = Commits(
-            index, self.objects, self.refs_of, self.listings, self.uploads, contents, rules, clock
+            index,
+            self.objects,
+            self.refs_of,
+            self._landings,
+            self.uploads,
+            contents,
+            rules,
+            clock,
         )
         self.history = History(index, self.objects, self.listings, contents)
         self.inventory = Inventory(index, self.refs_of, self.listings, self.history, clock)
@@ -119,6 +131,16 @@ class HostedRepos:
         """See `Places.repo_for`: the repository, when this caller may do that much with it."""
         return self.places.repo_for(repo, caller, want)
 
+    def files_for(self, repo: RepoId, caller: Caller, want: Role = "read") -> HostedRow:
+        """As `repo_for`, when this caller may read its files, too.
+
+        Raises:
+            GatedRepo: they may not.
+        """
+        row = self.places.repo_for(repo, caller, want)
+        self.places.may_read_files(row, caller)
+        return row
+
     # Reading, as `hub.proxied.ProxiedRepos` does
 
     async def answer(
@@ -137,9 +159,10 @@ class HostedRepos:
             BadRequest: the question cannot be.
         """
         if isinstance(route, routes.AuthCheck):
-            self.repo_for(route.repo, caller, "write" if route.write else "read")
+            self.files_for(route.repo, caller, "write" if route.write else "read")
             return Answer(200, (), b"", "hit")
-        row = self.repo_for(route.repo, caller)
+        tells_content = isinstance(route, routes.RepoOther)  # a comparison, a pull request's changes
+        row = (self.files_for if tells_content else self.repo_for)(route.repo, caller)
         return await asyncio.to_thread(self.reads.answer, row, route, query, post_body, content_type)
 
     def commit_of(self, repo: RepoId, revision: Revision, caller: Caller) -> Resolved:
@@ -160,7 +183,7 @@ class HostedRepos:
             EntryAbsent: the commit has no such file; carries the commit.
             Otherwise as `commit_of`.
         """
-        row = self.repo_for(repo, caller)
+        row = self.files_for(repo, caller)
         commit_hash = self.refs_of.resolve(row, revision)
         entry = self.listings.file(row, commit_hash, path)
         return FileAt(row.repo, commit_hash, entry), Resolved(commit_hash, row.repo, "hit")
@@ -172,7 +195,7 @@ class HostedRepos:
             EntryAbsent: the repository has none such.
             Otherwise as `commit_of`.
         """
-        row = self.repo_for(repo, caller)
+        row = self.files_for(repo, caller)
         blobs = self._index.hosted_blobs_with(row.number, etag)
         if not blobs:
             raise EntryAbsent("This repository has no such object.")
@@ -219,11 +242,14 @@ class HostedRepos:
             RefMoved, RepoAbsent: as `update_refs`; nothing happened.
         """
         before = {ref.name: ref.commit_hash for ref in self.refs(row)}
+        landing = replace(landing, blobs=list(landing.blobs))  # a push tells them once
+        self._landings.admit(row, landing.blobs)
         with self.contents.claimed():
             self._index.land(row.number, landing, self._clock())
         for change in landing.refs:
             if change.commit_hash is not None and change.name.startswith("refs/heads/"):
                 self.listings.write_down(row, change.commit_hash, before.get(change.name))
+                self._landings.landed(row, change.commit_hash, before.get(change.name))
 
     # Commits
 

@@ -92,6 +92,6 @@ class Uploads:
             return size_bytes
         for number in self._index.holders(etag):
             holder = row if number == row.number else self._index.get_hosted_number(number)
-            if holder is not None and (holder is row or self._places.role_of(holder, caller) is not None):
+            if holder is not None and (holder is row or self._places.reads_files(holder, caller)):
                 return self._index.hosted_blobs_with(number, etag)[0].size_bytes
         return None if self._elsewhere is None else self._elsewhere(etag, caller)

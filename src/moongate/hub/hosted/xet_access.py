@@ -73,6 +73,6 @@ class XetAccess:
 
     def _row(self, repo: RepoId, caller: Caller, want: Role) -> HostedRow:
         try:
-            return self._hosted.repo_for(repo, caller, want)
+            return self._hosted.files_for(repo, caller, want)
         except RepoMoved as moved:
-            return self._hosted.repo_for(RepoId(repo.repo_type, moved.to), caller, want)
+            return self._hosted.files_for(RepoId(repo.repo_type, moved.to), caller, want)

@@ -319,7 +319,7 @@ class HostedRepoRows:
         old_folded, new_folded = folded_key(row.repo), folded_key(new)
         with self._db.transaction() as transaction:
             if old_folded != new_folded and transaction.one(self._hosted, new_folded) is not None:
-                raise Conflict(f"{new} exists already")
+                raise Conflict(f"A {new.repo_type} repository called {new.repo_id} already exists")
             transaction.run(self._rename_hosted, row.number, new_folded, repo_key(new), new.namespace.lower())
             for statement in self._renames_of_rows:
                 transaction.run(statement, repo_key(row.repo), repo_key(new))
