@@ -29,6 +29,7 @@ from moongate.core.errors import (
     QuotaExceeded,
     RefMoved,
     RepoAbsent,
+    RepoMoved,
     RevisionAbsent,
     ScopeMissing,
     StoreError,
@@ -62,6 +63,7 @@ _TABLE: tuple[tuple[type[MoongateError], int, str], ...] = (
     (QuotaExceeded, 403, "QuotaExceeded"),
     (NotAllowed, 403, "Forbidden"),
     (RepoAbsent, 404, "RepoNotFound"),
+    (RepoMoved, 404, "RepoNotFound"),  # where nobody follows a redirect
     (RevisionAbsent, 404, "RevisionNotFound"),
     (EntryAbsent, 404, "EntryNotFound"),
     (Absent, 404, "NotFound"),
