@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping
+from dataclasses import asdict
 from typing import Any, Protocol
 
 from moongate.app import hosting_models as models
@@ -31,13 +32,25 @@ class AdminHosting:
         rows = await asyncio.to_thread(self._places.overview)
         return models.Namespaces(
             namespaces=[
-                models.Namespace(name=row.name, repos=row.repos, declared=row.declared, open=row.is_open)
+                models.Namespace(
+                    name=row.name,
+                    repos=row.repos,
+                    used_bytes=row.used_bytes,
+                    declared=row.declared,
+                    open=row.is_open,
+                    **asdict(row.limits),
+                )
                 for row in rows
             ]
         )
 
     async def add_namespace(self, asked: Asked) -> Model:
         return models.Added(added=await asyncio.to_thread(self._places.add_namespace, asked.body.name))
+
+    async def limit(self, asked: Asked) -> Model:
+        wanted: models.NewLimits = asked.body
+        changes = wanted.model_dump(exclude={"name"})
+        return models.Limits(**asdict(await asyncio.to_thread(self._places.limit, wanted.name, changes)))
 
     async def give_up(self, asked: Asked) -> Model:
         name = _required(asked.query, "name")

@@ -188,6 +188,8 @@ class Collected(Model):
     doubted: int
     unproven: int
     leftovers: int
+    orphans: int
+    released: int
     freed_bytes: int
 
 

@@ -112,6 +112,7 @@ class AdminRoutes:
         return (
             Operation("GET", "/namespaces", "What is hosted here", hosting.namespaces, given.Namespaces),
             Operation("POST", "/namespaces", "Host one", hosting.add_namespace, given.Added, new, (), 201),
+            Operation("POST", "/limits", "Limit one", hosting.limit, given.Limits, given.NewLimits),
             Operation("DELETE", "/namespaces", "Give one up", hosting.give_up, models.Gone, None, name),
             Operation("GET", "/teams", "Teams and their members", hosting.teams, given.Teams),
             Operation("POST", "/teams", "Put a user into one", hosting.join, member, member, (), 201),
@@ -243,7 +244,7 @@ class AdminRoutes:
         )
 
     async def _gc(self, _: Asked) -> Model:
-        collected = await asyncio.to_thread(self._gateway.keeping.collect)
+        collected = await asyncio.to_thread(self._gateway.stock.collect)
         return models.Collected.model_validate(_fields(collected, models.Collected))
 
     async def _evict(self, _: Asked) -> Model:

@@ -16,11 +16,31 @@ class NewNamespace(Model):
     name: str = Field(min_length=1, max_length=96)
 
 
-class Namespace(Model):
-    """A namespace whose repositories live here."""
+class NewLimits(Model):
+    """New limits of a namespace: 0 takes one away, and what is not named stays as it is."""
+
+    name: str = Field(min_length=1, max_length=96)
+    quota_bytes: int | None = Field(None, ge=0, lt=1 << 62, description="what its repositories may take up")
+    quota_repos: int | None = Field(None, ge=0, lt=1 << 31, description="how many repositories it may have")
+    keep_revisions: int | None = Field(
+        None, ge=0, lt=1 << 31, description="of how many commits of a branch large files are kept"
+    )
+
+
+class Limits(Model):
+    """The limits of a namespace; null where there is none."""
+
+    quota_bytes: int | None
+    quota_repos: int | None
+    keep_revisions: int | None
+
+
+class Namespace(Limits):
+    """A namespace whose repositories live here, and its limits."""
 
     name: str
     repos: int = Field(description="how many repositories it has")
+    used_bytes: int = Field(description="what they take up in all revisions, each content once")
     declared: bool = Field(description="by the setting hosted_namespaces, not by the admin API")
     open: bool = Field(description="nobody has a role there, so whoever may write may create there")
 

@@ -66,8 +66,16 @@ class Upkeep:
     """A background task; `start` it on a running loop, `stop` it before the index closes."""
 
     def __init__(
-        self, fills: Fills, xets: XetReads, index: ReadLedger, keeping: Keeper, metrics: Metrics
+        self,
+        fills: Fills,
+        xets: XetReads,
+        index: ReadLedger,
+        keeping: Keeper,
+        metrics: Metrics,
+        retain: Callable[[], int] = lambda: 0,
     ) -> None:
+        """`retain`: lets go of what retention rules do not keep, and says how many files that was."""
+        self._retain = retain
         self._fills = fills
         self._xets = xets
         self._index = index
@@ -133,4 +141,7 @@ class Upkeep:
 
     def _collect(self) -> None:
         if self._index.try_lease("tidy", self._owner, _TIDY_SECONDS, time.time()):
+            released = self._retain()
+            if released:
+                log.info("let go of old revisions", files=released)
             self._keeping.collect(stop=lambda: self._stopping)

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import structlog
@@ -66,9 +66,20 @@ class Stock:
     keeping: Keeping
 
     def collect(self, idle_seconds: float | None = None) -> Collected:
-        """See `Keeping.collect`; unfinished downloads go once nobody touched them for `idle_seconds`."""
+        """See `Keeping.collect`; before it, large files go that no retention rule keeps.
+
+        Unfinished downloads go once nobody touched them for `idle_seconds`.
+        """
         ages = Ages() if idle_seconds is None else Ages(partial_idle_seconds=idle_seconds)
-        return self.keeping.collect(ages)
+        released = self.retain()
+        return replace(self.keeping.collect(ages), released=released)
+
+    def retain(self) -> int:
+        """See `Retention.run`; how many large files of old revisions were let go."""
+        from moongate.hub.hosted.objects import GitObjects  # noqa: PLC0415
+        from moongate.hub.hosted.retention import Retention  # noqa: PLC0415
+
+        return Retention(self.index, GitObjects(self.index), time.time).run().files
 
     def close(self) -> None:
         """Lets go of the index. May be called twice."""
@@ -226,7 +237,7 @@ def build(settings: Settings) -> Gateway:
 
     content = Content(repos, fills, stock.index, upstream, source_of, xets, speaks_xet=settings.xet)
     puller = Puller(repos, stock.index, content.open, fills.finished)
-    upkeep = Upkeep(fills, xets, stock.index, stock.keeping, metrics)
+    upkeep = Upkeep(fills, xets, stock.index, stock.keeping, metrics, stock.retain)
     return Gateway(stock, metrics, upstream, repos, fills, xets, cas, offers, content, puller, upkeep)
 
 

@@ -7,15 +7,17 @@ through that gateway's admin API.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import asdict
 from typing import Annotated
 from urllib.parse import urlencode
 
 import typer
 
 from moongate.cli import options
-from moongate.cli.exits import CommandFailed
-from moongate.cli.gateway import chosen_gateway, rows
-from moongate.cli.terminal import Column, put_json, put_table, say
+from moongate.cli.exits import CommandFailed, wrong_usage
+from moongate.cli.gateway import chosen_gateway, number, rows
+from moongate.cli.sizes import parse_size
+from moongate.cli.terminal import Column, count, put_json, put_table, say, size
 
 group = typer.Typer(help="Host namespaces: repositories that live here.", rich_markup_mode=None)
 
@@ -71,18 +73,34 @@ def list_namespaces(home: options.Home = None, as_json: options.Json = False) ->
 
         with open_home(home) as house:
             known = [
-                {"name": one.name, "repos": one.repos, "declared": one.declared, "open": one.is_open}
+                {
+                    "name": one.name,
+                    "repos": one.repos,
+                    "used_bytes": one.used_bytes,
+                    "declared": one.declared,
+                    "open": one.is_open,
+                    **asdict(one.limits),
+                }
                 for one in open_hosted(house).places.overview()
             ]
     if as_json:
         put_json({"namespaces": known})
         return
     put_table(
-        [Column("namespace"), Column("repos", "right"), Column("who may create"), Column("declared by")],
+        [
+            Column("namespace"),
+            Column("repos", "right"),
+            Column("used", "right"),
+            Column("limits"),
+            Column("who may create"),
+            Column("declared by"),
+        ],
         [
             [
                 str(row["name"]),
                 str(row["repos"]),
+                size(number(row, "used_bytes")),
+                _limits_in_words(row),
                 "whoever may write" if row["open"] else "who has a role",
                 "the settings" if row["declared"] else "namespace add",
             ]
@@ -91,6 +109,68 @@ def list_namespaces(home: options.Home = None, as_json: options.Json = False) ->
     )
     if not known:
         say("no namespaces; `moongate namespace add` makes one")
+
+
+@group.command("set")
+def set_limits(
+    name: _Name,
+    quota: Annotated[
+        str | None, typer.Option(help="What its repositories may take up: 500GB, 2TiB; 0 for no limit.")
+    ] = None,
+    max_repos: Annotated[
+        int | None, typer.Option(min=0, help="How many repositories it may have; 0 for no limit.")
+    ] = None,
+    keep_revisions: Annotated[
+        int | None,
+        typer.Option(min=0, help="Of how many commits of a branch large files are kept; 0 for all."),
+    ] = None,
+    home: options.Home = None,
+    as_json: options.Json = False,
+) -> None:
+    """Limit a hosted namespace: bytes, repositories, old revisions.
+
+    Bytes count once for each content, whatever revisions and repositories list it. Of every branch and
+    pull request the newest commits keep their large files, and so does every commit with a tag; what only
+    older ones list is let go within an hour, or by `moongate gc`. What is not named stays as it is.
+
+    \b
+    Examples:
+      moongate namespace set acme --quota 2TB --max-repos 500
+      moongate namespace set acme --keep-revisions 20
+      moongate namespace set acme --quota 0
+    """
+    changes: dict[str, int | None] = {
+        "quota_bytes": None if quota is None else parse_size(quota, "--quota"),
+        "quota_repos": max_repos,
+        "keep_revisions": keep_revisions,
+    }
+    if all(value is None for value in changes.values()):
+        raise wrong_usage("nothing to set", hint="name --quota, --max-repos or --keep-revisions")
+    gateway = chosen_gateway(home)
+    limits: Mapping[str, object]
+    if gateway is not None:
+        limits = gateway.ask("POST", "/limits", {"name": name, **changes})
+    else:
+        from moongate.app.wiring import open_hosted
+        from moongate.cli.house import open_home
+
+        with open_home(home) as house:
+            limits = asdict(open_hosted(house).places.limit(name, changes))
+    if as_json:
+        put_json({"name": name, **limits})
+    else:
+        say(f"{name}: {_limits_in_words(limits)}")
+
+
+def _limits_in_words(limits: Mapping[str, object]) -> str:
+    words = []
+    if limits.get("quota_bytes"):
+        words.append(size(number(limits, "quota_bytes")))
+    if limits.get("quota_repos"):
+        words.append(count(number(limits, "quota_repos"), "repo"))
+    if limits.get("keep_revisions"):
+        words.append(count(number(limits, "keep_revisions"), "revision"))
+    return ", ".join(words) or "none"
 
 
 @group.command("remove")

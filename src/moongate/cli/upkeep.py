@@ -31,6 +31,8 @@ _GC_WORDS = {
     "doubted": "Xet files with lost chunks to be fetched again",
     "unproven": "unfinished Xet files removed",
     "leftovers": "leftovers among chunks removed",
+    "released": "large files of old revisions let go",
+    "orphans": "contents of hosted repositories freed that nobody points to",
     "evicted": "files evicted for the quota",
     "evicted_xet": "Xet files evicted for the quota",
 }
@@ -205,6 +207,8 @@ def _summary(collected: Mapping[str, object], evicted: Mapping[str, object]) -> 
         "doubted": number(collected, "doubted"),
         "unproven": number(collected, "unproven"),
         "leftovers": number(collected, "leftovers"),
+        "released": number(collected, "released"),
+        "orphans": number(collected, "orphans"),
         "evicted": number(evicted, "blobs"),
         "evicted_xet": number(evicted, "xet_files"),
         "over_bytes": number(evicted, "over_bytes"),

@@ -12,7 +12,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -21,6 +21,7 @@ from moongate.core.errors import (
     Absent,
     AuthRequired,
     BadName,
+    BadRequest,
     Conflict,
     GatedRepo,
     NotAllowed,
@@ -29,6 +30,7 @@ from moongate.core.errors import (
     ScopeMissing,
 )
 from moongate.core.names import RepoId, is_repo_segment, parse_repo, shown
+from moongate.hub.hosted.quotas import Limits, limits_of, with_limits
 from moongate.hub.hosted.rules import HostedRules
 from moongate.store.index import HostedRow, Index, Role
 
@@ -39,12 +41,17 @@ _CLASHES_SHOWN = 3
 
 @dataclass(frozen=True, slots=True)
 class NamespaceFacts:
-    """A namespace for those who run this gateway. declared: by the settings. is_open: it has no roles."""
+    """A namespace for those who run this gateway. declared: by the settings. is_open: it has no roles.
+
+    used_bytes: what its repositories take up in all revisions, each content once.
+    """
 
     name: str
     repos: int
     declared: bool
     is_open: bool
+    used_bytes: int
+    limits: Limits
 
 
 class Places:
@@ -124,9 +131,25 @@ class Places:
                 len(self._index.hosted_repos(name)),
                 name.lower() in self._declared,
                 not self._index.roles(name.lower()),
+                self._index.namespace_bytes(name),
+                limits_of(self._index.get_namespace(name)),
             )
             for name in self.namespaces()
         ]
+
+    def limit(self, name: str, changes: Mapping[str, int | None]) -> Limits:
+        """Change the limits of a namespace, those of `quotas.LIMITS`; see `quotas.with_limits`.
+
+        Raises:
+            BadRequest: it does not live here, or a limit is none.
+        """
+        if not self.hosts_namespace(name):
+            raise BadRequest(f"{shown(name)} does not live here")
+        self._index.add_namespace(self._declared.get(name.lower(), name), self._clock())
+        row = self._index.get_namespace(name)
+        settings = with_limits(row.settings if row is not None else {}, changes)
+        self._index.set_namespace(name, settings)
+        return limits_of(self._index.get_namespace(name))
 
     # Teams and roles
 

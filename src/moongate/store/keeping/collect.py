@@ -44,6 +44,7 @@ class Collected:
 
     doubted: Xet files that miss chunks, and have to be fetched and proven again. unproven: Xet files that
     nobody continued, forgotten. leftovers: files among the segments that meant nothing.
+    released: large files of old revisions that a retention rule had let go before it.
     orphans: contents that were brought here, and that no hosted repository has (any more).
     """
 
@@ -58,6 +59,7 @@ class Collected:
     unproven: int = 0
     leftovers: int = 0
     orphans: int = 0
+    released: int = 0
 
 
 def collect(
