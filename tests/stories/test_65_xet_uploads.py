@@ -17,6 +17,9 @@ import pytest
 from moongate.double import HubDouble
 from moongate.store.index import Index
 from moongate.store.layout import Layout
+from moongate.xet.hashes import hash_hex
+from moongate.xet.shard import read_shard
+from moongate.xet.xorb import footer
 from support.clients import SCRIPTS, client_environment, run_script
 from support.front import until
 from support.gateway import Gateway
@@ -304,3 +307,38 @@ def test_9_a_namespace_that_is_full_refuses_before_bytes_are_read(gateway: Gatew
         writer.send(xorb)
     answer = writer.register(SHARD)
     assert (answer.status, answer.headers["x-error-code"]) == (403, "QuotaExceeded"), answer.body
+
+
+@pytest.mark.parametrize(
+    ("xorbs", "shards", "has_footer"),
+    [
+        ("/xorb/default", f"/shard/default/{'a' * 64}", True),
+        ("/xorb/default-merkledb", f"/shard/default/{'a' * 64}", False),
+        ("/xorbs/default", "/shards", False),
+        ("/v1/xorbs/default", "/shards", False),
+        ("/v1/xorbs/default", "/v1/shards", False),
+        ("/v1/xorbs/default", "/v2/shards", False),
+    ],
+)
+def test_10_every_spelling(gateway: Gateway, token: str, xorbs: str, shards: str, has_footer: bool) -> None:
+    """As the generations of the official client write: the first one puts a footer behind its xorbs."""
+    create(gateway, token)
+    writer = XetWriter(gateway.url, REPO, token).log_in()
+    for xorb in XORBS:
+        tail = footer(xorb.hash, xorb.leaves, xorb.layout) if has_footer else b""
+        assert writer.send(xorb, xorb.data + tail, xorbs).json() == {"was_inserted": True}
+        assert writer.send(xorb, None, xorbs).json() == {"was_inserted": False}
+        length = writer.cas("HEAD", f"/v1/xorbs/default/{hash_hex(xorb.hash)}").headers["content-length"]
+        assert int(length) == len(xorb.data)
+    body = SHARD[:40] + (200).to_bytes(8, "little") + SHARD[48:] + bytes(200 if has_footer else 0)
+    answer = writer.register(body, shards)
+    assert json.loads(answer.body.splitlines()[-1])["result"] == 1
+    assert commit(gateway, token).status == 200
+    first = hash_hex(XORBS[0].leaves[0][0])
+    for spelling in ("/v1/chunks/default", "/chunks/default-merkledb", "/chunk/default"):
+        told = read_shard(writer.cas("GET", f"{spelling}/{first}").body)
+        assert [one.xorb_hash for one in told.xorbs] == [xorb.hash for xorb in XORBS]
+    talk = XetTalk(gateway.url, REPO).log_in()
+    assert talk.read(NAME) == CONTENT
+    length = talk.cas(f"/v1/files/{talk.file_id(NAME)}", method="HEAD").headers["content-length"]
+    assert int(length) == len(CONTENT)
