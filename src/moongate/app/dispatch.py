@@ -27,6 +27,7 @@ from moongate.core.names import RepoId
 from moongate.wire import routes
 from moongate.wire.cas_paths import CasRoute, parse_cas_path
 from moongate.wire.errors import error_answer
+from moongate.wire.lfs import UPLOADS_PREFIX
 from moongate.wire.xet_words import CAS_PREFIX
 
 _KNOWN_METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")
@@ -42,8 +43,6 @@ _LET_IN = (
 )
 
 _CAS = f"{CAS_PREFIX}/"
-UPLOADS_PREFIX = "/_lfs/"
-"""Addresses to send large files to. No repository's namespace begins like this."""
 
 CasHandler = Callable[[Exchange, CasRoute], Awaitable[web.StreamResponse]]
 

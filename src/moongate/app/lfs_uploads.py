@@ -9,7 +9,7 @@ from typing import Final, Protocol
 
 from aiohttp import hdrs, web
 
-from moongate.app.dispatch import UPLOADS_PREFIX, allow
+from moongate.app.dispatch import allow
 from moongate.app.exchange import Exchange
 from moongate.app.hub_routes import read_body
 from moongate.app.passing import accept_body, body_pieces
@@ -21,7 +21,15 @@ from moongate.core.names import RepoId
 from moongate.hub.hosted.intake import Intake, Upload
 from moongate.hub.hosted.repos import HostedRepos
 from moongate.wire import routes
-from moongate.wire.lfs import MEDIA_TYPE, BatchRequest, UploadAction, read_verify, upload_answer, xet_answer
+from moongate.wire.lfs import (
+    MEDIA_TYPE,
+    UPLOADS_PREFIX,
+    BatchRequest,
+    UploadAction,
+    read_verify,
+    upload_answer,
+    xet_answer,
+)
 
 _MAX_BODY_BYTES: Final = 1 << 20
 _PIECE_BYTES: Final = 1 << 20

@@ -18,6 +18,7 @@ from typing import Literal
 import orjson
 
 from moongate.app.exchange import Record
+from moongate.wire.lfs import UPLOADS_PREFIX
 
 LogFormat = Literal["json", "text"]
 
@@ -89,7 +90,9 @@ def who(exchange: Record) -> str:
 
 
 def _shown_path(path: str) -> str:
-    """A path as it is logged: not too long, and without a token that somebody pasted into it."""
+    """A path as it is logged: not too long, without a permission or a token that somebody pasted into it."""
+    if path.startswith(UPLOADS_PREFIX):
+        return f"{UPLOADS_PREFIX}•••"
     shown = path[:512]
     return _TOKEN_IN_PATH.sub("•••", shown) if "hf_" in shown else shown
 

@@ -18,11 +18,11 @@ from typing import Final
 
 import orjson
 
-from moongate.app.dispatch import UPLOADS_PREFIX
 from moongate.app.shared_secret import key_for
 from moongate.core.digests import Etag
 from moongate.core.errors import NotAllowed
 from moongate.hub.hosted.intake import Upload
+from moongate.wire.lfs import UPLOADS_PREFIX
 
 TTL_SECONDS: Final = 12 * 3600.0
 

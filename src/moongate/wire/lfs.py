@@ -26,6 +26,9 @@ _POINTER = re.compile(
 
 Operation = Literal["download", "upload"]
 
+UPLOADS_PREFIX = "/_lfs/"
+"""Where objects are sent, at addresses that carry their own permission as the next segment of the path."""
+
 
 @dataclass(frozen=True, slots=True)
 class LfsPointed:

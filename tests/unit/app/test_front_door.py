@@ -178,6 +178,12 @@ async def test_one_line_per_request_and_never_a_secret(house: House) -> None:
     assert TOKEN not in house.metrics.page().decode()
 
 
+async def test_an_address_that_is_a_permission_is_not_logged(house: House) -> None:
+    await raw(house, b"PUT /_lfs/S3cret/2 HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")
+    (line,) = [json.loads(line) for line in house.log_text().splitlines()]
+    assert line["path"] == "/_lfs/•••"
+
+
 async def test_text_lines_cannot_be_forged(tmp_path: Path) -> None:
     async with open_house(tmp_path, shape="text") as house:
         await raw(house, b"GET /a%0a%E2%80%A8b HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")

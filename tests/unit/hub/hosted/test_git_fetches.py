@@ -10,7 +10,9 @@ import pytest
 
 from moongate.core.callers import ANONYMOUS, Caller
 from moongate.core.errors import BadName, Conflict
+from moongate.core.names import Revision
 from moongate.store.bare.sweeping import sweep
+from moongate.wire.git_objects import Signature
 from support.git_house import OWNER, GitHouse, git_house
 
 
@@ -79,6 +81,18 @@ async def test_the_api_makes_no_branch_that_git_could_not_clone(house: GitHouse)
         house.repos.refs_of.create_branch(house.row, "a.lock/b")
     copy = await house.clone()
     assert "origin/feat/x" in (await house.git("branch", "-r", cwd=copy)).out
+
+
+async def test_the_api_makes_no_tag_and_branch_of_one_name(house: GitHouse) -> None:
+    commit, refs = house.commit({"a.txt": b"1"}), house.repos.refs_of
+    author = Signature("ada", "ada@example.org", 1, "+0000")
+    refs.create_branch(house.row, "one")
+    refs.create_tag(house.row, "two", Revision(commit), "", author)
+    with pytest.raises(Conflict):
+        refs.create_tag(house.row, "one", Revision(commit), "", author)
+    with pytest.raises(Conflict):
+        refs.create_branch(house.row, "two")
+    assert [ref.name for ref in refs.all(house.row)] == ["refs/heads/main", "refs/heads/one", "refs/tags/two"]
 
 
 async def test_the_folder_may_vanish_or_break(house: GitHouse) -> None:
