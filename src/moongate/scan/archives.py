@@ -13,7 +13,7 @@ from typing import Final
 
 from moongate.core.spans import ByteSpan
 from moongate.scan.inspection import Inspection, Place, Scanner
-from moongate.weights import tar_members, unpacking, zip_directory
+from moongate.weights import seven_zip, tar_members, unpacking, zip_directory
 from moongate.weights.ranged import Held, Part, Ranged
 from moongate.weights.zip_directory import BadZip, Directory, Header, Member
 
@@ -289,6 +289,25 @@ def scan_tar(inspection: Inspection, content: Ranged, place: Place) -> None:
                 inspection.ledger.add("archive-oddity", words, member=place.member)
     except (tar_members.BadTar, ValueError) as bad:
         inspection.ledger.add("archive-unreadable", str(bad)[:200], member=place.member)
+
+
+def scan_seven_zip(inspection: Inspection, content: Ranged, place: Place) -> None:
+    ledger = inspection.ledger
+    ledger.saw("7z")
+    try:
+        for name, data in seven_zip.members(content, inspection.may_unpack(unpacking.MAX_UNPACKED_BYTES)):
+            inspection.unpacked(len(data))
+            judge_name(inspection, name, place)
+            inspection.look(Held(data), place.inside(name))
+    except seven_zip.BadSevenZip as bad:
+        rule = "archive-encrypted" if bad.encrypted else "archive-unreadable"
+        ledger.add(rule, bad.message, member=place.member)
+
+
+def scan_opaque(inspection: Inspection, content: Ranged, place: Place) -> None:
+    """An archive whose compression is not read here."""
+    del content
+    inspection.ledger.add("archive-unreadable", "this kind of archive is not read here", member=place.member)
 
 
 def compressed(method: str, name: str) -> Scanner:

@@ -6,19 +6,26 @@ one, for a pickle may stand before an archive, and an archive behind anything.
 
 from __future__ import annotations
 
+import base64
+import binascii
+import re
 from typing import Final
 
 from moongate.core.spans import ByteSpan
-from moongate.scan.archives import compressed, scan_tar, scan_zip, unwrap
-from moongate.scan.findings import Report
+from moongate.scan.archives import compressed, scan_opaque, scan_seven_zip, scan_tar, scan_zip, unwrap
+from moongate.scan.findings import Report, Severity
+from moongate.scan.graphs import scan_graph
 from moongate.scan.inspection import Inspection, Place, Scanner
+from moongate.scan.keras import judge_embedded
 from moongate.scan.ledger import Counted, Ledger
 from moongate.scan.pickles import judge_pickles, probe
 from moongate.scan.sniff import is_text
 from moongate.scan.tensors import scan_gguf, scan_numpy, scan_safetensors
+from moongate.scan.texts import scan_text
 from moongate.weights.ranged import Part, Ranged
 
 _TAIL_BYTES = 1 << 10
+_SCHEMA_BYTES = 1 << 20
 _FORMER_JOBLIB_BYTES = 32
 _WEIGHTS = (".bin", ".pt", ".pth", ".ckpt", ".pkl", ".safetensors", ".gguf", ".onnx", ".h5", ".keras", ".pb",
             ".npy", ".npz", ".joblib", ".model", ".tflite", ".msgpack", ".pickle")  # fmt: skip
@@ -48,10 +55,15 @@ def scan_anything(inspection: Inspection, content: Ranged, place: Place) -> None
         part = Part(content, ByteSpan(begins, content.size_bytes))
         unwrap(inspection, part, place, "zlib", "joblib")
         return
+    is_text_here = is_text(head)
     is_pickle = judge_pickles(content, ledger, place.member, external_objects=place.is_torch)
+    if is_text_here:
+        scan_text(inspection, content, place)
+    elif not is_pickle and scan_graph(inspection, content, place):
+        return
     if not is_pickle and head.lstrip()[:200].lower().startswith((b"<!doctype html", b"<html")):
         _judge_page(inspection, place)
-    if not is_pickle and not _is_plain_text(head):
+    if not is_pickle and not is_text_here:
         probe(content, ledger, place.member, 1)
     if _ends_as_archive(content):
         scan_zip(inspection, content, place)
@@ -60,10 +72,6 @@ def scan_anything(inspection: Inspection, content: Ranged, place: Place) -> None
 def _judge_page(inspection: Inspection, place: Place) -> None:
     if place.name.lower().endswith(_WEIGHTS):
         inspection.ledger.add("content-mismatch", "it is an HTML page", member=place.member)
-
-
-def _is_plain_text(head: bytes) -> bool:
-    return is_text(head)
 
 
 def _ends_as_archive(content: Ranged) -> bool:
@@ -75,6 +83,38 @@ def scan_safetensors_and_tail(inspection: Inspection, content: Ranged, place: Pl
     scan_safetensors(inspection, content, place)
     if _ends_as_archive(content):
         scan_zip(inspection, content, place)
+
+
+def scan_hdf5(inspection: Inspection, content: Ranged, place: Place) -> None:
+    """Keras keeps its configuration as text in an attribute; weights alone have none."""
+    inspection.ledger.saw("hdf5")
+    judge_embedded(content, inspection.ledger, place.member)
+
+
+def scan_columns(inspection: Inspection, content: Ranged, place: Place) -> None:
+    """Parquet and Arrow: an extension type of Python's in the schema is a pickle that a reader may load."""
+    inspection.ledger.saw("columns")
+    size = content.size_bytes
+    ends = (
+        content.read(ByteSpan(0, min(size, _SCHEMA_BYTES))),
+        content.read(ByteSpan(max(0, size - _SCHEMA_BYTES), size)),
+    )
+    for data in ends:
+        if b"arrow.py_extension_type" in data or b"arrow.py_extension_type" in _decoded_schemas(data):
+            words = "its schema holds a pickled extension type"
+            inspection.ledger.add("pickle-nested", words, member=place.member, severity=Severity.HIGH)
+            return
+
+
+def _decoded_schemas(data: bytes) -> bytes:
+    """Parquet keeps Arrow's schema in base64."""
+    pieces = []
+    for found in re.finditer(rb"[A-Za-z0-9+/]{64,}={0,2}", data):
+        try:
+            pieces.append(base64.b64decode(found.group()[: len(found.group()) // 4 * 4]))
+        except (binascii.Error, ValueError):
+            continue
+    return b"".join(pieces)
 
 
 SCANNERS: Final[dict[str, Scanner]] = {
@@ -90,4 +130,10 @@ SCANNERS: Final[dict[str, Scanner]] = {
     "safetensors": scan_safetensors_and_tail,
     "gguf": scan_gguf,
     "program": scan_program,
+    "7z": scan_seven_zip,
+    "rar": scan_opaque,
+    "zstd": scan_opaque,
+    "hdf5": scan_hdf5,
+    "parquet": scan_columns,
+    "arrow": scan_columns,
 }

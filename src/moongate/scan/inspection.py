@@ -73,9 +73,13 @@ class Inspection:
         head = content.read(ByteSpan(0, HEAD_BYTES))
         kind = sniff(head, content.size_bytes)
         scanner = self._scanners.get(kind)
-        if scanner is not None:
-            scanner(self, content, place)
-        self._always(self, content, place) if scanner is None else None
+        try:
+            (scanner or self._always)(self, content, place)
+        except (OSError, MemoryError):
+            raise
+        except Exception as error:  # noqa: BLE001  (what others found in the same file must not be lost)
+            words = f"looking at it as {kind} failed: {type(error).__name__}"
+            self.ledger.add("scan-failed", words, member=place.member)
 
     def may_unpack(self, size_bytes: int) -> int:
         """How many bytes may still be unpacked, at most `size_bytes`."""

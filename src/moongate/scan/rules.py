@@ -84,6 +84,36 @@ TABLE: Final[dict[str, Rule]] = {
         _S.HIGH, "The header contradicts itself or the file; readers of it overflow.", _REFUSE
     ),
     "header-code": Rule(_S.MEDIUM, "There is code, a command or an address in the notes of the header."),
+    "template-escape": Rule(
+        _S.HIGH, "Rendering the template reaches out of it, into the program that renders it.", _REFUSE
+    ),
+    "template-unknown": Rule(_S.LOW, "The template does something that templates of conversations "
+    "rarely do."),
+    "keras-code": Rule(_S.CRITICAL, "Loading the model runs code, or imports what the file names.", _REFUSE),
+    "keras-file": Rule(_S.HIGH, "Loading the model reads a file of the machine it is loaded on.", _REFUSE),
+    "graph-operation": Rule(
+        _S.HIGH, "Running the model reads or writes files, or calls Python or a program.", _REFUSE
+    ),
+    "graph-unknown": Rule(_S.MEDIUM, "The operation needs a library that nobody here knows."),
+    "outside-file": Rule(_S.HIGH, "Loading the model reads a file outside its own folder.", _REFUSE),
+    "xml-entity": Rule(_S.HIGH, "Parsers of XML read other files, or grow without bound, for it.", _REFUSE),
+    "schema-type": Rule(_S.HIGH, "Loading the file makes or calls this.", _REFUSE),
+    "schema-unknown": Rule(_S.LOW, "The file holds this; skops asks for trust before it makes it."),
+    "remote-code": Rule(_S.MEDIUM, "With trust_remote_code, clients run Python from the repository."),
+    "config-code": Rule(_S.MEDIUM, "There is code, a command or an address where a configuration should be."),
+    "code-runs": Rule(_S.HIGH, "The source starts programs or runs text as code.", _REFUSE),
+    "code-hides": Rule(_S.HIGH, "The source hides what it runs.", _REFUSE),
+    "code-unpickles": Rule(_S.MEDIUM, "The source unpickles; what, only its callers know."),
+    "code-exfiltrates": Rule(_S.HIGH, "The source takes what it should not and sends something.", _REFUSE),
+    "shell-fetch-and-run": Rule(_S.HIGH, "It fetches a program and runs it unseen.", _REFUSE),
+    "image-fetches": Rule(_S.MEDIUM, "What is fetched while building may change."),
+    "requirement-index": Rule(_S.HIGH, "Packages come from a host that is no known index.", _REFUSE),
+    "requirement-bad": Rule(_S.CRITICAL, "The package is malware.", _REFUSE),
+    "requirement-typo": Rule(_S.HIGH, "The name is that of a popular package, mistyped.", _REFUSE),
+    "requirement-foreign": Rule(_S.LOW, "The package comes from an address, not from an index."),
+    "secret": Rule(_S.MEDIUM, "A secret in a repository is known to all its readers.", "Revoke it."),
+    "hidden-text": Rule(_S.LOW, "People do not see what models and programs read there."),
+    "prompt-injection": Rule(_S.LOW, "A model that reads the text may follow it."),
     "not-here": Rule(
         _S.MEDIUM, "It could not be opened, or only a part of it is kept here.", "Pull it, then scan again.",
         "unscanned",

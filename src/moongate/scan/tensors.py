@@ -11,6 +11,7 @@ import re
 from typing import Final
 
 from moongate.core.spans import ByteSpan
+from moongate.scan import templates
 from moongate.scan.inspection import Inspection, Place
 from moongate.scan.pickles import judge_pickles
 from moongate.weights.gguf import read_gguf
@@ -85,9 +86,18 @@ def scan_gguf(inspection: Inspection, content: Ranged, place: Place) -> None:
     ledger = inspection.ledger
     ledger.saw("gguf")
     try:
-        facts_of(read_gguf(content.size_bytes), content.read)
+        facts = facts_of(read_gguf(content.size_bytes), content.read)
     except BadHeader as bad:
         ledger.add("header-lies", bad.message, member=place.member)
+        return
+    for key, value in facts.texts.items():
+        if "template" in key or templates.looks_like_template(value):
+            templates.judge_template(value, ledger, place.member, f"the template {key[:60]!r}")
+        elif value.startswith(("file:", "/", "../")):
+            words = f"the note {key[:60]!r} points to {value[:80]!r}"
+            ledger.add("header-code", words, member=place.member)
+        else:
+            judge_note(inspection, key, value, place)
 
 
 def scan_numpy(inspection: Inspection, content: Ranged, place: Place) -> None:

@@ -9,8 +9,8 @@ from __future__ import annotations
 
 import struct
 from collections import Counter
-from collections.abc import Generator
-from dataclasses import dataclass
+from collections.abc import Generator, Mapping
+from dataclasses import dataclass, field
 from math import prod
 from typing import Final
 
@@ -50,7 +50,9 @@ _TENSOR_TYPES = {
     19: "IQ1_S", 20: "IQ4_NL", 21: "IQ3_S", 22: "IQ2_S", 23: "IQ4_XS", 24: "I8", 25: "I16", 26: "I32",
     27: "I64", 28: "F64", 29: "IQ1_M", 30: "BF16", 34: "TQ1_0", 35: "TQ2_0", 39: "MXFP4",
 }  # fmt: skip
-_KEPT_TEXTS = frozenset((b"general.architecture", b"tokenizer.chat_template"))
+_TEMPLATE = b"tokenizer.chat_template"
+_MAX_NOTE_BYTES = 8 << 10
+_MAX_KEPT = 1024
 _KEPT_NUMBERS = frozenset((b"general.file_type", b"split.count"))
 
 _Walk = Generator[ByteSpan, bytes, None]
@@ -61,6 +63,7 @@ class GgufFacts:
     """What a GGUF file says of its model; None where it does not say.
 
     total: its parameters, counted from the shapes of the tensors that this file holds.
+    texts: what it says in words, by key; long texts are left out, except templates.
     """
 
     total: int
@@ -69,6 +72,7 @@ class GgufFacts:
     quantization: str | None = None
     chat_template: str | None = None
     split_count: int = 1
+    texts: Mapping[str, str] = field(default_factory=dict)
 
 
 def read_gguf(size_bytes: int) -> Reader[GgufFacts]:
@@ -198,7 +202,8 @@ def _pair(window: _Window, kept: dict[bytes, object]) -> _Walk:
 def _text(window: _Window, key: bytes, kept: dict[bytes, object]) -> _Walk:
     yield from window.have(8)
     length = window.number("Q")
-    if key in _KEPT_TEXTS and length <= _MAX_KEPT_BYTES:
+    is_template = key.startswith(_TEMPLATE)
+    if length <= (_MAX_KEPT_BYTES if is_template else _MAX_NOTE_BYTES) and len(kept) < _MAX_KEPT:
         yield from window.have(length)
         kept[key] = window.take(length).decode("utf-8", "replace")
     else:
@@ -266,6 +271,7 @@ def _facts(kept: dict[bytes, object], counts: Counter[int]) -> GgufFacts:
         quantization=_quantization(kept.get(b"general.file_type"), counts),
         chat_template=template if isinstance(template, str) else None,
         split_count=split if isinstance(split, int) and split > 1 else 1,
+        texts={key.decode("utf-8", "replace"): text for key, text in kept.items() if isinstance(text, str)},
     )
 
 

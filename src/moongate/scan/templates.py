@@ -1,0 +1,314 @@
+"""Judges chat templates: Jinja that clients render, in a sandbox if they are careful.
+
+Only the code between the braces is looked at, token by token. What a template for a conversation needs is a
+short list; reaching for underscored attributes, or building their names, is how sandboxes are left.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from typing import Final
+
+from moongate.scan.ledger import Ledger
+
+MAX_TEMPLATE_CHARS: Final = 1 << 20
+
+_CODE = re.compile(r"\{\{(.*?)\}\}|\{%(.*?)%\}|\{\{(.*)\Z|\{%(.*)\Z", re.DOTALL)
+_COMMENT = re.compile(r"\{#.*?#\}", re.DOTALL)
+_TOKEN = re.compile(
+    r"""("(?:\\.|[^"\\])*"|'(?:\\.|[^'\\])*')|([^\W\d]\w*)|(\d[\w.]*)|(\*\*|//|[^\s\w])""", re.DOTALL
+)
+_DUNDER = re.compile(
+    r"__\w+__|__(?:class|mro|base|bases|subclasses|globals|builtins|import|init|getattr|dict|code|self|reduce)\b"
+)
+_COMMAND = re.compile(
+    r"\b(?:os\.(?:system|popen)|subprocess\.|__import__|/etc/passwd|curl\s+http|import\s+os\b)"
+)
+_LOADING_TAGS = frozenset(["import", "from", "include", "extends"])
+_REACHING = frozenset(
+    [
+        "self",
+        "request",
+        "config",
+        "cycler",
+        "joiner",
+        "lipsum",
+        "url_for",
+        "get_flashed_messages",
+        "session",
+        "g",
+        "application",
+        "current_app",
+        "os",
+        "sys",
+        "subprocess",
+        "popen",
+        "eval",
+        "exec",
+        "open",
+        "compile",
+        "getattr",
+        "setattr",
+        "globals",
+        "locals",
+        "vars",
+        "dir",
+        "importlib",
+        "builtins",
+        "socket",
+        "environ",
+        "shutil",
+        "pickle",
+        "marshal",
+        "ctypes",
+        "type",
+        "object",
+        "input",
+        "breakpoint",
+        "file",
+        "requests",
+        "urllib",
+    ]
+)
+_RUNNING = frozenset(
+    [
+        "popen",
+        "system",
+        "check_output",
+        "mro",
+        "subclasses",
+        "func_globals",
+        "gi_frame",
+        "gi_code",
+        "cr_frame",
+        "f_globals",
+        "f_builtins",
+        "f_locals",
+        "tb_frame",
+        "co_code",
+        "import_module",
+        "func_code",
+        "im_func",
+        "im_self",
+    ]
+)
+_METHODS = frozenset(
+    [
+        "strip",
+        "lstrip",
+        "rstrip",
+        "split",
+        "rsplit",
+        "splitlines",
+        "startswith",
+        "endswith",
+        "replace",
+        "upper",
+        "lower",
+        "title",
+        "capitalize",
+        "join",
+        "items",
+        "keys",
+        "values",
+        "get",
+        "append",
+        "extend",
+        "insert",
+        "pop",
+        "update",
+        "index",
+        "count",
+        "find",
+        "rfind",
+        "isdigit",
+        "isalpha",
+        "isnumeric",
+        "is_integer",
+        "removeprefix",
+        "removesuffix",
+        "partition",
+        "rpartition",
+        "cycle",
+        "copy",
+        "sort",
+        "reverse",
+        "zfill",
+        "ljust",
+        "rjust",
+        "center",
+        "strftime",
+        "isoformat",
+        "isspace",
+        "isupper",
+        "islower",
+        "isalnum",
+        "tojson",
+        "setdefault",
+        "encode",
+        "decode",
+        "swapcase",
+    ]
+)
+
+
+def judge_template(text: str, ledger: Ledger, member: str, where: str) -> None:
+    """Findings about one template. `where`: how it is called in words."""
+    if len(text) > MAX_TEMPLATE_CHARS:
+        ledger.add("too-large", f"{where} is absurdly long", member=member)
+        return
+    assigned = _assigned(text)
+    for code in _pieces(text):
+        for rule, words in _judge_piece(code, assigned):
+            ledger.add(rule, f"{where} {words}", member=member, evidence={"code": code.strip()[:300]})
+
+
+def looks_like_template(text: str) -> bool:
+    return "{%" in text or "{{" in text
+
+
+def escapes(text: str) -> bool:
+    """Whether code between braces reaches for what templates must not have; for texts of any kind."""
+    return any(
+        rule == "template-escape" for code in _pieces(text) for rule, _ in _judge_piece(code, frozenset())
+    )
+
+
+def _pieces(text: str) -> Iterator[str]:
+    for found in _CODE.finditer(_COMMENT.sub("", text)):
+        yield next((group for group in found.groups() if group is not None), "").strip("-+ \n\t")
+
+
+def _assigned(text: str) -> frozenset[str]:
+    """Names that the template gives a meaning itself."""
+    names: set[str] = set()
+    for code in _pieces(text):
+        if code.startswith(("set ", "for ", "macro ")):
+            head = re.split(r"=| in |\bif\b", code.split(" ", 1)[1], maxsplit=1)[0]
+            names.update(re.findall(r"[^\W\d]\w*", head if not code.startswith("macro") else code))
+    return frozenset(names)
+
+
+def _judge_piece(code: str, assigned: frozenset[str]) -> Iterator[tuple[str, str]]:
+    tokens = [(found.lastindex or 0, found.group()) for found in _TOKEN.finditer(code)]
+    if tokens and tokens[0][1] in _LOADING_TAGS:
+        yield "template-escape", f"loads another template ({tokens[0][1]})"
+    depth = 0
+    for place, (kind, token) in enumerate(tokens):
+        before = tokens[place - 1][1] if place else ""
+        after = tokens[place + 1][1] if place + 1 < len(tokens) else ""
+        depth += {"[": 1, "]": -1}.get(token, 0)
+        if kind == 1:
+            yield from _judge_text(token, before, after, depth)
+        elif kind == 2:
+            yield from _judge_name(token, before, after, assigned, first=place == 0)
+
+
+def _judge_text(token: str, before: str, after: str, depth: int) -> Iterator[tuple[str, str]]:
+    text = _decoded(token[1:-1])
+    joined = before in {"~", "+"} or after in {"~", "+"}
+    if _DUNDER.search(text) and _is_reserved(text):
+        yield "template-escape", f"names {text[:60]!r}"
+    elif depth > 0 and joined and "_" in text:
+        yield "template-escape", f"puts together the name of an attribute from {text[:40]!r}"
+    elif text in _RUNNING and text != "system":
+        yield "template-escape", f"names {text!r}"
+    elif after == "." and re.search(r"\{[^{}]*[.\[][^{}]*\}", text):
+        yield "template-escape", f"reaches through a format string {text[:60]!r}"
+    elif after == "%" and "%c" in text:
+        yield "template-escape", "writes characters by their numbers"
+    elif re.search(
+        r"\b(?:os\.(?:system|popen)|subprocess\.|__import__|/etc/passwd|curl\s+http|import\s+os\b)", text
+    ):
+        yield "template-escape", f"holds {text[:60]!r}"
+
+
+def _is_reserved(text: str) -> bool:
+    """Python's own attributes, not a model's `__start__`."""
+    found = _DUNDER.search(text)
+    word = found.group().strip("_") if found else ""
+    return word in _PYTHONS or (found is not None and not found.group().endswith("__"))
+
+
+_PYTHONS = frozenset(
+    [
+        "class",
+        "mro",
+        "base",
+        "bases",
+        "subclasses",
+        "globals",
+        "builtins",
+        "import",
+        "init",
+        "getattr",
+        "getattribute",
+        "dict",
+        "code",
+        "closure",
+        "self",
+        "module",
+        "reduce",
+        "reduce_ex",
+        "call",
+        "new",
+        "loader",
+        "spec",
+        "func",
+        "setattr",
+        "delattr",
+        "init_subclass",
+        "getitem",
+        "enter",
+        "exit",
+        "wrapped",
+        "defaults",
+        "kwdefaults",
+        "file",
+        "path",
+        "doc",
+        "name",
+        "qualname",
+        "annotations",
+        "slots",
+        "weakref",
+        "hash",
+        "format",
+        "str",
+        "repr",
+        "iter",
+        "next",
+        "context",
+    ]
+)
+
+
+def _judge_name(
+    token: str, before: str, after: str, assigned: frozenset[str], *, first: bool
+) -> Iterator[tuple[str, str]]:
+    if before == "|":
+        if token in {"attr", "__class__"}:
+            yield "template-escape", "takes attributes by name (|attr)"
+        return
+    if token.startswith("__") or (before == "." and token.startswith("_")):
+        yield "template-escape", f"reaches for {token}"
+    elif before == ".":
+        if token in _RUNNING:
+            yield "template-escape", f"reaches for {token}"
+        elif after == "(" and token in {"format", "format_map"}:
+            yield "template-unknown", f"builds text with {token}"
+        elif after == "(" and token not in _METHODS and token not in assigned:
+            yield "template-unknown", f"calls a method {token}"
+    elif (token in _REACHING and token not in assigned and not first and after != "=") or (
+        first and token in _REACHING and after in {".", "[", "("}
+    ):
+        yield "template-escape", f"uses {token}"
+
+
+def _decoded(text: str) -> str:
+    r"""A text as Jinja reads it: `\x5f` is an underscore."""
+    try:
+        return text.encode("ascii", "backslashreplace").decode("unicode-escape")
+    except UnicodeDecodeError:
+        return text
