@@ -58,7 +58,8 @@ SELECTION = {
         "TestStagingDownload", "TestStagingCachedDownloadOnAwfulFilenames", "TestHfHubDownloadRelativePaths",
         "TestHfHubDownloadToLocalDir",
     ),
-    "test_snapshot_download.py": ("TestSnapshotDownload",),
+    "test_snapshot_download.py": ("TestSnapshotDownload", "TestResolveRevision"),
+    "test_upload_pipeline.py": ("TestUploadPipeline",),
     "test_commit_scheduler.py": ("TestCommitScheduler",),
     "test_copy_files.py": (
         "TestCommitOperationCopy", "test_commit_copy_file", "test_copy_files_repo_to_repo",
