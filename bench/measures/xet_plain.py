@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+
 from bench.clients import transfer
 from bench.family import make_weights
 from bench.gateway import Gateway
@@ -14,6 +16,7 @@ from bench.stage import OURS, Stage
 
 NAME = "xet_plain"
 _BLOB = "a blob"
+_LONGEST_SECONDS = 60.0
 _SPEED = Target("at least", 0.5)
 
 
@@ -25,8 +28,7 @@ def measure(stage: Stage) -> Section:
         NAME,
         "Plain reads of a Xet file",
         f"A file of {base.size_bytes // MIB} MiB that was pulled through Xet, read whole by one client: "
-        "first from its chunks, which are decoded, hashed and written as a blob on the way, then from that "
-        "blob.",
+        "first from its chunks, then, once it was read often enough for a whole copy, from that.",
     )
     for what, file in (
         ("noise, stored raw", base),
@@ -41,11 +43,26 @@ def measure(stage: Stage) -> Section:
                 rounds[OURS].append(_read(stage, served, file))
                 if stage.hub.sent_bytes(file.sha256) or stage.hub.all_sent_bytes() - before > MIB:
                     raise CannotRun("a plain read of a kept Xet file asked upstream for content")
-                stage.settle()
+                _make_blob(stage, served, file)
                 rounds[_BLOB].append(_read(stage, served, file))
         section.compare(f"{what}: speed", "GB/s", "gb_per_second", rounds, OURS, _BLOB, _SPEED)
         section.compare(f"{what}: CPU", "s/GB", "cpu_per_gb", rounds, OURS, _BLOB)
     return section
+
+
+def _make_blob(stage: Stage, served: Gateway, file: HubFile) -> None:
+    """Read the file until there is a whole copy of it."""
+    deadline = time.monotonic() + _LONGEST_SECONDS
+    while True:
+        _read(stage, served, file)
+        try:
+            served.blob(file.sha256)
+        except CannotRun:
+            if time.monotonic() > deadline:
+                raise
+        else:
+            break
+    stage.settle()
 
 
 def _read(stage: Stage, served: Gateway, file: HubFile) -> Reading:

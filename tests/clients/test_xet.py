@@ -15,7 +15,7 @@ from typing import Any
 
 import pytest
 
-from moongate.double import FlipByte, HubDouble, LfsFile, Match, Status
+from moongate.double import Cut, FlipByte, HangUp, HubDouble, LfsFile, LieAboutTerms, Match, Status
 from support.clients import run_client, run_script
 from support.gateway import Gateway
 from support.raw import ask
@@ -269,6 +269,71 @@ def test_wrong_bytes_reach_nobody(
     assert done.returncode != 0 or got
     assert get(client, gateway.url, tmp_path / "b", "acme/base") == whole("acme/base")
     assert "moongate_xet_fills_failed_total{" in ask(gateway.url, "/metrics").body.decode()
+
+
+XORBS = Match(origin="cdn", path="/xorbs/*")
+LOST = {
+    "no token": (Status(500, match=Match(path="*/xet-read-token/*")),),
+    "no reconstruction": (Status(503, match=Match(origin="cas")),),
+    "unknown file": (Status(404, match=Match(origin="cas", path="/v?/reconstructions/*")),),
+    "a lie": (LieAboutTerms("drop", match=Match(origin="cas")),),
+    "no xorbs": (Status(500, match=XORBS),),
+    "in mid-fill": (Cut(3 * MIB, match=XORBS, times=1), Status(403, match=XORBS, skip=1)),
+    "in mid-fill for good": (
+        Cut(3 * MIB, match=XORBS, times=1),
+        HangUp(match=XORBS, skip=1),
+        Status(500, match=Match(origin="cas"), skip=1),
+    ),
+}
+
+
+@pytest.mark.parametrize(
+    ("version", "lost"),
+    [("hub-2.4", lost) for lost in LOST]
+    + [("hub-1.0", "in mid-fill"), ("hub-0.36", "no reconstruction"), ("hub-0.36", "in mid-fill")],
+)
+def test_a_lost_cas_is_not_noticed(
+    version: str, lost: str, client_python: Callable[[str], Path], hub: HubDouble, tmp_path: Path
+) -> None:
+    """What cannot be had through upstream's CAS comes by plain HTTP, and is still read through Xet."""
+    client = client_python(version)
+    with (
+        started(hub, tmp_path, MOONGATE_UPSTREAM_TIMEOUT_SECONDS="1") as running,
+        hub.failing(*LOST[lost]),
+    ):
+        assert get(client, running.url, tmp_path / "a", "acme/base") == whole("acme/base")
+        assert "moongate_xet_made_total{" in ask(running.url, "/metrics").body.decode()
+        statuses = requests(running, "/cas/")
+        assert "206" in statuses
+        assert not [status for status in statuses if status.startswith("5")]
+        assert not requests(running, rf"/acme/base/resolve/\S+/{NAME} 12"), "it was read plainly"
+    nobody_went_past_us(hub)
+
+
+def test_a_file_of_many_pieces_survives_the_loss_of_its_cas(
+    client_python: Callable[[str], Path], hub: HubDouble, tmp_path: Path
+) -> None:
+    """Also when a client asks for several ranges at once, and when chunks of others are here already."""
+    client = client_python("hub-2.4")
+    for name, env in (("one", {}), ("many", {"HF_XET_CLIENT_ENABLE_MULTIRANGE_FETCHING": "true"})):
+        folder = tmp_path / name
+        folder.mkdir()
+        with started(hub, folder, MOONGATE_UPSTREAM_TIMEOUT_SECONDS="1") as running:
+            assert get(client, running.url, folder / "a", "acme/base", **env) == whole("acme/base")
+            with hub.failing(Status(500, match=XORBS, skip=1)):
+                told = get(client, running.url, folder / "b", "acme/pieces", "acme/tuned", **env)
+                assert told == whole("acme/pieces", "acme/tuned")
+
+
+def test_javascript_does_not_notice_a_lost_cas(
+    hub_js: Path, program: Callable[[str], Path], hub: HubDouble, gateway: Gateway, tmp_path: Path
+) -> None:
+    plan = {"modules": str(hub_js), "get": [["acme/base", NAME]]}
+    with hub.failing(Status(503, match=Match(origin="cas"))):
+        told = run_script(
+            program("node"), "xet_round_trip.mjs", plan, home=tmp_path / "a", endpoint=gateway.url
+        )
+    assert told[f"acme/base {NAME}"] == ["XetBlob", sha256(BASE)]
 
 
 def test_setting_off(client_python: Callable[[str], Path], hub: HubDouble, tmp_path: Path) -> None:

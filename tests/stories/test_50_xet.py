@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from moongate.double import FlipByte, HubDouble, LfsFile, Match
+from moongate.double import Cut, FlipByte, HubDouble, LfsFile, Match, Status
 from support.gateway import Gateway
 from support.raw import ask
 from support.xet_talk import XetTalk, first_address, links
@@ -349,20 +349,23 @@ def test_11_offline_only_what_is_proven_is_offered(tmp_path: Path, hub: HubDoubl
 
 
 def test_12_when_the_cas_is_down_files_are_offered_plainly(tmp_path: Path, hub: HubDouble) -> None:
+    """Who came for chunks nevertheless gets chunks made of the file, in every version."""
     with gateway(tmp_path, hub, upstream_timeout_seconds=1) as running:
         talk = XetTalk(running.url, "acme/base").log_in()
         file_id = talk.file_id(NAME)
         tree = "/api/models/acme/base/tree/main?recursive=true"
         assert b"xetHash" in ask(running.url, tree).body
         with hub.away("cas"):
-            answer = talk.cas(f"/v2/reconstructions/{file_id}")
-            assert answer.status in (502, 503, 504)
-            assert answer.headers["x-error-code"].startswith("Upstream")
+            for version in (2, 1, 2):
+                answer = talk.cas(f"/v{version}/reconstructions/{file_id}")
+                assert answer.status == 200
+                assert talk.put_together(answer.json()) == BASE
             assert "x-xet-hash" not in talk.head(NAME).headers
             assert b"xetHash" not in ask(running.url, tree).body
             assert talk.head(NAME, method="GET").body == BASE
         metrics = ask(running.url, "/metrics").body.decode()
         assert 'moongate_xet_withdrawn_total{error="Upstream' in metrics
+        assert 'moongate_xet_made_total{error="Upstream' in metrics
 
 
 def test_13_wrong_bytes_never_become_a_file(tmp_path: Path, hub: HubDouble) -> None:
@@ -412,3 +415,101 @@ def test_15_a_namespace_called_cas_is_still_a_namespace(tmp_path: Path, hub: Hub
     hub.add_repo("cas/data").commit({"config.json": '{"cas": 1}'})
     with gateway(tmp_path, hub) as running:
         assert ask(running.url, "/cas/data/resolve/main/config.json").body == b'{"cas": 1}'
+
+
+def test_16_a_file_is_told_of_in_one_way_while_addresses_hold(tmp_path: Path, hub: HubDouble) -> None:
+    """A client that renews its addresses would put terms of one telling and chunks of another together."""
+    with gateway(tmp_path, hub, upstream_timeout_seconds=1) as running:
+        talk = XetTalk(running.url, "acme/base").log_in()
+        path = f"/v2/reconstructions/{talk.file_id(NAME)}"
+        with hub.away("cas"):
+            made = talk.cas(path).json()
+            assert talk.put_together(made) == BASE
+        assert talk.cas(path).json()["terms"] == made["terms"]
+        (blob,) = (running.home / "store").glob(f"v*/blobs/*/*/{hub.xet_file('acme/base', NAME).sha256}")
+        blob.unlink()
+        running.restart()  # nothing of it is remembered but by the index
+        answer = talk.cas(path)
+        assert answer.status == 200
+        assert answer.json()["terms"] == made["terms"]
+        assert talk.put_together(answer.json()) == BASE
+
+
+@pytest.mark.parametrize("offset", [5000, 2_000_000])
+def test_17_wrong_bytes_before_the_loss_of_the_cas_complete_nothing(
+    tmp_path: Path, hub: HubDouble, offset: int
+) -> None:
+    """What was given out of a xorb counts, too, when the rest is made of the file."""
+    xorbs = Match(origin="cdn", path="/xorbs/*")
+    faults = (
+        FlipByte(offset, match=xorbs),
+        Cut(3 * MIB, match=xorbs, times=1),
+        Status(500, match=xorbs, skip=1),
+    )
+    with gateway(tmp_path, hub, upstream_timeout_seconds=1) as running:
+        talk = XetTalk(running.url, "acme/base").log_in()
+        path = f"/v2/reconstructions/{talk.file_id(NAME)}"
+        with hub.failing(*faults):
+            url, spans = first_address(talk.cas(path))
+            first, last = spans[0]
+            talk.data(url, f"bytes={first}-{first + 2 * MIB + 500_000}")
+            assert talk.data(url, f"bytes={last - 9}-{last}").status == 403
+            told = talk.cas(path).json()
+            with pytest.raises((OSError, http.client.HTTPException, AssertionError)):
+                talk.put_together(told)
+        assert ask(running.url, f"/acme/base/resolve/main/{NAME}").body == BASE
+
+
+def test_18_plain_reads_of_chunks_need_no_copy_until_they_are_many(tmp_path: Path, hub: HubDouble) -> None:
+    sha256 = hub.xet_file("acme/patched", NAME).sha256
+    with gateway(tmp_path, hub, xet_hot_reads=3.5) as running:
+        XetTalk(running.url, "acme/base").read(NAME)
+        assert XetTalk(running.url, "acme/patched").read(NAME) == PATCHED
+        address, blobs = f"/acme/patched/resolve/main/{NAME}", running.home / "store"
+        sent = hub.meters.bytes_sent()
+        size, chance = len(PATCHED), random.Random(5)
+        assert ask(running.url, address).body == PATCHED
+        spans = [(0, 0), (size - 1, size - 1), (0, size - 1), (size // 2, size // 2 + 3 * MIB)]
+        spans += [
+            (at, min(size - 1, at + chance.choice((1, 5000, 70_000))))
+            for at in chance.sample(range(size), 30)
+        ]
+        for first, last in spans:
+            part = ask(running.url, address, headers={"Range": f"bytes={first}-{last}"})
+            assert (part.status, part.body) == (206, PATCHED[first : last + 1])
+            assert part.headers["x-moongate-cache"] == "hit"
+        several = ask(running.url, address, headers={"Range": "bytes=5-9, 3000000-3000999, 700000-2000000"})
+        assert several.status == 206
+        assert PATCHED[700_000:2_000_001] in several.body
+        assert not list(blobs.glob(f"v*/blobs/*/*/{sha256}"))
+        assert "moongate_xet_hot_files_total 0" in ask(running.url, "/metrics").body.decode()
+        assert ask(running.url, address).body == PATCHED
+        assert "moongate_xet_hot_files_total 1" in ask(running.url, "/metrics").body.decode()
+        with hub.away():
+            for _ in range(200):
+                if list(blobs.glob(f"v*/blobs/*/*/{sha256}")):
+                    break
+                assert ask(running.url, address).body == PATCHED
+            else:
+                raise AssertionError("no copy was made of a hot file")
+            assert ask(running.url, address).body == PATCHED
+        assert hub.meters.bytes_sent() - sent < MIB, "what is here was fetched again"
+
+
+def test_19_chunks_that_are_lost_under_a_plain_reader_come_from_upstream(
+    tmp_path: Path, hub: HubDouble
+) -> None:
+    with gateway(tmp_path, hub, xet_hot_reads=0) as running:
+        assert XetTalk(running.url, "acme/base").read(NAME) == BASE
+        segments = [
+            path for path in (running.home / "store").glob("v*/xorbs/*/*/*") if path.stat().st_size > MIB
+        ]
+        assert segments
+        for harm in ("cut", "gone"):
+            for path in (path for path in segments if path.exists()):
+                if harm == "gone":
+                    path.unlink()
+                else:
+                    with path.open("r+b") as file:
+                        file.truncate(path.stat().st_size // 2)
+            assert ask(running.url, f"/acme/base/resolve/main/{NAME}").body == BASE

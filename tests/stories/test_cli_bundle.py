@@ -71,6 +71,21 @@ def _hf_download(url: str, cache: Path, *words: str, xet: bool = True) -> subpro
     )
 
 
+def _read_by_file_system(url: str, cache: Path, path: str) -> bytes:
+    """What HfFileSystem reads of a file, in two pieces."""
+    program = (
+        "import sys, huggingface_hub as h\n"
+        f"file = h.HfFileSystem().open({path!r}, block_size=1 << 20)\n"
+        "sys.stdout.buffer.write(file.read(3_000_001) + file.read())\n"
+    )
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("HF_")}
+    environment |= {"HF_ENDPOINT": url, "HF_HOME": str(cache), "HF_HUB_DISABLE_XET": "1"}
+    done = subprocess.run(
+        [sys.executable, "-c", program], env=environment, capture_output=True, timeout=60, check=True
+    )
+    return done.stdout
+
+
 @pytest.mark.clients
 def test_01_a_bundle_carries_repositories_to_where_there_is_no_upstream(
     run: Run, double: HubDouble, tmp_path: Path
@@ -207,7 +222,15 @@ def test_08_a_fine_tune_in_xet_travels_as_its_new_chunks(
         assert json.loads(out)["added_xet_files"] == 1
     speaks = {"MOONGATE_XET": "true"}
     with Gateway(tmp_path / "far", double.url, arguments=["--offline"], env=speaks) as gateway:
-        for xet in (True,):  # a plain read of an imported Xet file does not work offline yet
+        assert ask(gateway.url, "/nova/tuned/resolve/main/model.safetensors").body == tuned
+        part = ask(
+            gateway.url,
+            "/nova/base/resolve/main/model.safetensors",
+            headers={"Range": "bytes=5000000-5000099"},
+        )
+        assert (part.status, part.body) == (206, base[5_000_000:5_000_100])
+        assert _read_by_file_system(gateway.url, tmp_path / "fs", "nova/tuned/model.safetensors") == tuned
+        for xet in (True, False):
             cache = tmp_path / f"cache-{xet}"
             done = _hf_download(gateway.url, cache, "nova/tuned", xet=xet)
             assert done.returncode == 0, done.stderr + gateway.log_tail()

@@ -72,6 +72,9 @@ class FakeBody:
             os.close(self.fd)
             self.fd = -1
 
+    def read(self, position: int, count: int) -> bytes:
+        return os.pread(self.fd, count, position)
+
     async def ready(self, position: int, end: int) -> int:
         if self.trouble is not None:
             if position >= self.after:

@@ -31,6 +31,7 @@ from moongate.core.errors import (
     BadRequest,
     BadToken,
     EntryAbsent,
+    MoongateError,
     NotAllowed,
     UpstreamBroken,
     UpstreamBusy,
@@ -56,9 +57,10 @@ _INLINE_TERMS = 2000
 
 
 class Reconstructions(Protocol):
-    """What this room needs of `hub.xet_files.XetFiles`; its values are `XetFile`s."""
+    """What this room needs of `hub.xet_made.XetService`; its values are `XetFile`s."""
 
     async def reconstruction_of(self, file: FileAt, caller: Caller) -> Any: ...
+    async def instead(self, file: FileAt, caller: Caller, error: MoongateError) -> Any: ...
     def known(self, file_id: str) -> Any: ...
     def ensure(self, row: Any) -> None: ...
 
@@ -137,7 +139,8 @@ class CasRoutes:
 
         Raises:
             EntryAbsent: it is no file of what the token opens, or upstream knows no reconstruction of it.
-            UpstreamError: it is not here, and upstream failed; for a while files are offered plainly then.
+            UpstreamError: it is not here, and upstream failed, by the plain road, too. For a while files are
+                offered plainly then.
         """
         file = await self._file(exchange, file_id)
         try:
@@ -150,16 +153,22 @@ class CasRoutes:
             self._offers.withdraw(file_id)
             self._metrics.xet_withdrawn(type(error).__name__)
             if isinstance(error, Absent):
-                raise EntryAbsent(error.message, file.commit_hash) from error
-            raise
+                error = EntryAbsent(error.message, file.commit_hash)
+            row = await self._instead(exchange, file, error)
         except UpstreamError as error:
             refused = isinstance(error, UpstreamRefused)
             self._offers.withdraw(seconds=REFUSED_SECONDS if refused else TROUBLE_SECONDS)
             self._metrics.xet_withdrawn(type(error).__name__)
-            raise
+            row = await self._instead(exchange, file, error)
         except (AuthRequired, BadToken) as error:
             raise NotAllowed(error.message) from error  # ours was good; it is upstream that refuses
         return row
+
+    async def _instead(self, exchange: Exchange, file: FileAt, error: MoongateError) -> XetFile:
+        """A reconstruction whose chunks are made of the file's plain bytes; or the error."""
+        made: XetFile = await self._xets.instead(file, exchange.caller, error)
+        self._metrics.xet_made(type(error).__name__)
+        return made
 
     # Reconstructions
 
@@ -181,7 +190,9 @@ class CasRoutes:
         write, each = (write_v2, MAX_SIGNED_RANGES) if route.version == 2 else (write_v1, 1)
 
         def told() -> bytes:
-            fetches = self._addresses.fetches(row, cut.terms, base_url, each=each)
+            fetches = self._addresses.fetches(
+                row, cut.terms, base_url, each=each, data_key=getattr(row, "data_key", None)
+            )
             answer = Reconstruction(cut.offset_bytes, cut.terms, fetches)
             for term in cut.terms:
                 answer.fetch_of(term)
@@ -200,7 +211,8 @@ class CasRoutes:
                 self._xets.ensure(row)
         fetches: dict[XetHash, tuple[FetchRange, ...]] = {}
         for row in rows.values():
-            signed = self._addresses.fetches(row, row.terms, self._base_url(exchange.request), each=1)
+            base_url, data_key = self._base_url(exchange.request), getattr(row, "data_key", None)
+            signed = self._addresses.fetches(row, row.terms, base_url, each=1, data_key=data_key)
             fetches |= {xorb: (*fetches.get(xorb, ()), *ranges) for xorb, ranges in signed.items()}
         told = {
             "files": {key: write_v1(Reconstruction(0, row.terms, {}))["terms"] for key, row in rows.items()},

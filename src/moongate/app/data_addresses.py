@@ -74,12 +74,19 @@ class DataAddresses:
         return read_data_url(self._key, route.xorb, route.file_id, query, self._now())
 
     def fetches(
-        self, file: XetFile, terms: Iterable[Term], base_url: str, *, each: int = MAX_SIGNED_RANGES
+        self,
+        file: XetFile,
+        terms: Iterable[Term],
+        base_url: str,
+        *,
+        each: int = MAX_SIGNED_RANGES,
+        data_key: str | None = None,
     ) -> dict[XetHash, tuple[FetchRange, ...]]:
         """Where the chunks of a file's terms are: ranges in order, those of one xorb under few addresses.
 
         each: most ranges under one address. Clients that speak version 1 alone take two ranges with the same
             address for the same, so there it must be 1.
+        data_key: what stands for the xorbs in the addresses, when their chunks are made.
         """
         expires_seconds = int(self._now() + self._ttl_seconds)
         wanted: dict[XetHash, list[Term]] = {}
@@ -90,7 +97,11 @@ class DataAddresses:
             if any(_covers(fetch.chunks, term) for term in wanted.get(fetch.xorb, ())):
                 chunks_of.setdefault(fetch.xorb, []).append(fetch.chunks)
         return {
-            xorb: tuple(self._signed(file.file_id, hash_hex(xorb), chunks, expires_seconds, base_url, each))
+            xorb: tuple(
+                self._signed(
+                    file.file_id, data_key or hash_hex(xorb), chunks, expires_seconds, base_url, each
+                )
+            )
             for xorb, chunks in chunks_of.items()
         }
 

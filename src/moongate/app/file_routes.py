@@ -7,7 +7,6 @@ before the headers go out, so that an upstream that fails at once is a coded err
 
 from __future__ import annotations
 
-import os
 import secrets
 from collections.abc import Sequence
 from typing import Protocol
@@ -25,7 +24,7 @@ from moongate.core.errors import StoreFull
 from moongate.core.names import RepoId, RepoPath, Revision
 from moongate.core.records import FileAt
 from moongate.core.spans import ByteSpan
-from moongate.hub.fill import FileBody
+from moongate.hub.content import OpenBody
 from moongate.wire import routes
 from moongate.wire.headers import etag_matches, file_headers
 from moongate.wire.lfs import pointer_text
@@ -52,7 +51,7 @@ class Files(Protocol):
         self, repo: RepoId, revision: Revision, path: RepoPath, caller: Caller
     ) -> tuple[FileAt, Resolved]: ...
 
-    async def open(self, file: FileAt, caller: Caller, span: ByteSpan) -> FileBody: ...
+    async def open(self, file: FileAt, caller: Caller, span: ByteSpan) -> OpenBody: ...
 
 
 class FileRoutes:
@@ -153,7 +152,7 @@ class FileRoutes:
             headers.append(_mark(exchange))
             count = await _first_bytes(body, span)
             if count == span.length <= INLINE_BYTES:
-                data = os.pread(body.fd, count, span.start)
+                data = body.read(span.start, count)
                 if len(data) == count:
                     return Reply(status, headers, data, request_id=exchange.request_id)
             response = FileReply(status, headers, span.length, exchange.request_id)
@@ -190,7 +189,7 @@ class FileRoutes:
         finally:
             body.close()
 
-    async def _open(self, exchange: Exchange, file: FileAt, span: ByteSpan) -> FileBody:
+    async def _open(self, exchange: Exchange, file: FileAt, span: ByteSpan) -> OpenBody:
         body = await self._files.open(file, exchange.caller, span)
         if body.outcome == "miss":
             exchange.outcome = "miss"
@@ -199,7 +198,7 @@ class FileRoutes:
         return body
 
     async def _send(
-        self, exchange: Exchange, response: web.StreamResponse, body: FileBody, span: ByteSpan
+        self, exchange: Exchange, response: web.StreamResponse, body: OpenBody, span: ByteSpan
     ) -> None:
         exchange.sent_bytes += await self._sender.send(exchange.request, response, body, span)
 
@@ -209,7 +208,7 @@ def plain_headers(file: FileAt) -> list[tuple[str, str]]:
     return [pair for pair in file_headers(file) if pair[0] != "Access-Control-Expose-Headers"]
 
 
-async def _first_bytes(body: FileBody, span: ByteSpan) -> int:
+async def _first_bytes(body: OpenBody, span: ByteSpan) -> int:
     """How many bytes can be sent at once; waits for the first, so that an early failure is a coded error.
 
     0 when there is no room to keep them: the sender passes them through.

@@ -52,6 +52,10 @@ METRICS = (
               "From the first byte asked of a Xet file to the proof of all of it."),
     MetricRow("xet_fills_failed", "counter", ("error",), "Xet files that could not be had, or proven."),
     MetricRow("xet_fallbacks", "counter", ("error",), "Plain reads that went on without upstream's CAS."),
+    MetricRow("xet_made", "counter", ("error",),
+              "Times that a Xet client was sent to chunks made of a file's plain bytes."),
+    MetricRow("xet_hot_files", "counter", (), "Files kept as chunks of which a whole copy was begun, too."),
+    MetricRow("xet_hot_bytes", "counter", (), "Bytes of those copies."),
     MetricRow("xet_withdrawn", "counter", ("error",),
               "Reconstructions that failed, so that files are offered plainly for a while."),
     MetricRow("fill_seconds", "histogram", (), "From a fill's start to its sealed blob."),
@@ -167,6 +171,14 @@ class Metrics:
 
     def xet_fell_back(self, error: str) -> None:
         self.counter("xet_fallbacks").labels(error).inc()
+
+    def xet_made(self, error: str) -> None:
+        """A Xet client goes on without upstream's CAS."""
+        self.counter("xet_made").labels(error).inc()
+
+    def xet_became_hot(self, size_bytes: int) -> None:
+        self.counter("xet_hot_files").inc()
+        self.counter("xet_hot_bytes").inc(size_bytes)
 
     def xet_withdrawn(self, error: str) -> None:
         """What was offered as Xet could not be had so."""

@@ -6,6 +6,9 @@ bursts and costs neither a thread nor memory. There a slow disk blocks a pool th
 
 uvloop has no `sendfile` of its own, and asyncio's holds up every other request while it runs.
 With TLS the bytes must pass through the library, so there they are read and written.
+
+A body that comes in pieces (`PiecedBody`: a file kept as chunks) goes the same way, each piece by sendfile or
+from memory; what it loses in the middle comes from the body that it names instead.
 """
 
 from __future__ import annotations
@@ -15,9 +18,9 @@ import contextlib
 import os
 import select
 import socket
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from typing import Protocol
+from typing import Protocol, TypeAlias, runtime_checkable
 
 from aiohttp import web
 from aiohttp.abc import AbstractStreamWriter
@@ -35,6 +38,7 @@ _THREADS = 4
 _PATIENCE_MILLISECONDS = 4
 _STALL_SECONDS = 600.0
 _HEAD_FLAGS = int(socket.MSG_MORE | socket.MSG_DONTWAIT)
+_MOST_VIEWS = 512
 
 
 class ClientGone(Exception):
@@ -60,6 +64,36 @@ class Body(Protocol):
     def stream(self, position: int, end: int) -> AsyncIterator[bytes]: ...
 
 
+class FilePiece(Protocol):
+    """Bytes of an open file, to be sent as they are."""
+
+    @property
+    def fd(self) -> int: ...
+    @property
+    def offset(self) -> int: ...
+    @property
+    def size_bytes(self) -> int: ...
+
+
+Piece: TypeAlias = FilePiece | memoryview
+
+
+@runtime_checkable
+class PiecedBody(Protocol):
+    """What is sent piece by piece: see `hub.assembled.AssembledBody`."""
+
+    async def ready(self, position: int, end: int) -> int: ...
+    def pieces(self, position: int, end: int) -> Iterator[Sequence[Piece]]: ...
+    def pause(self) -> None: ...
+    async def instead(self, span: ByteSpan) -> OtherBody: ...
+
+
+class OtherBody(Body, Protocol):
+    """A body that was opened to go on with; it is closed here."""
+
+    def close(self) -> None: ...
+
+
 class FileSender:
     """Sends spans of file bodies; one per process."""
 
@@ -78,7 +112,7 @@ class FileSender:
         return Outlet(transport, self._pool)
 
     async def send(
-        self, request: web.BaseRequest, response: web.StreamResponse, body: Body, span: ByteSpan
+        self, request: web.BaseRequest, response: web.StreamResponse, body: Body | PiecedBody, span: ByteSpan
     ) -> int:
         """Send `span` of the body: with the head of a `FileReply`, or after a response prepared before.
 
@@ -93,10 +127,49 @@ class FileSender:
         if transport is None:
             raise ClientGone
         head = response.take_head(request) if isinstance(response, FileReply) else b""
+        if isinstance(body, PiecedBody):
+            return await self._send_pieces(transport, head, request, body, span)
+        return await self._send_file(transport, head, request, body, span)
+
+    async def _send_file(
+        self, transport: asyncio.Transport, head: bytes, request: web.BaseRequest, body: Body, span: ByteSpan
+    ) -> int:
         if transport.get_extra_info("sslcontext") is not None:
             return await self._send(_Written(request.writer), head, request, body, span)
         with contextlib.closing(self.outlet(transport)) as outlet:
             return await self._send(outlet, head, request, body, span)
+
+    async def _send_pieces(
+        self,
+        transport: asyncio.Transport,
+        head: bytes,
+        request: web.BaseRequest,
+        body: PiecedBody,
+        span: ByteSpan,
+    ) -> int:
+        position = span.start
+        try:
+            with contextlib.closing(_PieceOutlet(transport, body, self._pool)) as outlet:
+                written = _WrittenPieces(request.writer, body)
+                out = written if transport.get_extra_info("sslcontext") is not None else outlet
+                await out.begin(head)
+                while position < span.end:
+                    count = await body.ready(position, span.end)
+                    position += await out.send_pieces(position, count)
+                return span.length
+        except StoreError:  # chunks were lost: the rest comes in another way
+            pass
+        except MoongateError as error:
+            raise _broken_off(request, error) from error
+        try:
+            other = await body.instead(ByteSpan(position, span.end))
+        except MoongateError as error:
+            raise _broken_off(request, error) from error
+        try:
+            rest = ByteSpan(position, span.end)
+            return position - span.start + await self._send_file(transport, b"", request, other, rest)
+        finally:
+            other.close()
 
     async def _send(
         self, out: _Way, head: bytes, request: web.BaseRequest, body: Body, span: ByteSpan
@@ -194,6 +267,33 @@ class _Written:
         piece = await asyncio.to_thread(os.pread, fd, min(count, _TLS_BYTES), offset)
         await _write(self._writer, piece)
         return len(piece)
+
+
+class _WrittenPieces:
+    """As `_Written`, for a body in pieces."""
+
+    def __init__(self, writer: AbstractStreamWriter, body: PiecedBody) -> None:
+        self._writer = writer
+        self._body = body
+
+    async def begin(self, head: bytes) -> None:
+        if head:
+            await _write(self._writer, head)
+
+    async def send_pieces(self, position: int, count: int) -> int:
+        piece = await asyncio.to_thread(self._read, position, min(count, _TLS_BYTES))
+        await _write(self._writer, piece)
+        return len(piece)
+
+    def _read(self, position: int, count: int) -> bytes:
+        found = [
+            bytes(piece)
+            if isinstance(piece, memoryview)
+            else os.pread(piece.fd, piece.size_bytes, piece.offset)
+            for pieces in self._body.pieces(position, position + count)
+            for piece in pieces
+        ]
+        return b"".join(found)
 
 
 class Outlet:
@@ -317,6 +417,92 @@ class Outlet:
             timer.cancel()
             with contextlib.suppress(OSError, ValueError):
                 self._loop.remove_writer(self._out)
+
+
+class _PieceOutlet(Outlet):
+    """The client's socket, for a body in pieces."""
+
+    def __init__(self, transport: asyncio.Transport, body: PiecedBody, pool: ThreadPoolExecutor) -> None:
+        super().__init__(transport, pool)
+        self._body = body
+
+    async def send_pieces(self, position: int, count: int) -> int:
+        """Send some of it, at least a byte; how many.
+
+        Raises:
+            StoreError: there are none from this position on.
+            ClientGone: the client left.
+        """
+        sent, full = await self._loop.run_in_executor(
+            self._pool, self._burst_pieces, position, min(count, _BURST_BYTES)
+        )
+        if full:
+            self._body.pause()
+            await self._writable()
+        return sent
+
+    def _burst_pieces(self, position: int, count: int) -> tuple[int, bool]:
+        sent = 0
+        try:
+            for pieces in self._body.pieces(position, position + count):
+                for some in _joined(pieces):
+                    more, full = self._put(some)
+                    sent += more
+                    if full:
+                        self._patient = sent >= _CALL_BYTES
+                        return sent, True
+        except StoreError:
+            if not sent:
+                raise
+        self._patient = True
+        return sent, False
+
+    def _put(self, some: FilePiece | list[memoryview]) -> tuple[int, bool]:
+        """Send a piece of a file, or neighbours in memory; how much, and whether the reader fell behind."""
+        sent = 0
+        length = sum(map(len, some)) if isinstance(some, list) else some.size_bytes
+        while sent < length:
+            if isinstance(some, list):
+                more = self._sendmsg(some)
+                some = _without(some, more)
+            else:
+                more = self.sendfile(some.fd, some.offset + sent, min(length - sent, _CALL_BYTES))
+            if more == 0 and not (self._patient and self._soon()):
+                return sent, True
+            sent += more
+        return sent, False
+
+    def _sendmsg(self, views: list[memoryview]) -> int:
+        try:
+            return self._socket.sendmsg(views, (), socket.MSG_DONTWAIT)
+        except BlockingIOError:
+            return 0
+        except OSError as error:
+            raise ClientGone from error
+
+
+def _joined(pieces: Sequence[Piece]) -> Iterator[FilePiece | list[memoryview]]:
+    """The pieces, neighbours in memory together."""
+    views: list[memoryview] = []
+    for piece in pieces:
+        if views and (not isinstance(piece, memoryview) or len(views) == _MOST_VIEWS):
+            yield views
+            views = []
+        if isinstance(piece, memoryview):
+            views.append(piece)
+        else:
+            yield piece
+    if views:
+        yield views
+
+
+def _without(views: list[memoryview], count: int) -> list[memoryview]:
+    """What is left of them after so many bytes."""
+    for at, view in enumerate(views):
+        if count < len(view):
+            return [view[count:], *views[at + 1 :]]
+        count -= len(view)
+    return []
 
 
 def _set(ready: asyncio.Future[bool], value: bool) -> None:

@@ -127,6 +127,12 @@ class Settings(BaseSettings):
         False,
         "Serve files that upstream keeps in Xet through Xet too; off hides it. Hosted files always are.",
     )
+    xet_hot_reads: float = _row(
+        2.0,
+        "How often a file kept as chunks is read plainly, whole or in parts, before a whole copy "
+        "is kept as well; 0 never.",
+        ge=0,
+    )
     fill_connections: int = _row(8, "Most upstream connections for one file.", ge=1, le=64)
     fill_whole_after: float = _row(
         0.5, "Share of a file read by ranges after which the rest is fetched; 0 at once, 1 never.", ge=0, le=1

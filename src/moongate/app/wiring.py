@@ -39,6 +39,7 @@ if TYPE_CHECKING:
     from moongate.app.upkeep import Upkeep
     from moongate.app.xet_routes import XetRoutes
     from moongate.core.records import FileEntry
+    from moongate.hub.assembled import Assembler
     from moongate.hub.content import Content
     from moongate.hub.fill import Fills
     from moongate.hub.hosted.repos import HostedRepos
@@ -123,6 +124,7 @@ class Gateway:
     content: Content
     puller: Puller
     upkeep: Upkeep
+    assembler: Assembler
 
     @property
     def settings(self) -> Settings:
@@ -148,6 +150,8 @@ class Gateway:
 
     async def close(self) -> None:
         """Ends fills (their progress stays), questions in the air, upkeep and connections."""
+        await self.content.close()
+        self.assembler.close()
         await self.fills.stop()
         await self.xets.stop()
         await self.upkeep.stop()
@@ -167,8 +171,10 @@ def build(settings: Settings) -> Gateway:
     """
     from moongate.app.metrics import Metrics  # noqa: PLC0415 - looks at the environment when imported
     from moongate.app.upkeep import Upkeep  # noqa: PLC0415
-    from moongate.hub.content import Content  # noqa: PLC0415 - commands without an upstream need none of it
+    from moongate.hub.assembled import Assembler  # noqa: PLC0415 - commands without an upstream need none of it
+    from moongate.hub.content import Content  # noqa: PLC0415
     from moongate.hub.fill import FillRules, Fills  # noqa: PLC0415
+    from moongate.hub.hot import HotFiles  # noqa: PLC0415
     from moongate.hub.lists import Lists  # noqa: PLC0415
     from moongate.hub.offers import XetOffers  # noqa: PLC0415
     from moongate.hub.proxied import ProxiedRepos  # noqa: PLC0415
@@ -235,10 +241,24 @@ def build(settings: Settings) -> Gateway:
             user_agent=USER_AGENT,
         )
 
-    content = Content(repos, fills, stock.index, upstream, source_of, xets, speaks_xet=settings.xet)
-    puller = Puller(repos, stock.index, content.open, fills.finished)
+    assembler = Assembler(stock.segments)
+    hot = HotFiles(settings.xet_hot_reads, stock.keeping.has_room_for_copy, metrics.xet_became_hot)
+    content = Content(
+        repos,
+        fills,
+        stock.index,
+        upstream,
+        source_of,
+        xets,
+        speaks_xet=settings.xet,
+        assembler=assembler,
+        hot=hot,
+    )
+    puller = Puller(repos, stock.index, content.open, content.finished)
     upkeep = Upkeep(fills, xets, stock.index, stock.keeping, metrics, stock.retain)
-    return Gateway(stock, metrics, upstream, repos, fills, xets, cas, offers, content, puller, upkeep)
+    return Gateway(
+        stock, metrics, upstream, repos, fills, xets, cas, offers, content, puller, upkeep, assembler
+    )
 
 
 def open_hosted(
@@ -401,15 +421,17 @@ def _xet_rooms(gateway: Gateway, door: Door, sender: FileSender) -> tuple[XetRou
     from moongate.hub.by_xet import FilesByXet  # noqa: PLC0415
     from moongate.hub.hosted.xet_access import XetAccess  # noqa: PLC0415
     from moongate.hub.hosted.xet_uploads import XetUploads  # noqa: PLC0415
+    from moongate.hub.xet_made import XetService  # noqa: PLC0415
 
     secret = shared_secret(gateway.settings.home)
     tokens = XetTokens(secret, door.still_good)
     addresses = DataAddresses(secret)
     files = FilesByXet(gateway.index, gateway.repos)
+    service = XetService(gateway.xets, gateway.index, gateway.content.fill, gateway.fills.keeps)
     questions = CasRoutes(
         tokens,
         files,
-        gateway.xets,
+        service,
         addresses,
         gateway.offers,
         gateway.metrics,
@@ -425,7 +447,7 @@ def _xet_rooms(gateway: Gateway, door: Door, sender: FileSender) -> tuple[XetRou
         make_room=_room_maker(gateway.stock, gateway.metrics),
     )
     writes = CasWriteRoutes(tokens, uploads, secret, base_url=door.base_url)
-    data = XorbRoutes(gateway.xets, sender, gateway.offers, gateway.metrics, addresses)
+    data = XorbRoutes(service, sender, gateway.offers, gateway.metrics, addresses)
     ways = XetRoutes(
         gateway.repos, files, tokens, gateway.offers, access, base_url=door.base_url, pass_of=door.pass_of
     )

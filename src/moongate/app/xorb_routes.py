@@ -9,7 +9,6 @@ connection is broken off.
 from __future__ import annotations
 
 import contextlib
-import os
 import secrets
 from collections.abc import AsyncGenerator, AsyncIterator, Sequence
 from typing import Any, Literal, Protocol, cast
@@ -22,9 +21,9 @@ from moongate.app.exchange import Exchange
 from moongate.app.file_routes import INLINE_BYTES
 from moongate.app.metrics import Metrics
 from moongate.app.replies import FileReply, Reply, streamed
-from moongate.app.sendfile import FileSender
+from moongate.app.sendfile import BrokenOff, FileSender
 from moongate.app.xet_routes import Offers
-from moongate.core.errors import Absent, NotAllowed, StoreFull
+from moongate.core.errors import Absent, NotAllowed, StoreFull, UpstreamBusy, UpstreamError
 from moongate.core.spans import ByteSpan
 from moongate.wire.cas_paths import Data
 from moongate.wire.data_urls import asked_spans
@@ -50,14 +49,18 @@ class ChunkBody(Protocol):
     @property
     def outcome(self) -> Literal["hit", "miss"]: ...
     async def ready(self, position: int, end: int) -> int: ...
+    def read(self, position: int, count: int) -> bytes: ...
     def stream(self, position: int, end: int) -> AsyncIterator[bytes]: ...
 
 
 class Xorbs(Protocol):
-    """What this room needs of `hub.xet_files.XetFiles`."""
+    """What this room needs of `hub.xet_made.XetService`."""
 
     def known(self, file_id: str) -> Any: ...
-    def open_range(self, row: Any, xorb: XetHash, span: ByteSpan) -> AsyncIterator[Any]: ...
+    def made_for(self, key: str, file_id: str) -> Any: ...
+    def is_out_of_reach(self, source: Any) -> bool: ...
+    def went_away(self, file_id: str) -> None: ...
+    def open_range(self, source: Any, xorb: XetHash, span: ByteSpan) -> AsyncIterator[Any]: ...
 
 
 class XorbRoutes:
@@ -86,8 +89,8 @@ class XorbRoutes:
         allow(exchange, "GET", "HEAD")
         signed = self._addresses.read(route, exchange.query)
         spans = asked_spans(exchange.request.headers.get(hdrs.RANGE), signed.spans)
-        row = self._xorbs.known(route.file_id)
-        if row is None:
+        row = self._xorbs.made_for(route.xorb, route.file_id) or self._xorbs.known(route.file_id)
+        if row is None or self._xorbs.is_out_of_reach(row):
             raise NotAllowed(_GONE)
         headers = [
             ("ETag", f'"{route.xorb}"'),
@@ -106,19 +109,19 @@ class XorbRoutes:
         self, exchange: Exchange, row: Any, xorb: XetHash, span: ByteSpan, headers: list[tuple[str, str]]
     ) -> web.StreamResponse:
         async with self._opened(row, xorb, span) as bodies:
-            body, count = await self._first(bodies)
+            body, count = await self._first(row.file_id, bodies)
             exchange.outcome = body.outcome
             headers.append(("X-Moongate-Cache", body.outcome))
             if count == span.length <= INLINE_BYTES:
-                data = os.pread(body.fd, count, span.start - body.base)
+                data = body.read(span.start, count)
                 if len(data) == count:
                     self._metrics.xet_served(count)
                     return Reply(206, headers, data, request_id=exchange.request_id)
             response: web.StreamResponse = FileReply(206, headers, span.length, exchange.request_id)
             exchange.status = 206
-            await self._send(exchange, response, body)
+            await self._send(exchange, response, body, row.file_id)
             async for more in bodies:
-                await self._send(exchange, _SENT, more)
+                await self._send(exchange, _SENT, more, row.file_id)
             return response
 
     async def _several(
@@ -138,7 +141,7 @@ class XorbRoutes:
         response: web.StreamResponse | None = None
         for head, span in zip(frame.heads, frame.spans, strict=True):
             async with self._opened(row, xorb, span) as bodies:
-                body, _ = await self._first(bodies)
+                body, _ = await self._first(row.file_id, bodies)
                 if response is None:
                     exchange.outcome = body.outcome
                     headers.append(("X-Moongate-Cache", body.outcome))
@@ -146,9 +149,9 @@ class XorbRoutes:
                     await response.prepare(exchange.request)
                     exchange.status = 206
                 await response.write(head)
-                await self._send(exchange, response, body)
+                await self._send(exchange, response, body, row.file_id)
                 async for more in bodies:
-                    await self._send(exchange, response, more)
+                    await self._send(exchange, response, more, row.file_id)
         assert response is not None  # noqa: S101 - there is at least one range
         await response.write(frame.tail)
         await response.write_eof()
@@ -157,25 +160,39 @@ class XorbRoutes:
     def _opened(self, row: Any, xorb: XetHash, span: ByteSpan) -> _Bodies:
         return contextlib.aclosing(cast(AsyncGenerator[Any, None], self._xorbs.open_range(row, xorb, span)))
 
-    async def _first(self, bodies: AsyncGenerator[Any, None]) -> tuple[ChunkBody, int]:
+    async def _first(self, file_id: str, bodies: AsyncGenerator[Any, None]) -> tuple[ChunkBody, int]:
         """The first piece of a range, and how much of it can be sent at once.
 
         Raises:
-            NotAllowed: the file no longer has these chunks, or upstream refuses them: an address names no
-                caller on whose behalf to ask.
+            NotAllowed: the file no longer has these chunks, or upstream fails or refuses: an address names no
+                caller on whose behalf to ask. The reconstruction tells of another way.
         """
         try:
             body: ChunkBody = await anext(bodies)
             return body, await body.ready(body.span.start, body.span.end)
         except (Absent, NotAllowed, StopAsyncIteration) as error:
             raise NotAllowed(_GONE) from error
+        except UpstreamBusy:
+            raise
+        except UpstreamError as error:
+            self._xorbs.went_away(file_id)
+            self._metrics.xet_made(type(error).__name__)
+            raise NotAllowed(_GONE) from error
         except StoreFull:
             self._offers.withdraw()  # what cannot be kept can still be read plainly
             self._metrics.xet_withdrawn("StoreFull")
             raise
 
-    async def _send(self, exchange: Exchange, response: web.StreamResponse, body: ChunkBody) -> None:
-        sent = await self._sender.send(exchange.request, response, body, body.span)
+    async def _send(
+        self, exchange: Exchange, response: web.StreamResponse, body: ChunkBody, file_id: str
+    ) -> None:
+        try:
+            sent = await self._sender.send(exchange.request, response, body, body.span)
+        except BrokenOff as broken:
+            if isinstance(broken.error, UpstreamError) and not isinstance(broken.error, UpstreamBusy):
+                self._xorbs.went_away(file_id)
+                self._metrics.xet_made(type(broken.error).__name__)
+            raise
         exchange.sent_bytes += sent
         self._metrics.xet_served(sent)
 

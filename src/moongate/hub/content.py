@@ -6,18 +6,22 @@ resolve address of a commit for files, the batch route for LFS objects no listin
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from urllib.parse import quote
 
 from moongate.core.callers import Caller
 from moongate.core.digests import Etag, is_sha256
-from moongate.core.errors import EntryAbsent, StoreError, UpstreamBroken
+from moongate.core.errors import EntryAbsent, MoongateError, StoreError, UpstreamBroken
 from moongate.core.names import DEFAULT_REVISION, RepoId, RepoPath, Revision
 from moongate.core.records import FileAt, FileEntry
 from moongate.core.spans import ByteSpan
+from moongate.hub.assembled import AssembledBody, Assembler
 from moongate.hub.fill import FileBody, Fills
 from moongate.hub.handles import Handle
+from moongate.hub.hot import HotFiles
 from moongate.hub.manifests import NO_COMMIT
 from moongate.hub.refs import Resolved
 from moongate.hub.repos import Repos
@@ -29,6 +33,9 @@ from moongate.upstream.ranged import FileSource, Road
 from moongate.wire.lfs import LfsPointed, batch_request, read_batch_answer
 
 _LFS_TYPE = "application/vnd.git-lfs+json"
+
+OpenBody = FileBody | AssembledBody
+"""A file's bytes, ready to send: see either."""
 
 SourceOf = Callable[[Road, int], FileSource]
 """A way to the bytes at the end of a road, of a file of that many bytes."""
@@ -46,6 +53,10 @@ class Content:
     xets: XetFiles | None = None
     speaks_xet: bool = True
     """Whether what is not here may be fetched through Xet; what is here as chunks is read so anyway."""
+    assembler: Assembler | None = None
+    """Opens what is here as chunks; without one, a blob is made of it first."""
+    hot: HotFiles | None = None
+    """Tells of which files a blob is made as well."""
 
     async def file_at(
         self, repo: RepoId, revision: Revision, path: RepoPath, caller: Caller
@@ -53,8 +64,32 @@ class Content:
         """See `Repos.file_at`."""
         return await self.repos.file_at(repo, revision, path, caller)
 
-    async def open(self, file: FileAt, caller: Caller, span: ByteSpan) -> FileBody:
-        """The file's bytes, of which `span` is wanted; see `Fills.open`.
+    async def open(self, file: FileAt, caller: Caller, span: ByteSpan) -> OpenBody:
+        """The file's bytes, of which `span` is wanted: from its blob, from proven chunks, or while they come.
+
+        Raises:
+            As `Fills.open`.
+        """
+        entry = file.entry
+        assembler, xets = self.assembler, self.xets
+        if assembler is None or xets is None or not is_sha256(entry.etag) or self.fills.keeps(entry.etag):
+            return await self.fill(file, caller, span)
+        row = xets.proven_row(file)
+        if row is None:
+            return await self.fill(file, caller, span)
+        xets.note_read(row.file_id)
+        if self.hot is not None and self.hot.is_hot(entry.etag, entry.size_bytes, span.length):
+            hot = self.hot
+            hot.flights.start(entry.etag, lambda: self._keep_whole(file, caller, hot))
+
+        async def instead(rest: ByteSpan) -> FileBody:
+            await xets.lost(row)
+            return await self.fill(file, caller, rest)
+
+        return assembler.open(row, span, instead)
+
+    async def fill(self, file: FileAt, caller: Caller, span: ByteSpan) -> FileBody:
+        """The file's bytes from its blob, which is filled when it is not there; see `Fills.open`.
 
         What upstream said of a file is not believed again when its bytes contradict it.
         """
@@ -78,13 +113,37 @@ class Content:
             known = file if self.speaks_xet else replace(file, entry=replace(entry, xet_hash=None))
             return self.xets.source(known, caller, plain, lambda: self.fills.wants_whole(entry.etag))
 
+        here = self.xets is not None and is_sha256(entry.etag) and self.xets.is_here(entry.etag)
         try:
-            body = await self.fills.open(entry.etag, entry.size_bytes, make_source, span, local=hosted)
+            body = await self.fills.open(
+                entry.etag, entry.size_bytes, make_source, span, local=hosted or here
+            )
         except UpstreamBroken:
             self.repos.doubt(file)
             raise
         body.on_contradiction = lambda: self.repos.doubt(file)
         return body
+
+    async def _keep_whole(self, file: FileAt, caller: Caller, hot: HotFiles) -> None:
+        """Make a blob of a file that is kept as chunks. What goes wrong is told by its fill."""
+        size_bytes = file.entry.size_bytes
+        with suppress(MoongateError):
+            if await asyncio.to_thread(hot.has_room, size_bytes):
+                hot.made(size_bytes)
+                body = await self.fill(file, caller, ByteSpan(0, size_bytes))
+                try:
+                    await body.ready(0, size_bytes)
+                finally:
+                    body.close()
+
+    async def close(self) -> None:
+        """Begin nothing more on the side."""
+        if self.hot is not None:
+            await self.hot.flights.close()
+
+    async def finished(self, etag: Etag) -> bool:
+        """Wait until the fill of this content ended here; whether it is kept now, in either shape."""
+        return await self.fills.finished(etag) or (self.xets is not None and self.xets.is_here(etag))
 
     def file_at_hand(
         self, repo: RepoId, revision: Revision, path: RepoPath, caller: Caller

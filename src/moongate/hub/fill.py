@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import os
 import time
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass, field
@@ -122,6 +123,10 @@ class FileBody:
             self.on_contradiction()
             raise
 
+    def read(self, position: int, count: int) -> bytes:
+        """A few bytes that are ready."""
+        return os.pread(self.fd, count, position)
+
     def stream(self, position: int, end: int) -> AsyncIterator[bytes]:
         """The bytes from `position` to `end` straight from upstream, kept nowhere: for a full disk.
 
@@ -216,6 +221,10 @@ class Fills:
             raise UpstreamBroken(f"upstream tells {size_bytes} bytes for a file that has {handle.size_bytes}")
         self._read[etag] = time.time()
         return FileBody(etag, size_bytes, handle, span)
+
+    def keeps(self, etag: Etag) -> bool:
+        """Whether there is a blob of this content, open or on disk."""
+        return etag in self._handles or self._blobs.size_bytes(etag) is not None
 
     def sealed(self, etag: Etag, size_bytes: int) -> Handle | None:
         """The content when it is here, whole and of that size; nothing is awaited. Release it."""

@@ -53,6 +53,9 @@ class Handles:
         handle.users += 1
         return handle
 
+    def __contains__(self, etag: Etag) -> bool:
+        return etag in self._open
+
     def close(self) -> None:
         """Let go of everything that nobody reads; the rest closes with its last reader."""
         for etag, handle in list(self._open.items()):

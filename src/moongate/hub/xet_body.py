@@ -77,6 +77,10 @@ class SegmentBody:
         except FileNotFoundError:
             return True
 
+    def read(self, position: int, count: int) -> bytes:
+        """A few bytes that are ready."""
+        return os.pread(self.fd, count, position - self.base)
+
     def stream(self, position: int, end: int) -> AsyncIterator[bytes]:
         """What is left to do when the disk is full: nothing. What is not kept cannot be proven.
 

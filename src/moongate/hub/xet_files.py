@@ -11,6 +11,7 @@ and kept; it is *proven* once every byte was checked, and until then its end is 
 from __future__ import annotations
 
 import asyncio
+import threading
 import time
 from collections.abc import AsyncGenerator, Callable
 from contextlib import suppress
@@ -72,6 +73,7 @@ class XetFiles:
         self._turns = Turns(index, clock, _TURN_SECONDS)
         self._fills: dict[str, XetFill] = {}
         self._roads: dict[str, CasRoad] = {}
+        self._keeping = threading.Lock()
         self._rows: dict[str, tuple[float, ReconstructionRow]] = {}
         self._distrusted: dict[str, float] = {}
         self._drawn: set[str] = set()
@@ -160,10 +162,14 @@ class XetFiles:
         row = self.room.index.get_reconstruction(file_id)
         self._rows.pop(file_id, None)
         if row is not None and row.verified:
+            self._keep(row)
+        return row
+
+    def _keep(self, row: ReconstructionRow) -> None:
+        with self._keeping:
             while len(self._rows) >= _REMEMBERED_ROWS:
                 del self._rows[next(iter(self._rows))]
-            self._rows[file_id] = now + _ROW_SECONDS, row
-        return row
+            self._rows[row.file_id] = time.monotonic() + _ROW_SECONDS, row
 
     def is_here(self, etag: Etag) -> bool:
         """Whether all chunks of this content are here and proven."""
@@ -348,8 +354,16 @@ class XetFiles:
 
     def proven_row(self, file: FileAt) -> ReconstructionRow | None:
         """The reconstruction of a content that is here and proven. For any thread."""
-        row = self.room.index.by_etag(file.entry.etag)
-        return row if row is not None and row.verified and row.size_bytes == file.entry.size_bytes else None
+        kept = self._rows.get(file.entry.xet_hash or "")
+        if kept is not None and time.monotonic() < kept[0]:
+            row: ReconstructionRow | None = kept[1]
+        else:
+            row = self.room.index.by_etag(file.entry.etag)
+            if row is not None and row.verified:
+                self._keep(row)
+        if row is None or not row.verified:
+            return None
+        return row if (row.etag, row.size_bytes) == (file.entry.etag, file.entry.size_bytes) else None
 
     async def filling(self, file: FileAt, caller: Caller) -> XetFill:
         """The fill of a whole file, begun now, for one plain fill.

@@ -160,6 +160,68 @@ def decode_chunk(data: memoryview, chunk: StoredChunk) -> bytes | memoryview:
     return raw
 
 
+def decode_chunks(
+    data: memoryview, chunks: Sequence[StoredChunk], base: int = 0, room: memoryview | None = None
+) -> list[memoryview]:
+    """The raw bytes of neighbouring chunks, in order, in pieces; `data` begins at byte `base` of their xorb.
+
+    room: where to put what needs new memory, if it is large enough; fresh memory costs as much as decoding.
+
+    Takes far fewer steps than chunk by chunk: threads that decode at the same time do not hold each other up.
+
+    Raises:
+        BadXorb: one does not decompress to the length that its header tells.
+    """
+    pieces: list[memoryview] = []
+    woven: list[tuple[int, npt.NDArray[np.uint8]]] = []
+    for chunk in chunks:
+        stored = data[chunk.data_start - base : chunk.end - base]
+        raw = stored if chunk.scheme is Scheme.NONE else _decompress(stored, chunk.raw_bytes)
+        if len(raw) != chunk.raw_bytes:
+            raise BadXorb(f"a chunk has {len(raw)} bytes where its header tells {chunk.raw_bytes}")
+        if chunk.scheme is Scheme.BG4_LZ4:
+            woven.append((len(pieces), np.frombuffer(raw, dtype=np.uint8)))
+        pieces.append(memoryview(raw))
+    return _ungroup_into(pieces, woven, room) if woven else pieces
+
+
+def _ungroup_into(
+    pieces: list[memoryview],
+    woven: Sequence[tuple[int, npt.NDArray[np.uint8]]],
+    room: memoryview | None,
+) -> list[memoryview]:
+    """The pieces, with the grouped ones of them undone: four strided copies for all together."""
+    each = [len(source) // _GROUPS for _, source in woven]
+    bounds = list(accumulate(each, initial=0))
+    length_bytes = bounds[-1] * _GROUPS
+    flat = room[:length_bytes] if room is not None and len(room) >= length_bytes else None
+    out = np.empty(length_bytes, dtype=np.uint8) if flat is None else np.frombuffer(flat, dtype=np.uint8)
+    out = out.reshape(-1, _GROUPS)
+    for group in range(_GROUPS):
+        parts = []
+        for (_, source), length in zip(woven, each, strict=True):
+            start = _group_start(len(source), group)
+            parts.append(source[start : start + length])
+        np.concatenate(parts, out=out[:, group])
+    flat = out.reshape(-1).data
+    result: list[memoryview] = []
+    done = 0
+    for number, (at, source) in enumerate(woven):
+        result += pieces[done:at]
+        if each[number]:
+            result.append(flat[bounds[number] * _GROUPS : bounds[number + 1] * _GROUPS])
+        if left := len(source) % _GROUPS:
+            ends = [_group_start(len(source), group) + each[number] for group in range(left)]
+            result.append(memoryview(bytes(source[ends])))
+        done = at + 1
+    return result + pieces[done:]
+
+
+def _group_start(length: int, group: int) -> int:
+    each, longer = divmod(length, _GROUPS)
+    return group * each + min(group, longer)
+
+
 def read_leaves(data: memoryview) -> list[Leaf]:
     """The hash and raw length of every chunk, computed from the bytes.
 
@@ -240,6 +302,16 @@ _CANDIDATES: dict[Compression, tuple[Scheme, ...]] = {
     "lz4": (Scheme.LZ4,),
     "bg4-lz4": (Scheme.BG4_LZ4,),
 }
+
+
+def read_header(header: bytes, at: int) -> StoredChunk:
+    """The chunk whose header begins at byte `at`.
+
+    Raises:
+        BadXorb: it makes no sense.
+    """
+    chunk = _read_header(memoryview(header), 0)
+    return StoredChunk(at + HEADER_BYTES, chunk.stored_bytes, chunk.scheme, chunk.raw_bytes)
 
 
 def _read_header(data: memoryview, at: int) -> StoredChunk:

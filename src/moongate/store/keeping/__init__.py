@@ -74,6 +74,18 @@ class Keeping:
         """
         return make_room(self._layout, self._blobs, self._segments, self._index, self._limits, incoming_bytes)
 
+    def has_room_for_copy(self, size_bytes: int) -> bool:
+        """Whether a second copy of so many bytes fits the limits, once other second copies made room."""
+        return not evict(
+            self._layout,
+            self._blobs,
+            self._segments,
+            self._index,
+            self._limits,
+            size_bytes,
+            copies_only=True,
+        ).over_bytes
+
     def remove(self, repo: RepoId, revision: Revision | None = None) -> Removed:
         """Give up a repository, or a revision of it, now.
 

@@ -91,9 +91,13 @@ def evict(
     limits: Limits,
     incoming_bytes: int = 0,
     *,
+    copies_only: bool = False,
     stop: Callable[[], bool] = lambda: False,
 ) -> Evicted:
-    """Evict until the store, with `incoming_bytes` more, is within its limits, or nothing may go."""
+    """Evict until the store, with `incoming_bytes` more, is within its limits, or nothing may go.
+
+    With `copies_only`, nothing goes but blobs that verified chunks make, too.
+    """
     if not (limits.quota_bytes or limits.min_free_bytes):
         return Evicted()
     with _alone(layout):
@@ -101,11 +105,15 @@ def evict(
         excess = _excess(layout, segments, index, limits, partials, incoming_bytes)
         eviction = _Eviction(layout, blobs, segments, index, excess)
         unpinned = [partial for partial in partials if not index.is_pinned(partial.etag)]
-        queue = _queue(index, limits.eviction, unpinned)
+        queue: Iterator[_Candidate] = _queue(index, limits.eviction, unpinned)
+        if copies_only:
+            queue = _sealed(index, limits.eviction, copies=True)
         while eviction.excess.bytes > 0:
             if stop():
                 return eviction.result()
             candidate = next(queue, None) or eviction.next_deferred()
+            if candidate is None and copies_only:
+                break
             if candidate is None:
                 eviction.sweep()
                 break

@@ -1,0 +1,289 @@
+"""`FilePiece` and `Batch`: spans of a Xet file at rest as pieces to send, decoded only where they have to be.
+
+    span of a file ── batches ──► Batch   some chunks in order, not read yet
+                                    └── pieces ──► bytes in memory, or a `FilePiece`: bytes as they lie
+
+A chunk that is stored raw is sent from its segment by the kernel; compressed ones are decoded many at a time,
+so that several threads do not wait for each other. A batch opens what it needs and lets go of it when closed.
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+from bisect import bisect_right
+from collections import OrderedDict
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from itertools import accumulate
+from pathlib import Path
+from typing import NamedTuple, TypeAlias
+
+from moongate.core.spans import ByteSpan
+from moongate.store.chunk_reader import BadSegment, ChunksLost
+from moongate.store.index import ReconstructionRow
+from moongate.store.segments import Segment, Segments
+from moongate.xet.chunker import MAX_CHUNK_BYTES
+from moongate.xet.hashes import XetHash
+from moongate.xet.xorb import HEADER_BYTES, BadXorb, Scheme, StoredChunk, decode_chunks, read_header
+
+_DECODED_BYTES = 1 << 20
+_RAW_BYTES = 8 << 20
+_MAPS_KEPT = 256
+_MOST_RAW_CHUNKS = 256
+_LEAST_RAW_CHUNKS = 4
+"""Fewer in a row are read together with their neighbours."""
+_ROOM_BYTES = _DECODED_BYTES + 2 * MAX_CHUNK_BYTES
+_ROOMS_KEPT = 16
+
+
+class FilePiece(NamedTuple):
+    """Bytes of an open file, to be sent as they are."""
+
+    fd: int
+    offset: int
+    size_bytes: int
+
+
+Piece: TypeAlias = FilePiece | memoryview
+
+
+class _Map(NamedTuple):
+    """Where the chunks of a segment lie in its file, and where their raw bytes begin among those of all."""
+
+    inode: int
+    chunks: tuple[StoredChunk, ...]
+    raw_starts: tuple[int, ...]
+
+
+class _Part(NamedTuple):
+    """Chunks `low` to `high` of a segment; what its map counts from 0 is at `shift` more in the file."""
+
+    segment: Segment
+    known: _Map
+    low: int
+    high: int
+    shift: int
+
+
+class _Run(NamedTuple):
+    """Neighbours in one segment."""
+
+    segment: Segment
+    chunks: Sequence[StoredChunk]
+
+
+@dataclass(slots=True)
+class Batch:
+    """The bytes `span` of a file. The run begins with `skip_bytes` that belong before it."""
+
+    batches: Batches
+    span: ByteSpan
+    run: _Run
+    skip_bytes: int
+    is_raw: bool
+    _fd: int = -1
+    _room: memoryview | None = None
+
+    def pieces(self) -> list[Piece]:
+        """Everything in order; reads and decodes what is compressed. Stays good until `close`.
+
+        Raises:
+            ChunksLost, BadSegment: it is not all here, or its bytes are no chunks.
+        """
+        run = self.run
+        self._fd = _opened(self.batches.segments, run.segment)
+        pieces: list[Piece]
+        if self.is_raw:
+            pieces = [FilePiece(self._fd, chunk.data_start, chunk.stored_bytes) for chunk in run.chunks]
+        else:
+            self._room = self.batches.take_room()
+            pieces = [*_decoded(self._fd, run, self._room)]
+        return cut(pieces, self.skip_bytes, self.span.length)
+
+    def close(self) -> None:
+        """Let go of file and memory: its pieces are good no more. May be called twice."""
+        if self._fd >= 0:
+            os.close(self._fd)
+            self._fd = -1
+        if self._room is not None:
+            self.batches.give_room(self._room)
+            self._room = None
+
+
+class Batches:
+    """Cuts files at rest into batches; remembers where chunks lie. For any thread."""
+
+    def __init__(self, segments: Segments) -> None:
+        self.segments = segments
+        self._rooms: list[memoryview] = []
+        self._maps: OrderedDict[str, _Map] = OrderedDict()
+        self._lock = threading.Lock()
+
+    def of(self, row: ReconstructionRow, span: ByteSpan, starts: Sequence[int] = ()) -> Iterator[Batch]:
+        """The bytes `span` of a file, in order. `starts`: where its terms begin, when that is known already.
+
+        Raises:
+            ChunksLost, BadSegment: from the batch on of which that is so.
+        """
+        starts = starts or term_starts(row)
+        position = span.start
+        for at in range(max(0, bisect_right(starts, position) - 1), len(row.terms)):
+            if position >= span.end:
+                return
+            term = row.terms[at]
+            for part in self._within(term.xorb, term.start, term.end, starts[at]):
+                for batch in self._cut(part, ByteSpan(position, span.end)):
+                    position = batch.span.end
+                    yield batch
+            if position < min(starts[at] + term.unpacked_bytes, span.end):
+                raise BadSegment("a term has another length than its chunks")
+        if position < span.end:
+            raise BadSegment("a reconstruction is shorter than its file")
+
+    def take_room(self) -> memoryview:
+        """Memory to decode a batch in: fresh memory would cost as much as decoding."""
+        with self._lock:
+            return self._rooms.pop() if self._rooms else memoryview(bytearray(2 * _ROOM_BYTES))
+
+    def give_room(self, room: memoryview) -> None:
+        with self._lock:
+            if len(self._rooms) < _ROOMS_KEPT:
+                self._rooms.append(room)
+
+    def _within(self, xorb: XetHash, first: int, end: int, start: int) -> Iterator[_Part]:
+        """These chunks, whose raw bytes begin at `start` of the file, by segment."""
+        for segment in self.segments.cover(xorb, first, end):
+            if segment.first > first:
+                break
+            known = self._map(segment)
+            low, high = first - segment.first, min(end, segment.end) - segment.first
+            shift = start - known.raw_starts[low]
+            yield _Part(segment, known, low, high, shift)
+            start = known.raw_starts[high] + shift
+            first = segment.first + high
+        if first < end:
+            raise ChunksLost(f"chunk {first} of a xorb is not here")
+
+    def _cut(self, part: _Part, wanted: ByteSpan) -> Iterator[Batch]:
+        chunks, raw_starts, shift = part.known.chunks, part.known.raw_starts, part.shift
+        start, end = wanted.start - shift, wanted.end - shift
+        if raw_starts[part.high] <= start:
+            return
+        at = max(part.low, bisect_right(raw_starts, start, part.low, part.high) - 1)
+        while at < part.high and raw_starts[at] < end:
+            until = _raw_until(chunks, at, min(part.high, at + _MOST_RAW_CHUNKS))
+            is_raw = until == part.high or until - at >= _LEAST_RAW_CHUNKS
+            most = until if is_raw else part.high
+            limit = min(end, raw_starts[at] + (_RAW_BYTES if is_raw else _DECODED_BYTES))
+            until = at + 1
+            while (
+                until < most
+                and raw_starts[until] < limit
+                and (is_raw or chunks[until].end - chunks[at].data_start <= _ROOM_BYTES)
+            ):
+                until += 1
+            begin = max(raw_starts[at], start)
+            span = ByteSpan(begin + shift, min(raw_starts[until], end) + shift)
+            if span:
+                run = _Run(part.segment, chunks[at:until])
+                yield Batch(self, span, run, begin - raw_starts[at], is_raw)
+            at = until
+
+    def _map(self, segment: Segment) -> _Map:
+        """Where the chunks of a complete segment lie."""
+        try:
+            status = Path(segment.path).stat()
+        except FileNotFoundError:
+            raise _lost(segment) from None
+        if status.st_size < segment.length:
+            raise _lost(segment)
+        known = self._maps.get(segment.path)
+        if known is not None and known.inode == status.st_ino:
+            return known
+        known = _mapped(self.segments, segment, status.st_ino)
+        with self._lock:
+            self._maps[segment.path] = known
+            while len(self._maps) > _MAPS_KEPT:
+                self._maps.popitem(last=False)
+        return known
+
+
+def term_starts(row: ReconstructionRow) -> list[int]:
+    """Where the terms of a file begin in it, and where the last one ends."""
+    return list(accumulate((term.unpacked_bytes for term in row.terms), initial=0))
+
+
+def cut(pieces: Sequence[Piece], skip_bytes: int, count: int) -> list[Piece]:
+    """`count` bytes of pieces that follow one another, but for the first `skip_bytes`."""
+    kept: list[Piece] = []
+    for piece in pieces:
+        length = piece.size_bytes if isinstance(piece, FilePiece) else len(piece)
+        if skip_bytes >= length:
+            skip_bytes -= length
+            continue
+        taken = min(length - skip_bytes, count)
+        if taken == length:
+            kept.append(piece)
+        elif isinstance(piece, FilePiece):
+            kept.append(FilePiece(piece.fd, piece.offset + skip_bytes, taken))
+        else:
+            kept.append(piece[skip_bytes : skip_bytes + taken])
+        skip_bytes, count = 0, count - taken
+        if not count:
+            break
+    return kept
+
+
+def _decoded(fd: int, run: _Run, room: memoryview) -> list[memoryview]:
+    start, end = run.chunks[0].data_start, run.chunks[-1].end
+    stored = room[_ROOM_BYTES:][: end - start]
+    try:
+        if os.preadv(fd, [stored], start) < end - start:
+            raise BadSegment("it is shorter than it should be")
+        return decode_chunks(stored, run.chunks, start, room[:_ROOM_BYTES])
+    except OSError as error:
+        raise BadSegment(f"cannot be read at byte {start}: {error.strerror}") from error
+    except BadXorb as error:
+        raise BadSegment(error.message) from error
+
+
+def _raw_until(chunks: Sequence[StoredChunk], at: int, end: int) -> int:
+    """The end of the chunks from `at` on that are stored raw."""
+    while at < end and chunks[at].scheme is Scheme.NONE:
+        at += 1
+    return at
+
+
+def _opened(segments: Segments, segment: Segment) -> int:
+    fd = segments.open(segment)
+    if fd is None:
+        raise _lost(segment)
+    if os.fstat(fd).st_size < segment.length:
+        os.close(fd)
+        raise _lost(segment)
+    return fd
+
+
+def _mapped(segments: Segments, segment: Segment, inode: int) -> _Map:
+    fd = _opened(segments, segment)
+    try:
+        chunks, at = [], 0
+        for _ in range(segment.end - segment.first):
+            chunk = read_header(os.pread(fd, HEADER_BYTES, at), at)
+            chunks.append(chunk)
+            at = chunk.end
+    except OSError as error:
+        raise BadSegment(f"cannot be read: {error.strerror}") from error
+    except BadXorb as error:
+        raise BadSegment(error.message) from error
+    finally:
+        os.close(fd)
+    if at != segment.length:
+        raise BadSegment(f"its bytes are not the {segment.end - segment.first} chunks of its name")
+    raw_starts = tuple(accumulate((chunk.raw_bytes for chunk in chunks), initial=0))
+    return _Map(inode, tuple(chunks), raw_starts)
+
+
+def _lost(segment: Segment) -> ChunksLost:
+    return ChunksLost(f"chunk {segment.first} of a xorb is not here")
