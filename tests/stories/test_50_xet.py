@@ -465,6 +465,9 @@ def test_18_plain_reads_of_chunks_need_no_copy_until_they_are_many(tmp_path: Pat
     with gateway(tmp_path, hub, xet_hot_reads=3.5) as running:
         XetTalk(running.url, "acme/base").read(NAME)
         assert XetTalk(running.url, "acme/patched").read(NAME) == PATCHED
+        for _ in range(1000):
+            if "moongate_xet_proof_seconds_count 2" in ask(running.url, "/metrics").body.decode():
+                break
         address, blobs = f"/acme/patched/resolve/main/{NAME}", running.home / "store"
         sent = hub.meters.bytes_sent()
         size, chance = len(PATCHED), random.Random(5)

@@ -135,6 +135,7 @@ class Content:
                     await body.ready(0, size_bytes)
                 finally:
                     body.close()
+                await self.fills.finished(file.entry.etag)
 
     async def close(self) -> None:
         """Begin nothing more on the side."""
