@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import random
 import struct
-from dataclasses import replace
 
 import lz4.frame
 import pytest
@@ -137,7 +136,7 @@ def test_many_chunks_at_once_are_what_each_of_them_is(room_bytes: int) -> None:
     raws += [chance.randbytes(length) for length in (1, 2, 3, 5, 70_001)]
     kinds: tuple[Compression, ...] = ("auto", "none", "lz4", "bg4-lz4")
     data = b"head" + b"".join(encode_chunk(raw, chance.choice(kinds)) for raw in raws)
-    chunks = [replace(chunk, data_start=chunk.data_start + 4) for chunk in read_headers(memoryview(data)[4:])]
+    chunks = [chunk._replace(data_start=chunk.data_start + 4) for chunk in read_headers(memoryview(data)[4:])]
     assert len({chunk.scheme for chunk in chunks}) == 3
     room = memoryview(bytearray(room_bytes)) if room_bytes else None
     some = chunks[5:]
