@@ -191,7 +191,13 @@ class Assembler:
         self.pool = ThreadPoolExecutor(threads, thread_name_prefix="decode")
 
     def open(self, row: ReconstructionRow, span: ByteSpan, instead: Instead) -> AssembledBody:
-        """A file of which `span` is wanted. `instead` opens it in another way should chunks be lost."""
+        """A file of which `span` is wanted. `instead` opens it in another way should chunks be lost.
+
+        Raises:
+            ChunksLost, BadSegment: the first byte cannot be had.
+        """
+        if span:
+            next(self.batches_of(row, ByteSpan(span.start, span.start + 1)))
         return AssembledBody(row, span, self, instead)
 
     def batches_of(self, row: ReconstructionRow, span: ByteSpan) -> Iterator[Batch]:

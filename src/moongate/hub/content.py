@@ -86,7 +86,10 @@ class Content:
             await xets.lost(row)
             return await self.fill(file, caller, rest)
 
-        return assembler.open(row, span, instead)
+        try:
+            return assembler.open(row, span, instead)
+        except StoreError:
+            return await instead(span)
 
     async def fill(self, file: FileAt, caller: Caller, span: ByteSpan) -> FileBody:
         """The file's bytes from its blob, which is filled when it is not there; see `Fills.open`.
