@@ -59,7 +59,7 @@ class House:
 @pytest.fixture
 def house(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[House]:
     monkeypatch.setenv("HF_HUB_DISABLE_TELEMETRY", "1")
-    monkeypatch.setenv("HF_HOME", str(tmp_path / "client"))
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path / "client"))
     hub = HubDouble(tmp_path / "hub")
     hub.add_repo("up/base").commit({"config.json": CONFIG, "m.safetensors": LfsFile(b"base weights" * 50)})
     hub.add_repo("up/other").commit({"config.json": b"{}"})
@@ -200,7 +200,7 @@ def test_60_quotas(house: House) -> None:
     assert refused.value.response.headers["X-Error-Code"] == "QuotaExceeded"
     commit(house.alice, "acme/one", {"w.bin": os.urandom(60_000)})
     with pytest.raises(HfHubHTTPError, match="quota allows"):
-        commit(house.alice, "acme/one", {"v.bin": os.urandom(60_000)})
+        commit(house.alice, "acme/one", {"v.bin": os.urandom(59_000)})
     with pytest.raises(HfHubHTTPError, match="quota allows"):
         commit(house.alice, "acme/two", {"small.txt": b"words " * 9_000})
     assert ids(house.bob.list_models(author="acme")) == ["acme/one", "acme/two"]
