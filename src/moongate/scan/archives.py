@@ -225,7 +225,7 @@ def _judge_holes(
     """Members that no line of the directory names hide between those that it does."""
     ordered = sorted(directory.members, key=lambda member: member.header_at)
     limits = [member.header_at for member in ordered[1:]] + [directory.directory_at]
-    for member, limit in zip(ordered, limits, strict=True):
+    for member, limit in zip(ordered, limits, strict=False):
         header = headers.get(member.header_at)
         if header is None:
             continue

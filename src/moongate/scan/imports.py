@@ -330,9 +330,7 @@ _BUSY_PARTS = frozenset(
         "file_utils",
         "hub_utils",
         "cloud_io",
-        "callbacks",
         "loggers",
-        "integrations",
         "memory",
         "externals_compat",
         "tools",
@@ -345,8 +343,9 @@ _BUSY_PARTS = frozenset(
     ]
 )
 _BUSY_NAME = re.compile(
-    r"Import|Loader|Popen|Process|Subprocess|Shell|Command|Exec|Eval|Runner|Launch|Download|Fetch|Client|Server|"
-    r"Script|Lambda|Template|File|Writer|Memmap|Memory|Console|Interpreter|Compile|Package|DataSource|Pickl"
+    r"Import|Loader(?!Config)|Popen|Process(?!or|ing)|Shell|Command|Executor|Runner|Launch|Download|Fetch|Client|"
+    r"Server|Script|Lambda|Template(?!Processing)|File|Writer|Memmap|Memory|Console|Interpreter|Compiler|Package|"
+    r"DataSource|Pickl"
 )
 # Tools that run, fetch, render or parse code; a model needs nothing of them, not even a class.
 _TOOLS = frozenset(
@@ -495,6 +494,11 @@ def is_importable_name(module: str, name: str) -> bool:
     return module.partition(".")[0] in _STANDARD_MODULES | _MODEL_LIBRARIES | _TOOLS and bool(
         _MODULE.match(module) and _MODULE.match(name)
     )
+
+
+def is_model_library(module: str) -> bool:
+    """Whether the module belongs to a library whose classes are known to be inert unless told otherwise."""
+    return module.partition(".")[0] in _MODEL_LIBRARIES
 
 
 def standing(module: str, name: str) -> Standing:

@@ -17,6 +17,7 @@ from moongate.scan.ledger import Ledger
 from moongate.weights.ranged import Ranged
 
 MAX_NODES: Final = 500_000
+MAX_TEXTS: Final = 10_000
 _STEP_BYTES = 8 << 20
 _LONGEST_CONFIG = 4 << 20
 _LIBRARIES = frozenset(("keras", "tf_keras", "keras_nlp", "keras_cv", "keras_hub", "keras_core"))
@@ -122,19 +123,22 @@ def _is_kerass(module: str, name: str) -> bool:
 
 def judge_embedded(content: Ranged, ledger: Ledger, member: str) -> bool:
     """Configurations that lie as text between binary data; whether there were any."""
-    at, found_any = 0, False
+    at, texts = 0, 0
     while at < content.size_bytes:
         data = content.read(ByteSpan(at, at + _STEP_BYTES + 10))
         place, low = data.find(b"class_name"), 0
         while place >= 0:
-            found_any = True
+            texts += 1
+            if texts > MAX_TEXTS:
+                ledger.add("too-large", "there are more configurations than we look at", member=member)
+                return True
             start = _begins(data, place, low)
             text = _ends(content, data, place, at)
             _judge_text(text[start:], ledger, member)
             low = max(place + 10, len(text))
             place = data.find(b"class_name", low)
         at += _STEP_BYTES
-    return found_any
+    return texts > 0
 
 
 def _begins(data: bytes, place: int, low: int) -> int:

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from moongate.core.spans import ByteSpan
-from moongate.scan.imports import Standing, is_importable_name, standing
+from moongate.scan.imports import Standing, is_importable_name, is_model_library, standing
 from moongate.scan.ledger import Ledger
 from moongate.weights.pickle_machine import BadPickle, Machine
 from moongate.weights.pickle_values import (
@@ -29,6 +29,8 @@ MAX_OPERATIONS: Final = 50_000_000
 _MAX_NESTED_BYTES = 1 << 20
 _MAX_NESTED = 64
 _MAX_PROBED_BYTES = 64 << 20
+_MAX_PROBED_OPERATIONS = 2_000_000
+_MAX_PROBED_EACH = 50_000
 _BEGINNING = re.compile(rb"\x80[\x02-\x05](?:\x95|[\](})c\x8a\x8cKNXUCB\x8e\x8d\x8f])")
 _BASE64 = re.compile(r"[A-Za-z0-9+/=\s]{16,}\Z")
 _ODD = {
@@ -128,7 +130,9 @@ class Judge:
             return
         if stands == Standing.REFUSED:
             self._found_call("pickle-call", what)
-        elif stands == Standing.UNKNOWN_FUNCTION:
+        elif stands == Standing.UNKNOWN_FUNCTION or (
+            stands == Standing.UNKNOWN and what.opcode != "NEWOBJ" and is_model_library(callee.module)
+        ):
             self._found_call("pickle-call-unknown", what)
         elif stands == Standing.ALLOWED and not _arguments_are_fine(callee, what):
             self._found_call("pickle-call", what)
@@ -223,9 +227,16 @@ def _is_plain_base(base: Value) -> bool:
     )
 
 
-def walk(content: Ranged, judge: Judge, at: int = 0, *, inline_arrays: bool = True) -> Walked:
+def walk(
+    content: Ranged,
+    judge: Judge,
+    at: int = 0,
+    *,
+    inline_arrays: bool = True,
+    max_operations: int = MAX_OPERATIONS,
+) -> Walked:
     """One stream; never raises."""
-    machine = Machine(content, judge, at=at, inline_arrays=inline_arrays, max_operations=MAX_OPERATIONS)
+    machine = Machine(content, judge, at=at, inline_arrays=inline_arrays, max_operations=max_operations)
     judge.machine = machine
     why, whole = "", True
     try:
@@ -299,15 +310,19 @@ def _is_torch(content: Ranged) -> bool:
 def probe(content: Ranged, ledger: Ledger, member: str, at: int = 0) -> None:
     """Looks for pickles that begin anywhere from there on, and tells those that would run code."""
     end = min(content.size_bytes, at + _MAX_PROBED_BYTES)
-    step, tries = 1 << 20, 0
-    while at < end and tries < 2000:
+    step, left = 1 << 20, _MAX_PROBED_OPERATIONS
+    while at < end and left > 0:
         data = content.read(ByteSpan(at, min(end, at + step + 3)))
         for found in _BEGINNING.finditer(data):
-            tries += 1
+            if left <= 0:
+                ledger.add("too-large", "more places look like pickles than we follow", member=member)
+                return
             inner = Ledger()
             start = at + found.start()
             part = Part(content, ByteSpan(start, start + _MAX_NESTED_BYTES))
-            walked = walk(part, Judge(inner, member, part, lax=True, external_objects=True))
+            judge = Judge(inner, member, part, lax=True, external_objects=True)
+            walked = walk(part, judge, max_operations=min(left, _MAX_PROBED_EACH))
+            left -= walked.operations + 1
             if inner.is_dangerous and walked.underflows == 0:
                 words = f"a pickle at byte {start} {inner.report().findings[0].what}"
                 ledger.add("pickle-call", words, member=member, offset=start)

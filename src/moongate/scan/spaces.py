@@ -172,11 +172,15 @@ _POPULAR: Final = frozenset(
     ]
 )
 _SHORTEST_COMPARED = 5
+_LINE_CHARS = 2048
 
 
 def judge_shell(text: str, ledger: Ledger, member: str) -> None:
-    if found := _FETCH_AND_RUN.search(text.replace("\\\n", " ")):
-        ledger.add("shell-fetch-and-run", f"runs {found.group()[:120]!r}", member=member)
+    for line in text.replace("\\\n", " ").splitlines():
+        for start in range(0, len(line), _LINE_CHARS):
+            if found := _FETCH_AND_RUN.search(line, start, start + 2 * _LINE_CHARS):
+                ledger.add("shell-fetch-and-run", f"runs {found.group()[:120]!r}", member=member)
+                return
 
 
 def judge_dockerfile(text: str, ledger: Ledger, member: str) -> None:

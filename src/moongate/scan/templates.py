@@ -15,7 +15,6 @@ from moongate.scan.ledger import Ledger
 MAX_TEMPLATE_CHARS: Final = 1 << 20
 
 _CODE = re.compile(r"\{\{(.*?)\}\}|\{%(.*?)%\}|\{\{(.*)\Z|\{%(.*)\Z", re.DOTALL)
-_COMMENT = re.compile(r"\{#.*?#\}", re.DOTALL)
 _TOKEN = re.compile(
     r"""("(?:\\.|[^"\\])*"|'(?:\\.|[^'\\])*')|([^\W\d]\w*)|(\d[\w.]*)|(\*\*|//|[^\s\w])""", re.DOTALL
 )
@@ -176,8 +175,16 @@ def escapes(text: str) -> bool:
 
 
 def _pieces(text: str) -> Iterator[str]:
-    for found in _CODE.finditer(_COMMENT.sub("", text)):
+    for found in _CODE.finditer(_without_comments(text)):
         yield next((group for group in found.groups() if group is not None), "").strip("-+ \n\t")
+
+
+def _without_comments(text: str) -> str:
+    kept, at = [], 0
+    while (start := text.find("{#", at)) >= 0 and (end := text.find("#}", start)) >= 0:
+        kept.append(text[at:start])
+        at = end + 2
+    return "".join(kept) + text[at:]
 
 
 def _assigned(text: str) -> frozenset[str]:
