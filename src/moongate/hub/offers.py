@@ -3,7 +3,7 @@
 A client that was once told a file's Xet id goes that way and knows no way back, so the id is shown only when
 
 - the file's reconstruction is here and every byte of it was proven (of a hosted repository, also when the
-  Xet of proxied ones is switched off); or
+  Xet of proxied ones is switched off), and it could be told of a moment ago; or
 - upstream keeps it in Xet, may be asked, and did not fail to tell of reconstructions a moment ago; unless
   its content is here already in another way, which costs nobody anything.
 """
@@ -78,18 +78,20 @@ class XetOffers:
         file_id = entry.xet_hash
         if not self.enabled or file_id is None or not is_sha256(entry.etag):
             return False
+        now = self._clock()
+        if self._refused.get(file_id, 0.0) > now:
+            return False
         if self.proven(entry):
             return True
-        now = self._clock()
         rows = [row for row in self._index.xet_files_of(entry.etag) if row.file_id == file_id]
-        if self._offline or now < self._trouble_until or self._refused.get(file_id, 0.0) > now:
+        if self._offline or now < self._trouble_until:
             return False
         if rows or entry.size_bytes > PLAIN_LIMIT_BYTES:
             return True
         return self._index.blob(entry.etag) is None
 
     def withdraw(self, file_id: str | None = None, *, seconds: float = TROUBLE_SECONDS) -> None:
-        """Offer this file plainly for a while, or all that are not proven here: upstream failed."""
+        """Offer this file plainly for a while, or all that are not proven here: they could not be told of."""
         now = self._clock()
         before = self._trouble_until if file_id is None else self._refused.get(file_id, now)
         if before <= now:

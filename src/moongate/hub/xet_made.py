@@ -9,7 +9,7 @@ reconstruction, and finds that the xorbs cannot be had, asks again for addresses
 of ranges made for the very terms that it knows.
 
 - It would not notice other terms, and put wrong bytes together: so for as long as addresses hold, a file is
-  told of in one way alone, by all processes.
+  told of in one way alone, by all processes. When upstream changes its mind, it is read plainly meanwhile.
 - The last byte is held back until the whole file has its sha256, as with any plain reader; and until what is
   here of its xorbs, which others may have been given unproven, was found to be the same bytes.
 - From then on the file is a blob, and no more is given out of xorbs that are not proven.
@@ -30,7 +30,7 @@ from moongate.core.errors import (
     EntryAbsent,
     MoongateError,
     StoreFull,
-    UpstreamUnreachable,
+    UpstreamBroken,
     VerificationFailed,
 )
 from moongate.core.records import FileAt
@@ -194,7 +194,7 @@ class XetService:
                 return made
         row = await self._xets.reconstruction_of(file, caller)
         if not self._may_tell_row(row):
-            raise UpstreamUnreachable("upstream tells of this file in another way than it did a while ago")
+            raise UpstreamBroken("upstream tells of this file in another way than it did a while ago")
         return row
 
     async def instead(self, file: FileAt, caller: Caller, error: MoongateError) -> MadeFile:
