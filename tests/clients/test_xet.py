@@ -271,6 +271,40 @@ def test_wrong_bytes_reach_nobody(
     assert "moongate_xet_fills_failed_total{" in ask(gateway.url, "/metrics").body.decode()
 
 
+@pytest.mark.slow
+def test_libraries_never_go_past_us(
+    client_python: Callable[[str], Path], minilm: Path, hub: HubDouble, gateway: Gateway, tmp_path: Path
+) -> None:
+    """transformers and datasets read their large files through Xet, and with upstream gone as well."""
+    ml = client_python("ml")
+    weights = {path.name: path.read_bytes() for path in minilm.iterdir() if path.is_file()}
+    files = {name: LfsFile(data) if len(data) > MIB else data for name, data in weights.items()}
+    hub.add_repo("acme/minilm", xet=True).commit(files)
+    tables = tmp_path / "tables"
+    tables.mkdir()
+    names = run_script(ml, "make_tables.py", {"folder": str(tables)}, home=tables, endpoint=gateway.url)
+    rows = {f"data/{name}": LfsFile((tables / name).read_bytes()) for name in names}
+    hub.add_repo("acme/tables", "dataset", xet=True).commit(rows)
+    embed = {"model": "acme/minilm", "sentences": ["The moon has a gate."]}
+    load = {
+        "load": {"whole": {"path": "acme/tables"}},
+        "stream": {"streamed": {"path": "acme/tables", "split": "train"}},
+    }
+
+    def use(home: Path) -> tuple[Any, Any]:
+        vectors = run_script(ml, "transformers_embed.py", embed, home=home, endpoint=gateway.url)["vectors"]
+        told = run_script(ml, "datasets_load.py", load, home=home, endpoint=gateway.url)
+        return vectors, {name: answer["gave"] for name, answer in told.items()}
+
+    cold = use(tmp_path / "cold")
+    assert cold[1]["whole"]["train"]["rows"] == cold[1]["streamed"]["rows"] == 6000
+    nobody_went_past_us(hub)
+    with hub.away():
+        assert use(tmp_path / "warm") == cold
+    assert requests(gateway, "/cas/data/")
+    assert not requests(gateway, r"/acme/minilm/resolve/\S+/model.safetensors [1-9]"), "it was read plainly"
+
+
 XORBS = Match(origin="cdn", path="/xorbs/*")
 LOST = {
     "no token": (Status(500, match=Match(path="*/xet-read-token/*")),),
