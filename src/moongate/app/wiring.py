@@ -67,7 +67,7 @@ class Stock:
     keeping: Keeping
 
     def collect(self, idle_seconds: float | None = None) -> Collected:
-        """See `Keeping.collect`; before it, large files go that no retention rule keeps.
+        """See `Keeping.collect`; before it, see `retain`.
 
         Unfinished downloads go once nobody touched them for `idle_seconds`.
         """
@@ -76,11 +76,17 @@ class Stock:
         return replace(self.keeping.collect(ages), released=released)
 
     def retain(self) -> int:
-        """See `Retention.run`; how many large files of old revisions were let go."""
+        """Forgets hosted history that nothing leads to, and large files that no retention rule keeps.
+
+        How many large files of old revisions that were; see `Sweeping.run` and `Retention.run`.
+        """
         from moongate.hub.hosted.objects import GitObjects  # noqa: PLC0415
         from moongate.hub.hosted.retention import Retention  # noqa: PLC0415
+        from moongate.hub.hosted.sweeping import Sweeping  # noqa: PLC0415
 
-        return Retention(self.index, GitObjects(self.index), time.time).run().files
+        objects = GitObjects(self.index)
+        Sweeping(self.index, objects, time.time).run()
+        return Retention(self.index, objects, time.time).run().files
 
     def close(self) -> None:
         """Lets go of the index. May be called twice."""
@@ -320,6 +326,7 @@ def front_door(gateway: Gateway) -> Front:
     from moongate.app.xet_routes import XetHeaders  # noqa: PLC0415
 
     settings = gateway.settings
+    gateway.repos.hosted.places.refuse_clashes()
     door = make_door(gateway)
     sender = FileSender()
     request_log = RequestLog(settings.log_format, enabled=settings.log_requests)

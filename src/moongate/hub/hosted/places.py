@@ -109,10 +109,14 @@ class Places:
             raise Conflict(f"{name} has repositories; delete or move them first")
         return True
 
-    def clashes(self) -> dict[str, list[RepoId]]:
-        """Namespaces of the settings whose names hide repositories of upstream that are kept here."""
-        found = {name: self._index.proxied_in(name, _CLASHES_SHOWN) for name in self._declared.values()}
-        return {name: repos for name, repos in found.items() if repos}
+    def refuse_clashes(self) -> None:
+        """Return when no namespace of the settings hides repositories of upstream that are kept here.
+
+        Raises:
+            Conflict: one does; says which.
+        """
+        for name in self._declared.values():
+            self._refuse_clash(name)
 
     def _refuse_clash(self, name: str) -> None:
         clash = self._index.proxied_in(name, _CLASHES_SHOWN)
