@@ -123,6 +123,12 @@ class Settings(BaseSettings):
     upload_lease_seconds: float = _row(
         86400.0, "How long uploaded content waits for the commit that lists it.", "seconds", gt=0
     )
+    upload_part_bytes: int = _row(
+        64 * MIB,
+        "Longer LFS files are uploaded in parts of this length, by clients that can.",
+        "bytes",
+        ge=64 * 1024,
+    )
     xet: bool = _row(
         False,
         "Serve files that upstream keeps in Xet through Xet too; off hides it. Hosted files always are.",

@@ -278,7 +278,11 @@ def open_hosted(
     from moongate.store.claims import Claims  # noqa: PLC0415
 
     settings = stock.settings
-    rules = HostedRules(namespaces=settings.hosted_namespaces, lease_seconds=settings.upload_lease_seconds)
+    rules = HostedRules(
+        namespaces=settings.hosted_namespaces,
+        lease_seconds=settings.upload_lease_seconds,
+        part_bytes=settings.upload_part_bytes,
+    )
     contents = Contents(
         stock.blobs, Claims(stock.layout), stock.index, make_room or _no_room_needed, time.time
     )

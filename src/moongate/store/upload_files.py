@@ -8,6 +8,7 @@ from __future__ import annotations
 import hashlib
 import os
 import uuid
+from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
 
@@ -15,7 +16,20 @@ from moongate.core.digests import Hasher
 from moongate.core.errors import StoreFull
 from moongate.store.layout import DATA_SUFFIX, TEMPORARY_SUFFIX, Layout
 
+BLOCK_BYTES = 512
+"""What `st_blocks` counts."""
+
 _COPY_BYTES = 1 << 20
+
+
+def uploading_bytes(layout: Layout) -> int:
+    """What uploads under way take up on disk."""
+    taken = 0
+    with suppress(FileNotFoundError), os.scandir(layout.uploads_dir) as entries:
+        for entry in entries:
+            with suppress(FileNotFoundError):  # it became whole, or was given up
+                taken += entry.stat().st_blocks * BLOCK_BYTES
+    return taken
 
 
 class UploadFiles:

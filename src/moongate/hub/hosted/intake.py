@@ -134,7 +134,9 @@ class Intake:
         """
         if not 1 <= number <= upload.part_count:
             raise BadRequest(f"this upload has {upload.part_count} parts")
-        self._contents.make_room(upload.part_size(number))
+        here = {part.number: part.size_bytes for part in self._index.parts(upload.name)}
+        here.pop(number, None)
+        self._contents.make_room(upload.size_bytes - sum(here.values()))
         offset = (number - 1) * upload.part_bytes
         with self._files.part(upload.name, offset) as file, self._hashed_along(upload, offset, file):
             yield file

@@ -29,6 +29,7 @@ from moongate.store.keeping.partials import PartialFile, drop_partial, partial_f
 from moongate.store.layout import Layout
 from moongate.store.release import free, is_in_use, own_needs, release
 from moongate.store.segments import Segments
+from moongate.store.upload_files import uploading_bytes
 
 _Candidate: TypeAlias = BlobRow | PartialFile | XetFileRow
 
@@ -244,7 +245,8 @@ def _excess(
     of_quota = of_disk = float("-inf")
     if limits.quota_bytes:
         used = index.total_bytes() + sum(partial.stored_bytes for partial in partials)
-        of_quota = used + segments.stored_bytes() + incoming_bytes - limits.quota_bytes
+        used += segments.stored_bytes() + uploading_bytes(layout)
+        of_quota = used + incoming_bytes - limits.quota_bytes
     if limits.min_free_bytes:
         disk = os.statvfs(layout.root)
         of_disk = limits.min_free_bytes + incoming_bytes - disk.f_bavail * disk.f_frsize
