@@ -82,6 +82,6 @@ def _planned(one: object) -> Planned:
     ):
         raise BadRequest(f"{shown(path)} has no sensible size")
     try:
-        return Planned(path, size_bytes, base64.b64decode(sample if isinstance(sample, str) else ""))
+        return Planned(path, size_bytes, base64.b64decode(sample if isinstance(sample, str) else "", validate=True))
     except (binascii.Error, ValueError):
         raise BadRequest(f"the sample of {shown(path)} is not base64") from None
