@@ -81,7 +81,8 @@ def _planned(one: object) -> Planned:
         or not 0 <= size_bytes < MAX_FILE_BYTES
     ):
         raise BadRequest(f"{shown(path)} has no sensible size")
+    text = sample if isinstance(sample, str) else ""
     try:
-        return Planned(path, size_bytes, base64.b64decode(sample if isinstance(sample, str) else "", validate=True))
+        return Planned(path, size_bytes, base64.b64decode(text, validate=True))
     except (binascii.Error, ValueError):
         raise BadRequest(f"the sample of {shown(path)} is not base64") from None
