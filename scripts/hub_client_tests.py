@@ -125,6 +125,8 @@ def _gateway(moongate: Path, upstream: str, log: Path) -> Iterator[tuple[str, di
         )
         try:
             url = _address(process, log)
+            privately = [moongate, "namespace", "set", NAMESPACES[-1], "--private"]
+            subprocess.run(list(map(str, privately)), env=env, check=True, capture_output=True)
             told = {name: _token(moongate, user, env) for name, user in TOKENS.items()}
             yield url, told | USERS | {"FULL_NAME": USERS["USER"], "ENTERPRISE_ORG": NAMESPACES[-1]}
         finally:

@@ -213,6 +213,16 @@ def test_60_quotas(house: House) -> None:
     commit(house.alice, "acme/one", {"v.bin": os.urandom(60_000)})
 
 
+def test_65_new_repositories_begin_as_the_namespace_says(house: House) -> None:
+    house.run("namespace", "set", "acme", "--private")
+    house.alice.create_repo("acme/hidden")
+    house.alice.create_repo("acme/shown", private=False)
+    assert [house.alice.model_info(f"acme/{name}").private for name in ("hidden", "shown")] == [True, False]
+    house.run("namespace", "set", "acme", "--public")
+    house.alice.create_repo("acme/later")
+    assert not house.alice.model_info("acme/later").private
+
+
 def test_70_old_revisions_let_their_large_files_go(house: House) -> None:
     house.alice.create_repo("acme/one")
     weights = [os.urandom(30_000 + n) for n in range(5)]

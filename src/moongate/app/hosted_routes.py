@@ -84,7 +84,7 @@ class HostedRoutes:
         allow(exchange, "POST")
         wanted = NewRepo(
             repo,
-            visibility_in(body, default=False),
+            visibility_in(body, default=self._hosted.repositories.begin_private(repo.namespace)),
             _text_in(body, "license", None),
             _text_in(body, "sdk", None),
         )

@@ -25,6 +25,9 @@ class NewLimits(Model):
     keep_revisions: int | None = Field(
         None, ge=0, lt=1 << 31, description="of how many commits of a branch large files are kept"
     )
+    private_by_default: int | None = Field(
+        None, ge=0, le=1, description="1: new repositories are private unless told otherwise"
+    )
 
 
 class Limits(Model):
@@ -33,6 +36,7 @@ class Limits(Model):
     quota_bytes: int | None
     quota_repos: int | None
     keep_revisions: int | None
+    private_by_default: int | None
 
 
 class Namespace(Limits):

@@ -124,10 +124,14 @@ def set_limits(
         int | None,
         typer.Option(min=0, help="Of how many commits of a branch large files are kept; 0 for all."),
     ] = None,
+    private: Annotated[
+        bool | None,
+        typer.Option("--private/--public", help="What new repositories are unless told otherwise."),
+    ] = None,
     home: options.Home = None,
     as_json: options.Json = False,
 ) -> None:
-    """Limit a hosted namespace: bytes, repositories, old revisions.
+    """Limit a hosted namespace: bytes, repositories, old revisions, who sees new repositories.
 
     Bytes count once for each content, whatever revisions and repositories list it. Of every branch and
     pull request the newest commits keep their large files, and so does every commit with a tag; what only
@@ -138,14 +142,16 @@ def set_limits(
       moongate namespace set acme --quota 2TB --max-repos 500
       moongate namespace set acme --keep-revisions 20
       moongate namespace set acme --quota 0
+      moongate namespace set acme --private
     """
     changes: dict[str, int | None] = {
         "quota_bytes": None if quota is None else parse_size(quota, "--quota"),
         "quota_repos": max_repos,
         "keep_revisions": keep_revisions,
+        "private_by_default": None if private is None else int(private),
     }
     if all(value is None for value in changes.values()):
-        raise wrong_usage("nothing to set", hint="name --quota, --max-repos or --keep-revisions")
+        raise wrong_usage("nothing to set", hint="name --quota, --max-repos, --keep-revisions or --private")
     gateway = chosen_gateway(home)
     limits: Mapping[str, object]
     if gateway is not None:
@@ -170,6 +176,8 @@ def _limits_in_words(limits: Mapping[str, object]) -> str:
         words.append(count(number(limits, "quota_repos"), "repo"))
     if limits.get("keep_revisions"):
         words.append(count(number(limits, "keep_revisions"), "revision"))
+    if limits.get("private_by_default"):
+        words.append("new ones private")
     return ", ".join(words) or "none"
 
 

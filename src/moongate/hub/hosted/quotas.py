@@ -24,17 +24,22 @@ from moongate.store.index import Index, NamespaceRow
 QUOTA_BYTES: Final = "quota_bytes"
 QUOTA_REPOS: Final = "quota_repos"
 KEEP_REVISIONS: Final = "keep_revisions"
-LIMITS: Final = (QUOTA_BYTES, QUOTA_REPOS, KEEP_REVISIONS)
+PRIVATE_BY_DEFAULT: Final = "private_by_default"
+LIMITS: Final = (QUOTA_BYTES, QUOTA_REPOS, KEEP_REVISIONS, PRIVATE_BY_DEFAULT)
 """The settings of a namespace that are whole numbers; 0 or absent: no limit."""
 
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """The limits of a namespace; None: there is none."""
+    """The limits of a namespace; None: there is none.
+
+    private_by_default: 1 when new repositories are private unless whoever makes them says otherwise.
+    """
 
     quota_bytes: int | None = None
     quota_repos: int | None = None
     keep_revisions: int | None = None
+    private_by_default: int | None = None
 
 
 def limits_of(row: NamespaceRow | None) -> Limits:

@@ -109,7 +109,7 @@ class HostedRefs:
         """Begin a branch at a revision, or (`empty`, with an author) with a commit that has no files.
 
         Raises:
-            Conflict: there is such a branch, or a tag of that name.
+            Conflict: there is such a branch.
             RevisionAbsent: there is no such start.
             BadName: no branch can be called so.
         """
@@ -146,7 +146,7 @@ class HostedRefs:
         """Tag a revision; with a message, by an annotated tag.
 
         Raises:
-            Conflict: there is such a tag, or a branch of that name.
+            Conflict: there is such a tag.
             RevisionAbsent: there is no such revision.
             BadName: no tag can be called so.
         """
@@ -171,10 +171,6 @@ class HostedRefs:
         self._delete(row, name if name.startswith(TAGS) else TAGS + name)
 
     def _check_room(self, row: HostedRow, ref: str) -> None:
-        kind, twin_kind = (HEADS, TAGS) if ref.startswith(HEADS) else (TAGS, HEADS)
-        if self._index.hosted_ref(row.number, twin_kind + ref.removeprefix(kind)) is not None:
-            # Asked for by its short name, only one of the two could be meant.
-            raise Conflict(f"{ref} cannot be beside {twin_kind}{ref.removeprefix(kind)}")
         other = in_the_way(ref, (one.name for one in self._index.hosted_refs(row.number)))
         if other is not None:
             raise Conflict(f"{ref} cannot be beside {other}: git could not clone both")

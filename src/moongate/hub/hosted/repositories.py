@@ -13,7 +13,7 @@ from moongate.hub.hosted.commits import Commits, author_name
 from moongate.hub.hosted.contents import Contents
 from moongate.hub.hosted.listings import HostedListings
 from moongate.hub.hosted.places import Places
-from moongate.hub.hosted.quotas import Quotas
+from moongate.hub.hosted.quotas import Quotas, limits_of
 from moongate.hub.hosted.refs import MAIN
 from moongate.store.index import HostedRow, Index
 from moongate.wire.gitattributes import NAME as ATTRIBUTES
@@ -80,6 +80,10 @@ class Repositories:
             raise _taken(repo)
         self._listings.write_down(row, beginning.commit_hash)
         return row
+
+    def begin_private(self, namespace: str) -> bool:
+        """Whether repositories of this namespace are private when who makes them does not say."""
+        return bool(limits_of(self._index.get_namespace(namespace)).private_by_default)
 
     def duplicate(self, source: HostedRow, wanted: NewRepo, caller: Caller) -> HostedRow:
         """Make a repository with the commits, branches and tags of another one.

@@ -83,16 +83,15 @@ async def test_the_api_makes_no_branch_that_git_could_not_clone(house: GitHouse)
     assert "origin/feat/x" in (await house.git("branch", "-r", cwd=copy)).out
 
 
-async def test_the_api_makes_no_tag_and_branch_of_one_name(house: GitHouse) -> None:
-    commit, refs = house.commit({"a.txt": b"1"}), house.repos.refs_of
+async def test_a_branch_comes_before_a_tag_of_its_name(house: GitHouse) -> None:
+    first, refs = house.commit({"a.txt": b"1"}), house.repos.refs_of
+    second = house.commit({"a.txt": b"2"})
     author = Signature("ada", "ada@example.org", 1, "+0000")
-    refs.create_branch(house.row, "one")
-    refs.create_tag(house.row, "two", Revision(commit), "", author)
-    with pytest.raises(Conflict):
-        refs.create_tag(house.row, "one", Revision(commit), "", author)
-    with pytest.raises(Conflict):
-        refs.create_branch(house.row, "two")
-    assert [ref.name for ref in refs.all(house.row)] == ["refs/heads/main", "refs/heads/one", "refs/tags/two"]
+    refs.create_tag(house.row, "one", Revision(first), "", author)
+    refs.create_branch(house.row, "one", second)
+    assert refs.resolve(house.row, Revision("one")) == second
+    refs.delete_branch(house.row, "one")
+    assert refs.resolve(house.row, Revision("one")) == first
 
 
 async def test_the_folder_may_vanish_or_break(house: GitHouse) -> None:
