@@ -16,6 +16,7 @@ from pathlib import Path
 
 import pytest
 
+from moongate.double import HubDouble
 from support.gateway import Gateway
 from support.raw import ask
 from support.upload_talk import Refused, UploadTalk, file_line, lfs_line
@@ -214,6 +215,17 @@ def test_7_a_door_that_is_closed_takes_uploads_by_their_address(tmp_path: Path) 
 
 def _token_id(gateway: Gateway) -> str:
     return str(json.loads(moongate(gateway, "token", "list", "--json"))["tokens"][0]["id"])
+
+
+def test_9_upstream_cannot_take_a_name_that_lives_here(tmp_path: Path) -> None:
+    double = HubDouble(tmp_path / "hub")
+    double.add_repo("meta/old").commit({"config.json": b"theirs"})
+    double.rename("meta/old", REPO)
+    with double.running(), Gateway(tmp_path / "home", double.url, env=HOSTS) as gateway:
+        UploadTalk(gateway.url).create(REPO)
+        for target in ("/api/models/meta/old", "/meta/old/resolve/main/config.json"):
+            assert ask(gateway.url, target).status == 404
+        assert ask(gateway.url, f"/{REPO}/resolve/main/config.json").status == 404
 
 
 def test_8_a_repository_that_moved_is_found_by_every_route(gateway: Gateway) -> None:

@@ -214,7 +214,6 @@ def build(settings: Settings) -> Gateway:
         memory_bytes=settings.memory_cache_bytes,
     )
     offers = XetOffers(stock.index, enabled=settings.xet, offline=settings.offline)
-    proxied = ProxiedRepos(stock.index, upstream, rules, events=metrics, offers=offers)
     fill_rules = FillRules(
         connections=settings.fill_connections,
         sparse_span_bytes=settings.sparse_span_bytes,
@@ -223,6 +222,9 @@ def build(settings: Settings) -> Gateway:
     )
     make_room = _room_maker(stock, metrics)
     hosted = open_hosted(stock, make_room, offers)
+    proxied = ProxiedRepos(
+        stock.index, upstream, rules, events=metrics, offers=offers, lives_here=hosted.hosts
+    )
     offers.hosts = hosted.hosts
     repos = Repos(proxied, hosted, Lists(stock.index, hosted.places, hosted.lists, proxied), metrics)
     fills = Fills(stock.layout, stock.blobs, fill_rules, _FillLedger(stock.index, metrics), make_room)

@@ -97,7 +97,8 @@ def verify(
         say(f"{words}; {len(verdict.wrong)} wrong")
     if verdict.wrong:
         raise CommandFailed(
-            f"{count(len(verdict.wrong), 'file')} not what the name says: quarantined, fetched anew on wish",
+            f"{count(len(verdict.wrong), 'file')} not what the name says: quarantined, fetched anew on wish; "
+            "what is hosted here has to be uploaded again",
             hint="bad bytes on disk mean a bad disk or memory: look at `dmesg` and `smartctl`",
         )
 
@@ -160,7 +161,7 @@ def _verify_here(home: Path | None, before: float | None, quiet: bool) -> Verdic
             "xet_hash": checked.file_id or None,
             "size_bytes": checked.size_bytes,
             "why": checked.why,
-            "quarantined_at": str(checked.quarantined_at),
+            "quarantined_at": str(checked.quarantined_at) if checked.quarantined_at else None,
         }
         for checked in results
         if checked.outcome == "wrong"

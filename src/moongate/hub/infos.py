@@ -47,7 +47,16 @@ class Learned:
 class Infos:
     """Repository infos, asked and kept."""
 
-    def __init__(self, index: Index, asker: Asker, memory: AnswerMemory, clock: Callable[[], float]) -> None:
+    def __init__(
+        self,
+        index: Index,
+        asker: Asker,
+        memory: AnswerMemory,
+        clock: Callable[[], float],
+        lives_here: Callable[[RepoId], bool] = lambda repo: False,
+    ) -> None:
+        """`lives_here`: whether a name is hosted; what upstream has under that name is not shown."""
+        self._lives_here = lives_here
         self._index = index
         self._asker = asker
         self._memory = memory
@@ -90,6 +99,8 @@ class Infos:
             raise RepoAbsent(error.message) from error
         now = self._clock()
         canonical = _canonical(repo, answer.final_path)
+        if canonical != repo and self._lives_here(canonical):
+            raise RepoAbsent(f"upstream calls {repo} by a name that is hosted here")
         body = answer.body
         if len(body) > _INLINE_BYTES:
             body, facts, commit_hash = await asyncio.to_thread(_read, body, canonical, now)

@@ -60,8 +60,11 @@ class ProxiedRepos:
         events: HubEvents | None = None,
         offers: XetOffers | None = None,
         clock: Callable[[], float] = time.time,
+        lives_here: Callable[[RepoId], bool] = lambda repo: False,
     ) -> None:
-        """`offers`: which files are offered as Xet; without it none is, and no answer says a word of Xet."""
+        """`lives_here`: which names are hosted repositories', which upstream may not take.
+
+        `offers`: which files are offered as Xet; without it none is, and no answer says a word of Xet."""
         events = events or NoEvents()
         self._offers = offers if offers is not None and offers.enabled else None
         self._offers_serial = 0
@@ -71,7 +74,7 @@ class ProxiedRepos:
         self._clock = clock
         self._memory = AnswerMemory(rules.memory_bytes)
         asker = self._asker = Asker(upstream, rules, events, clock)
-        infos = Infos(index, asker, self._memory, clock)
+        infos = Infos(index, asker, self._memory, clock, lives_here)
         self.access = Access(index, asker, infos, rules, clock)
         self._refs = Refs(index, infos, self.access, rules, clock)
         self._entries = Entries(index, asker, self.access, rules, clock)

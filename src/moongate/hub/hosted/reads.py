@@ -141,7 +141,7 @@ class HostedReads:
     def _info(self, row: HostedRow, route: routes.Info, query: str) -> Answer:
         pairs = keys.normal_query(query)
         commit_hash = self._refs.resolve(row, route.revision or DEFAULT_REVISION)
-        question = ("info", row.number, str(row.repo), row.private, str(row.settings), commit_hash, *pairs)
+        question = ("info", row.number, row.changed_at, str(row.repo), commit_hash, *pairs)
         kept = self._memory.get(_AUDIENCE, question, self._clock())
         if kept is not None:
             return kept
@@ -160,7 +160,7 @@ class HostedReads:
         commit_hash = self._refs.resolve(row, route.revision)
         recursive, expand = pairs.get("recursive") == "true", pairs.get("expand") == "true"
         folder, start = route.path or "", _number(pairs.get("cursor", "0"), _MOST_PAGES)
-        question = ("tree", row.number, commit_hash, folder, recursive, expand)
+        question = ("tree", row.number, row.changed_at, commit_hash, folder, recursive, expand)
         told = self._entries(question, row, commit_hash, folder, recursive=recursive, expand=expand)
         most = _TREE_PAGE_EXPANDED if expand else _TREE_PAGE
         end = start + min(most, _number(pairs.get("limit", str(most)), _MOST_PAGES) or most)

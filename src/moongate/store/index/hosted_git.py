@@ -199,6 +199,15 @@ class GitRows(HostedRepoRows):
             "after",
             "count",
         )
+        self._contents_after = prepare(
+            select(held.c.etag, func.max(held.c.size_bytes))
+            .where(held.c.etag > bindparam("after"))
+            .group_by(held.c.etag)
+            .order_by(held.c.etag)
+            .limit(bindparam("count")),
+            "after",
+            "count",
+        )
         self._holders = prepare(
             select(held.c.repo_number).where(by(held.c.etag)).distinct().order_by(held.c.repo_number)
         )
@@ -266,6 +275,10 @@ class GitRows(HostedRepoRows):
     def hosted_blobs_after(self, number: int, oid: str, limit: int) -> list[HostedBlob]:
         """The next page of a repository's blobs, by oid; begin with an empty one."""
         return [HostedBlob(*row) for row in self._db.all(self._blobs_after, number, oid, limit)]
+
+    def hosted_contents_after(self, etag: str, limit: int) -> list[tuple[Etag, int]]:
+        """The next page of all hosted content with its size, by etag; begin with an empty one."""
+        return [(row[0], int(row[1])) for row in self._db.all(self._contents_after, etag, limit)]
 
     def holders(self, etag: Etag) -> list[int]:
         """The numbers of the hosted repositories that have this content."""

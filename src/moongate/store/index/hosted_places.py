@@ -54,7 +54,10 @@ class NamespaceRow:
 
 @dataclass(frozen=True, slots=True)
 class HostedRow:
-    """A hosted repository. `number` stays when it is moved; `creator` is a user's name."""
+    """A hosted repository. `number` stays when it is moved; `creator` is a user's name.
+
+    changed_at: of anything that is told of it; who kept an answer asks again.
+    """
 
     number: int
     repo: RepoId
@@ -192,11 +195,16 @@ class HostedRepoRows:
         )
         self._set_hosted = prepare(
             update(hosted_repos)
-            .values(private=bindparam("private_"), settings=bindparam("settings_"))
+            .values(
+                private=bindparam("private_"),
+                settings=bindparam("settings_"),
+                changed_at=bindparam("now_"),
+            )
             .where(hosted_repos.c.repo_number == bindparam("number_")),
             "number_",
             "private_",
             "settings_",
+            "now_",
         )
         self._rename_hosted = prepare(
             update(hosted_repos)
@@ -307,7 +315,7 @@ class HostedRepoRows:
     def set_hosted(self, row: HostedRow, private: bool, settings: Mapping[str, object], now: float) -> None:
         """Change who sees a repository, and its settings."""
         with self._db.transaction() as transaction:
-            transaction.run(self._set_hosted, row.number, int(private), json.dumps(dict(settings)))
+            transaction.run(self._set_hosted, row.number, int(private), json.dumps(dict(settings)), now)
             transaction.run(self._put_hosted_facts, repo_key(row.repo), int(private), 0, now)
 
     def rename_hosted(self, row: HostedRow, new: RepoId) -> None:

@@ -6,7 +6,7 @@ from collections.abc import Collection, Iterable, Iterator, Sequence
 from itertools import islice
 from typing import Final, TypeVar
 
-from sqlalchemy import bindparam, delete, func, select
+from sqlalchemy import bindparam, delete, func, select, update
 
 from moongate.core.digests import Etag
 from moongate.store.index.database import Database, by
@@ -57,6 +57,13 @@ class HostedUsageRows:
             delete(held).where(
                 by(held.c.repo_number, held.c.oid), held.c.noted_at < bindparam("noted_before")
             )
+        )
+        self._note_release = prepare(
+            update(repos)
+            .values(changed_at=bindparam("now_"))
+            .where(repos.c.repo_number == bindparam("number_")),
+            "number_",
+            "now_",
         )
         self._orphan_released = database.upsert(orphans)
         self._released_blob = prepare(
@@ -110,6 +117,8 @@ class HostedUsageRows:
                     transaction.run(self._put_released, number, blob.oid, blob.etag, blob.size_bytes, now)
                     transaction.run(self._orphan_released, blob.etag)
                     gone.append(blob)
+            if gone:
+                transaction.run(self._note_release, number, now)
         return gone
 
     def released_blob(self, number: int, oid: str) -> HostedBlob | None:

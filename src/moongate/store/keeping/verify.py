@@ -41,9 +41,27 @@ def verify(
 ) -> Iterator[Checked]:
     """Hash every blob and every Xet file that was last found right before `verified_before`.
 
+    Then look for content of hosted repositories that is not here at all: it is wrong, too, and nowhere else.
     `progress` is told of bytes as they are hashed, from any thread. Closing the iterator stops the threads.
     """
     register_sealed(blobs, index)
+    wrong: set[Etag] = set()
+    for checked in _hashed(blobs, segments, index, verified_before, threads, progress, clock):
+        if checked.outcome == "wrong":
+            wrong.add(checked.etag)
+        yield checked
+    yield from _lost(blobs, index, wrong)
+
+
+def _hashed(
+    blobs: Blobs,
+    segments: Segments,
+    index: Index,
+    verified_before: float,
+    threads: int | None,
+    progress: Callable[[int], None] | None,
+    clock: Callable[[], float],
+) -> Iterator[Checked]:
     worker = _Worker(blobs, index, progress, clock)
     chunks = XetWorker(segments, index, worker.stopped, progress, clock)
     threads = threads or min(_MAX_THREADS, os.cpu_count() or 1)
@@ -54,6 +72,17 @@ def verify(
         finally:
             worker.stopped.set()
     yield from chunks.quarantine_wrong()
+
+
+def _lost(blobs: Blobs, index: Index, told: set[Etag]) -> Iterator[Checked]:
+    """Content that hosted repositories have and the store has not; but for what was told of."""
+    after = ""
+    while page := index.hosted_contents_after(after, _PAGE):
+        for etag, size_bytes in page:
+            in_chunks = any(file.verified_at is not None for file in index.xet_files_of(etag))
+            if etag not in told and not in_chunks and blobs.size_bytes(etag) is None:
+                yield Checked(etag, size_bytes, "wrong", "it is hosted here, and its content is lost")
+        after = page[-1][0]
 
 
 def _in_threads(

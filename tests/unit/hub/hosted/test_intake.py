@@ -223,3 +223,20 @@ class TestKeeping:
         house.repos.repositories.delete(copy)
         house.keeping().collect()
         assert house.blobs.size_bytes(ETAG) is None
+
+    def test_verification_finds_what_is_wrong_and_what_is_lost(self, house: HostingHouse) -> None:
+        house.put_large("w.bin", CONTENT)
+        other = house.upload(b"lost")
+        house.commit(PutLfs(RepoPath("v.bin"), other, 4))
+        house.layout.blob(ETAG).write_bytes(b"?" * len(CONTENT))
+        house.layout.blob(other).unlink()
+        wrong = {one.etag: one.why for one in house.keeping().verify() if one.outcome == "wrong"}
+        assert wrong.keys() == {ETAG, other}
+        assert "lost" in wrong[other]
+        assert (
+            "lost" in {one.etag: one.why for one in house.keeping().verify() if one.outcome == "wrong"}[ETAG]
+        )
+        assert asked(house) is not None  # it can be sent again
+        house.upload(CONTENT)
+        house.upload(b"lost")
+        assert [one for one in house.keeping().verify() if one.outcome == "wrong"] == []
