@@ -217,6 +217,30 @@ def _token_id(gateway: Gateway) -> str:
     return str(json.loads(moongate(gateway, "token", "list", "--json"))["tokens"][0]["id"])
 
 
+def test_10_a_bundle_carries_it_elsewhere_and_takes_no_name_that_lives_there(
+    gateway: Gateway, tmp_path: Path
+) -> None:
+    talk = UploadTalk(gateway.url)
+    talk.create(REPO)
+    talk.upload(REPO, b"weights" * 10_000)
+    talk.commit(REPO, file_line("a/b.txt", b"hello"), lfs_line("w.bin", b"weights" * 10_000))
+    bundle = str(tmp_path / "out.bundle")
+    moongate(gateway, "export", REPO, "-o", bundle)
+    elsewhere = Gateway(tmp_path / "elsewhere", "http://127.0.0.1:9", arguments=("--offline",))
+    with elsewhere:
+        moongate(elsewhere, "import", bundle)
+        there = UploadTalk(elsewhere.url)
+        assert there.tree(REPO) == talk.tree(REPO)
+        assert there.read(REPO, "w.bin") == b"weights" * 10_000
+        assert there.say("GET", f"/api/models/{REPO}").json()["sha"] == talk.history(REPO)[0]
+        with pytest.raises(subprocess.CalledProcessError):
+            moongate(elsewhere, "namespace", "add", "acme")  # it would hide what was carried
+        moongate(elsewhere, "rm", REPO, "--yes")
+        moongate(elsewhere, "namespace", "add", "acme")
+        with pytest.raises(subprocess.CalledProcessError):
+            moongate(elsewhere, "import", bundle)
+
+
 def test_9_upstream_cannot_take_a_name_that_lives_here(tmp_path: Path) -> None:
     double = HubDouble(tmp_path / "hub")
     double.add_repo("meta/old").commit({"config.json": b"theirs"})

@@ -59,6 +59,7 @@ def export(
       moongate export 'acme/*' -o tuesday.bundle --since monday.bundle
     """
     only_here("export", home)
+    from moongate.app.wiring import open_hosted
     from moongate.cli.house import open_home
     from moongate.hub.bundle import export_bundle
 
@@ -66,6 +67,9 @@ def export(
         raise CommandFailed(f"there is no folder {out.absolute().parent} to write {out.name} into")
     with _plainly(), open_home(home) as house, bars(quiet=quiet) as shown:
         wanted = _wanted(house.index.repos(), repos, parse_revision(revision))
+        hosted = open_hosted(house)
+        for repo, at in wanted:
+            hosted.prepare_export(repo, at)
         report = export_bundle(
             out,
             wanted,
@@ -116,6 +120,7 @@ def import_(
       ssh elsewhere cat monday.bundle | moongate import -
     """
     only_here("import", home)
+    from moongate.app.wiring import open_hosted
     from moongate.cli.house import load_settings, open_house
     from moongate.hub.bundle import import_bundle
 
@@ -138,6 +143,7 @@ def import_(
             _Watch(shown, label),
             time.time(),
             make_room=make_room,
+            lives_here=open_hosted(house).hosts,
         )
     if as_json:
         put_json(

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from moongate.core.digests import Etag
-from moongate.core.errors import RepoAbsent, RevisionAbsent, StoreFull
+from moongate.core.errors import Conflict, RepoAbsent, RevisionAbsent, StoreFull
 from moongate.core.names import CommitHash, RepoId, Revision, is_commit_hash
 from moongate.core.records import FileEntry
 from moongate.hub import keys
@@ -130,12 +130,15 @@ def import_bundle(
     now: float,
     *,
     make_room: Callable[[int], None] | None = None,
+    lives_here: Callable[[RepoId], bool] = lambda repo: False,
 ) -> ImportReport:
     """Take in a bundle, read once from its beginning to its end; blocking. May be repeated at any time.
 
-    What is known here from a later word of upstream is left as it is.
+    What is known here from a later word of upstream is left as it is. `lives_here`: which names are hosted
+    repositories', which nothing that is carried here may take.
 
     Raises:
+        Conflict: a repository in it has such a name.
         BadBundle: it is none, is damaged, or ends early; content verified before stays.
         VerificationFailed: some content is not what its name says; nothing of it is kept.
         StoreFull: no room.
@@ -145,6 +148,9 @@ def import_bundle(
         raise BadBundle("this is no bundle of Moongate")
     body = reader.json_bytes(first)
     manifest = read_manifest_json(body)
+    for said in manifest.repos:
+        if lives_here(said.repo):
+            raise Conflict(f"{said.repo} would take the name of a namespace that is hosted here")
     progress.planned(manifest.files, manifest.size_bytes)
     added, added_bytes = _take_blobs(reader, manifest, index, blobs, progress, now, make_room)
     intake = XetIntake(reader, index, segments, now, make_room, progress.advanced)

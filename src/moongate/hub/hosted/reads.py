@@ -26,7 +26,7 @@ from moongate.hub.hosted.listings import HostedListings, Told
 from moongate.hub.hosted.objects import GitObjects
 from moongate.hub.hosted.refs import HostedRefs
 from moongate.hub.hosted.views import RepoState, expanded, whole_view
-from moongate.store.index import HostedRow, Index
+from moongate.store.index import HostedRow, Index, StoredAnswer
 from moongate.wire import routes
 from moongate.wire.links import next_header
 from moongate.wire.listings import paths_asked, xet_where
@@ -123,6 +123,26 @@ class HostedReads:
         if ref is None:
             return RepoState(row, None, row.created_at, None)
         return self._state_at(row, ref.commit_hash, siblings=siblings, blobs=False)
+
+    def stored_answers(self, row: HostedRow, commit_hash: CommitHash) -> dict[str, StoredAnswer]:
+        """What clients ask of a commit where nobody else can be asked, as proxied repositories' is kept.
+
+        By the keys of `hub.keys`: info, with blobs and without, refs and the whole tree.
+        """
+        now = self._clock()
+        repo = row.repo
+        told: dict[str, object] = {
+            keys.tree(repo, commit_hash, "", [("recursive", "true")]): self._listings.tree(
+                row, commit_hash, "", recursive=True, expand=False
+            )
+        }
+        for pairs in ((), (("blobs", "true"),)):
+            state = self._state_at(row, commit_hash, siblings=True, blobs=bool(pairs))
+            told[keys.info(repo, commit_hash, pairs)] = whole_view(state)
+        for query, include_prs in (("", False), ("?include_prs=1", True)):
+            told[keys.of_repo("refs", repo, query)] = self._refs.as_told(row, include_prs=include_prs)
+        headers = {_JSON[0].lower(): _JSON[1]}
+        return {key: StoredAnswer(200, headers, orjson.dumps(said), now) for key, said in told.items()}
 
     def _state_at(self, row: HostedRow, commit_hash: CommitHash, *, siblings: bool, blobs: bool) -> RepoState:
         facts = self._cards.facts(row, commit_hash, lambda: self._listings.files(row, commit_hash))

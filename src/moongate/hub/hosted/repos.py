@@ -209,6 +209,22 @@ class HostedRepos:
         if row is not None and self.objects.has_commit(row, commit_hash):
             self.listings.write_down(row, commit_hash)
 
+    def prepare_export(self, repo: RepoId, revision: Revision) -> None:
+        """Have in the index whatever a bundle takes from there, of a revision of a hosted repository.
+
+        Raises:
+            RevisionAbsent: there is no such revision.
+        """
+        row = self._index.get_hosted(repo)
+        if row is None:
+            return
+        commit_hash = self.refs_of.resolve(row, revision)
+        self.listings.write_down(row, commit_hash)
+        for name in (revision, Revision(commit_hash)):
+            self._index.put_ref(row.repo, name, commit_hash, self._clock())
+        for key, answer in self.reads.stored_answers(row, commit_hash).items():
+            self._index.put_answer(key, row.repo, answer)
+
     # Git
 
     def get_object(self, row: HostedRow, oid: str) -> GitObjectRow | None:
