@@ -32,6 +32,7 @@ from pydantic_settings import (
 
 from moongate.core.callers import Secret
 from moongate.core.errors import MoongateError
+from moongate.core.names import is_repo_segment
 
 PREFIX = "MOONGATE_"
 FILE_NAME = "moongate.toml"
@@ -221,6 +222,16 @@ class Settings(BaseSettings):
         if parts.username is not None or parts.password is not None:
             raise ValueError("a URL here must not carry a user name or password")
         return value.rstrip("/")
+
+    @field_validator("hosted_namespaces")
+    @classmethod
+    def _check_namespaces(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        for name in value:
+            if not is_repo_segment(name):
+                raise ValueError(
+                    f"{name[:40]!r} cannot be a namespace: expected the part of acme/tiny before the slash"
+                )
+        return value
 
     @field_validator("trusted_proxies")
     @classmethod

@@ -48,6 +48,7 @@ def test_a_home_named_in_a_file_is_read_too(tmp_path: Path) -> None:
         ('upstream = "ftp://x"', "upstream (MOONGATE_UPSTREAM): expected http://host or https://host"),
         ('upstream = "https://me:pw@hub"', "must not carry a user name"),
         ('trusted_proxies = ["10.0.0.0/99"]', "trusted_proxies"),
+        ('hosted_namespaces = ["a/b"]', "'a/b' cannot be a namespace"),
         ('log_format = "xml"', "log_format (MOONGATE_LOG_FORMAT)"),
         ("port = ", "moongate.toml is not TOML"),
     ],
