@@ -182,6 +182,29 @@ def test_thousands_of_small_files(
     assert int(done.stdout.split()[-1]) == 2002
 
 
+@pytest.mark.slow
+@pytest.mark.timeout(300)
+@pytest.mark.parametrize("xet", [True, False], ids=["xet", "lfs"])
+def test_libraries_push_as_to_the_hub(
+    xet: bool, client_python: Callable[[str], Path], hosting: Gateway, tmp_path: Path
+) -> None:
+    plan = {
+        "token": token_of(hosting, "alice", "write"),
+        "model": "acme/tiny-bert",
+        "dataset": "acme/rows",
+    }
+    told = run_script(
+        client_python("ml"),
+        "libraries_push.py",
+        plan,
+        home=tmp_path / "ml",
+        endpoint=hosting.url,
+        env={} if xet else WITHOUT_XET,
+        timeout_seconds=240,
+    )
+    assert told == {"weights": True, "rows": True}
+
+
 @pytest.mark.parametrize(("version", "word"), [("hub-2.4", "repos"), ("hub-0.36", "repo")])
 def test_the_command_line(
     version: str, word: str, client_python: Callable[[str], Path], hosting: Gateway, tmp_path: Path
