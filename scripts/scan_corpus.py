@@ -22,7 +22,7 @@ from collections import Counter, defaultdict
 from collections.abc import Iterator
 from pathlib import Path
 
-from moongate.scan.findings import Report
+from moongate.core.verdicts import Report
 from moongate.scan.jail import Jail
 from moongate.scan.rules import ENGINE, RULES
 

@@ -19,8 +19,8 @@ import lz4.frame
 import numpy as np
 import pytest
 
+from moongate.core.verdicts import VERDICTS
 from moongate.scan.engine import judge
-from moongate.scan.findings import VERDICTS
 from moongate.weights.ranged import Held
 from support.pickled import EVIL, calls, zipped
 

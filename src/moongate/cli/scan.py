@@ -22,7 +22,7 @@ from moongate.cli.terminal import Bars, bars, count, put, put_json, say
 
 if TYPE_CHECKING:
     from moongate.core.records import FileEntry
-    from moongate.scan.findings import Finding, Report
+    from moongate.core.verdicts import Finding, Report
 
 
 class FailOn(StrEnum):
@@ -190,7 +190,7 @@ def _note(shown: Bars, one: Judged) -> None:
 
 
 def _document(judged: Sequence[Judged], confined: bool) -> dict[str, object]:
-    from moongate.scan.findings import VERDICTS
+    from moongate.core.verdicts import VERDICTS
     from moongate.scan.rules import ENGINE, RULES
 
     verdicts = [one.report.verdict for one in judged]

@@ -12,8 +12,8 @@ import re
 from typing import Final
 
 from moongate.core.spans import ByteSpan
+from moongate.core.verdicts import Report, Severity
 from moongate.scan.archives import compressed, scan_opaque, scan_seven_zip, scan_tar, scan_zip, unwrap
-from moongate.scan.findings import Report, Severity
 from moongate.scan.graphs import scan_graph
 from moongate.scan.inspection import Inspection, Place, Scanner
 from moongate.scan.keras import judge_embedded

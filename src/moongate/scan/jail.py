@@ -18,7 +18,7 @@ from typing import Any, Final, Self
 
 import orjson
 
-from moongate.scan.findings import Report
+from moongate.core.verdicts import Report
 from moongate.scan.ledger import Ledger
 
 MAX_ANSWER_BYTES: Final = 16 << 20

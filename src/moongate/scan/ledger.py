@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from moongate.core.spans import ByteSpan
-from moongate.scan.findings import MAX_FINDINGS, Finding, Report, Severity, Verdict, worst
+from moongate.core.verdicts import MAX_FINDINGS, Finding, Report, Severity, Verdict, worst
 from moongate.scan.rules import ENGINE, RULES, TABLE
 from moongate.weights.ranged import Ranged
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Final, Literal, TypeAlias
 
-from moongate.scan.findings import Severity
+from moongate.core.verdicts import Severity
 
 ENGINE: Final = "moongate-scan/1"
 RULES: Final = "2026.11.28"

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from urllib.parse import quote
 
-from moongate.scan.findings import Finding, Report, Severity
+from moongate.core.verdicts import Finding, Report, Severity
 from moongate.scan.rules import ENGINE, RULES, TABLE
 
 _SCHEMA = "https://json.schemastore.org/sarif-2.1.0.json"
