@@ -251,7 +251,7 @@ class Door:
             or (row.expires_at is not None and row.expires_at <= now)
         ):
             raise BadToken("This token is unknown, revoked or expired.")
-        return Caller("token", user=row.user, scope=row.scope)
+        return Caller("token", user=row.user, scope=row.scope, token_id=row.id)
 
     async def _let_member_in(self, caller: Caller) -> None:
         refusal = NotAllowed(

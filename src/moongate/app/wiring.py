@@ -40,6 +40,7 @@ if TYPE_CHECKING:
     from moongate.app.xet_routes import XetRoutes
     from moongate.core.records import FileEntry
     from moongate.hub.assembled import Assembler
+    from moongate.hub.audit import Audit
     from moongate.hub.content import Content
     from moongate.hub.fill import Fills
     from moongate.hub.hosted.repos import HostedRepos
@@ -131,6 +132,7 @@ class Gateway:
     puller: Puller
     upkeep: Upkeep
     assembler: Assembler
+    audit: Audit
 
     @property
     def settings(self) -> Settings:
@@ -178,6 +180,7 @@ def build(settings: Settings) -> Gateway:
     from moongate.app.metrics import Metrics  # noqa: PLC0415 - looks at the environment when imported
     from moongate.app.upkeep import Upkeep  # noqa: PLC0415
     from moongate.hub.assembled import Assembler  # noqa: PLC0415 - commands without an upstream need none of it
+    from moongate.hub.audit import NoAudit  # noqa: PLC0415
     from moongate.hub.content import Content  # noqa: PLC0415
     from moongate.hub.fill import FillRules, Fills  # noqa: PLC0415
     from moongate.hub.hot import HotFiles  # noqa: PLC0415
@@ -264,8 +267,9 @@ def build(settings: Settings) -> Gateway:
     )
     puller = Puller(repos, stock.index, content.open, content.finished)
     upkeep = Upkeep(fills, xets, stock.index, stock.keeping, metrics, stock.retain)
+    audit = NoAudit()
     return Gateway(
-        stock, metrics, upstream, repos, fills, xets, cas, offers, content, puller, upkeep, assembler
+        stock, metrics, upstream, repos, fills, xets, cas, offers, content, puller, upkeep, assembler, audit
     )
 
 

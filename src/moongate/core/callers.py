@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal
 
 Scope = Literal["read", "write", "admin"]
@@ -46,12 +46,15 @@ class Caller:
     `token` (one of ours; `user` and `scope` say whose and for what);
     `upstream` (a Hub token passed through; `credential` holds it, `user` is its fingerprint until
     upstream told the name).
+
+    token_id: the id of the token of ours they came with; for the record, not for deciding.
     """
 
     kind: Literal["anonymous", "token", "upstream"]
     user: str = "anonymous"
     scope: Scope = "read"
     credential: Secret | None = None
+    token_id: str = field(default="", compare=False)
 
     @property
     def is_operator(self) -> bool:
