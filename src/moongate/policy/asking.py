@@ -19,7 +19,16 @@ class Policy(Protocol):
         """
 
     def decide(self, facts: Facts) -> Decision:
-        """What may happen. Fast, never raises, waits for nothing; for any thread and for an event loop."""
+        """What may happen. Fast, never raises, waits for nothing; for any thread and for an event loop.
+
+        Facts that are unknown count against passing: ask when nothing more will be learned.
+        """
+
+    def foresee(self, facts: Facts) -> Decision | None:
+        """What will refuse whatever is still learned (a verdict, say); None when nothing is sure to.
+
+        For refusing early, before content was looked at. As fast as `decide`.
+        """
 
 
 class Holds(Protocol):
