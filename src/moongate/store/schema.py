@@ -32,10 +32,10 @@ from sqlalchemy import (
 
 from moongate.core.names import RepoId, parse_repo_type
 
-SCHEMA_VERSION: Final = "0005"
+SCHEMA_VERSION: Final = "0006"
 """The newest migration's revision. An index that is there needs no look at the migrations."""
 
-KNOWN_VERSIONS: Final = frozenset({"0001", "0002", "0003", "0004", "0005"})
+KNOWN_VERSIONS: Final = frozenset({"0001", "0002", "0003", "0004", "0005", "0006"})
 """Every revision this program can bring up to date; another one was written by a newer program."""
 
 metadata = MetaData(
@@ -398,6 +398,25 @@ orphans = Table(
     "orphans",
     metadata,
     Column("etag", Text, primary_key=True),  # hosted content that lost a holder: perhaps nobody's now
+    sqlite_with_rowid=False,
+)
+
+verdicts = Table(
+    "verdicts",
+    metadata,
+    Column("etag", Text, primary_key=True),
+    Column("name_kind", Text, primary_key=True),
+    Column("engine", Text, primary_key=True),
+    Column("rules", Text, primary_key=True),
+    Column("feeds", Text, primary_key=True),
+    Column("verdict", Text, nullable=False),
+    Column("basis", Text, nullable=False),  # whole or ranges
+    Column("size_bytes", BigInteger, nullable=False),
+    Column("judged_at", Double, nullable=False),
+    Column("retry_at", Double),
+    Column("attempts", Integer, nullable=False),
+    Column("report", LargeBinary, nullable=False),  # JSON
+    Index(None, "verdict", "judged_at"),
     sqlite_with_rowid=False,
 )
 

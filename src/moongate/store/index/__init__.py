@@ -3,7 +3,7 @@
     Index ── refs · answers · files · blobs · reconstructions · xorbs · usage       (one noun a file)
        │     pins · fills · access · leases · removal
        │     hosted_places · hosted_git · hosted_uploads · hosted_usage           (what is hosted here)
-       │     hosted_lineage · discussions
+       │     hosted_lineage · discussions · verdicts
        └── Database: SqliteDatabase | PostgresDatabase
 
 Everything here is synchronous and may be called from any thread. Point reads (they say so) take some
@@ -60,6 +60,7 @@ from moongate.store.index.refs import RefRow, RefRows
 from moongate.store.index.removal import HeldContent, RemovalRows
 from moongate.store.index.sqlite import SqliteDatabase
 from moongate.store.index.usage import RepoUsage, UsageRows
+from moongate.store.index.verdicts import VerdictRows
 from moongate.store.index.xorbs import ChunkRun, XorbRows
 
 __all__ = [
@@ -118,6 +119,7 @@ class Index(
     DiscussionRows,
     LineageRows,
     HostedUsageRows,
+    VerdictRows,
 ):
     """The index at a path or URL, made when there is none, brought up to date when it is old."""
 
