@@ -1,14 +1,11 @@
-"""Hosted repositories through crashes, many writers, several workers and full disks."""
+"""Hosted repositories through many writers, several workers and full disks."""
 
 from __future__ import annotations
 
-import http.client
 import json
-import random
 import sqlite3
 import subprocess
 import sys
-import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
@@ -23,7 +20,6 @@ from support.upload_talk import Refused, UploadTalk, file_line, lfs_line
 
 REPO = "acme/tiny"
 HOSTS = {"MOONGATE_HOSTED_NAMESPACES": "acme", "MOONGATE_UPLOAD_PART_BYTES": str(64 << 10)}
-BROKEN_OFF = (OSError, http.client.HTTPException)
 MOONGATE = Path(sys.executable).parent / "moongate"
 
 
@@ -44,66 +40,7 @@ def gateway(tmp_path: Path) -> Iterator[Gateway]:
         yield running
 
 
-class Writer:
-    """Commits numbered files, one way after another, and remembers what was acknowledged."""
-
-    def __init__(self, gateway: Gateway, seed: int) -> None:
-        self._gateway = gateway
-        self._random = random.Random(seed)
-        self.acknowledged: dict[str, tuple[str, bytes]] = {}
-        self.tried: dict[str, bytes] = {}
-
-    def write(self, number: int) -> None:
-        """Bring a file and commit it; whatever breaks off, breaks off."""
-        talk = UploadTalk(self._gateway.url)
-        path, content = f"{number}.bin", self._random.randbytes(self._random.randint(1, 300_000))
-        self.tried[path] = content
-        try:
-            if number % 3 == 0:
-                made = talk.commit(REPO, file_line(path, content))
-            else:
-                talk.upload(REPO, content, ("basic",) if number % 3 == 1 else ("basic", "multipart"))
-                made = talk.commit(REPO, lfs_line(path, content))
-        except (*BROKEN_OFF, Refused):
-            return
-        self.acknowledged[made] = (path, content)
-
-
-def test_1_killed_at_any_moment_it_has_what_it_acknowledged_and_nothing_half(tmp_path: Path) -> None:
-    gateway = gateway_at(tmp_path)
-    gateway.start()
-    UploadTalk(gateway.url).create(REPO)
-    writer, dice = Writer(gateway, 1), random.Random(7)
-    for round_number in range(5):
-        left = threading.Semaphore(0)
-
-        def run(start: int, left: threading.Semaphore = left) -> None:
-            for number in range(start, start + 10):
-                writer.write(number)
-                left.release()
-
-        thread = threading.Thread(target=run, args=(round_number * 10,))
-        thread.start()
-        for _ in range(dice.randint(1, 9)):
-            left.acquire()
-        threading.Event().wait(dice.random() * 0.01)  # somewhere within the next upload
-        gateway.kill()
-        thread.join()
-        gateway.start()
-    talk = UploadTalk(gateway.url)
-    history = talk.history(REPO)
-    assert set(writer.acknowledged) <= set(history)
-    assert len(writer.acknowledged) > 5
-    for made in history[:-1]:
-        for one in talk.tree(REPO, made):
-            if one["path"] != ".gitattributes":
-                assert talk.read(REPO, one["path"], made) == writer.tried[one["path"]]
-    verdict = json.loads(moongate(gateway, "verify", "--json"))
-    assert not verdict.get("wrong")
-    gateway.stop()
-
-
-def test_2_what_was_uploaded_and_never_committed_goes(gateway: Gateway) -> None:
+def test_1_what_was_uploaded_and_never_committed_goes(gateway: Gateway) -> None:
     talk = UploadTalk(gateway.url)
     talk.create(REPO)
     talk.upload(REPO, b"never committed" * 10_000)
@@ -122,7 +59,7 @@ def test_2_what_was_uploaded_and_never_committed_goes(gateway: Gateway) -> None:
         talk.commit(REPO, lfs_line("v.bin", b"never committed" * 10_000))
 
 
-def test_3_many_writers_and_several_workers_lose_nothing(tmp_path: Path) -> None:
+def test_2_many_writers_and_several_workers_lose_nothing(tmp_path: Path) -> None:
     with gateway_at(tmp_path, workers=2) as gateway:
         talk = UploadTalk(gateway.url)
         talk.create(REPO)
@@ -139,7 +76,7 @@ def test_3_many_writers_and_several_workers_lose_nothing(tmp_path: Path) -> None
         assert len(talk.tree(REPO)) == 31
 
 
-def test_4_a_namespace_and_a_role_hold_at_once_in_every_worker(tmp_path: Path) -> None:
+def test_3_a_namespace_and_a_role_hold_at_once_in_every_worker(tmp_path: Path) -> None:
     with gateway_at(tmp_path, workers=2) as gateway:
         moongate(gateway, "namespace", "add", "beta")
         bob = json.loads(moongate(gateway, "token", "create", "--user", "bob", "--scope", "write", "--json"))
@@ -157,7 +94,7 @@ def test_4_a_namespace_and_a_role_hold_at_once_in_every_worker(tmp_path: Path) -
                 UploadTalk(gateway.url, bob["token"]).tree(f"beta/{number}")
 
 
-def test_5_of_two_on_one_parent_one_wins_and_the_other_is_told(gateway: Gateway) -> None:
+def test_4_of_two_on_one_parent_one_wins_and_the_other_is_told(gateway: Gateway) -> None:
     talk = UploadTalk(gateway.url)
     talk.create(REPO)
     parent = talk.history(REPO)[0]
@@ -174,7 +111,7 @@ def test_5_of_two_on_one_parent_one_wins_and_the_other_is_told(gateway: Gateway)
     assert len(talk.history(REPO)) == 2
 
 
-def test_6_without_room_it_refuses_and_loses_nothing(tmp_path: Path) -> None:
+def test_5_without_room_it_refuses_and_loses_nothing(tmp_path: Path) -> None:
     full = {**HOSTS, "MOONGATE_QUOTA_BYTES": "200000", "MOONGATE_MIN_FREE_BYTES": "0"}
     with Gateway(tmp_path / "home", "http://127.0.0.1:9", env=full) as gateway:
         talk = UploadTalk(gateway.url)
@@ -195,7 +132,7 @@ def test_6_without_room_it_refuses_and_loses_nothing(tmp_path: Path) -> None:
         talk.commit(REPO, {"key": "deletedFile", "value": {"path": "a.bin"}})
 
 
-def test_7_a_door_that_is_closed_takes_uploads_by_their_address(tmp_path: Path) -> None:
+def test_6_a_door_that_is_closed_takes_uploads_by_their_address(tmp_path: Path) -> None:
     home = tmp_path / "home"
     home.mkdir()
     command = [MOONGATE, "token", "create", "--user", "alice", "--scope", "write", "--home", home, "--json"]
@@ -217,7 +154,7 @@ def _token_id(gateway: Gateway) -> str:
     return str(json.loads(moongate(gateway, "token", "list", "--json"))["tokens"][0]["id"])
 
 
-def test_10_a_bundle_carries_it_elsewhere_and_takes_no_name_that_lives_there(
+def test_9_a_bundle_carries_it_elsewhere_and_takes_no_name_that_lives_there(
     gateway: Gateway, tmp_path: Path
 ) -> None:
     talk = UploadTalk(gateway.url)
@@ -241,7 +178,7 @@ def test_10_a_bundle_carries_it_elsewhere_and_takes_no_name_that_lives_there(
             moongate(elsewhere, "import", bundle)
 
 
-def test_9_upstream_cannot_take_a_name_that_lives_here(tmp_path: Path) -> None:
+def test_8_upstream_cannot_take_a_name_that_lives_here(tmp_path: Path) -> None:
     double = HubDouble(tmp_path / "hub")
     double.add_repo("meta/old").commit({"config.json": b"theirs"})
     double.rename("meta/old", REPO)
@@ -252,7 +189,7 @@ def test_9_upstream_cannot_take_a_name_that_lives_here(tmp_path: Path) -> None:
         assert ask(gateway.url, f"/{REPO}/resolve/main/config.json").status == 404
 
 
-def test_8_a_repository_that_moved_is_found_by_every_route(gateway: Gateway) -> None:
+def test_7_a_repository_that_moved_is_found_by_every_route(gateway: Gateway) -> None:
     talk = UploadTalk(gateway.url)
     talk.create(REPO)
     talk.commit(REPO, file_line("a b.txt", b"hello"))
