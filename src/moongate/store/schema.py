@@ -14,7 +14,7 @@ A change here needs a migration; a test compares the two.
 
 from __future__ import annotations
 
-from typing import Final
+from typing import Any, Final
 
 from sqlalchemy import (
     BigInteger,
@@ -28,14 +28,15 @@ from sqlalchemy import (
     Table,
     Text,
     UniqueConstraint,
+    text,
 )
 
 from moongate.core.names import RepoId, parse_repo_type
 
-SCHEMA_VERSION: Final = "0006"
+SCHEMA_VERSION: Final = "0007"
 """The newest migration's revision. An index that is there needs no look at the migrations."""
 
-KNOWN_VERSIONS: Final = frozenset({"0001", "0002", "0003", "0004", "0005", "0006"})
+KNOWN_VERSIONS: Final = frozenset({"0001", "0002", "0003", "0004", "0005", "0006", "0007"})
 """Every revision this program can bring up to date; another one was written by a newer program."""
 
 metadata = MetaData(
@@ -47,6 +48,12 @@ metadata = MetaData(
 )
 
 _Number = BigInteger().with_variant(Integer, "sqlite")
+
+
+def _where(condition: str) -> dict[str, Any]:
+    """What makes an index leave out the rows that nobody looks for by it."""
+    return {"sqlite_where": text(condition), "postgresql_where": text(condition)}
+
 
 refs = Table(
     "refs",
@@ -417,6 +424,61 @@ verdicts = Table(
     Column("attempts", Integer, nullable=False),
     Column("report", LargeBinary, nullable=False),  # JSON
     Index(None, "verdict", "judged_at"),
+    sqlite_with_rowid=False,
+)
+
+# The audit log. Lines are only ever added, by whoever holds the head's row; a line's text is
+# what its hash is of, and the columns beside it are copies to search by, which verifying compares.
+
+audit_lines = Table(
+    "audit_lines",
+    metadata,
+    Column("seq", _Number, primary_key=True, autoincrement=False),
+    Column("at", Double, nullable=False),
+    Column("kind", Text, nullable=False),
+    Column("actor", Text, nullable=False),
+    Column("repo", Text),  # a repo_key
+    Column("digest", Text),
+    Column("line", LargeBinary, nullable=False),  # canonical JSON
+    Column("hash", LargeBinary, nullable=False),  # sha256 of the line, which holds the hash before it
+    Index(None, "at"),
+    Index(None, "actor", "seq"),
+    Index(None, "repo", "seq", **_where("repo IS NOT NULL")),
+    Index(None, "digest", "seq", **_where("digest IS NOT NULL")),
+    Index(None, "kind", "seq", **_where("kind <> 'file.deliver'")),  # nobody asks for all deliveries
+)
+
+audit_head = Table(
+    "audit_head",
+    metadata,
+    Column("only", SmallInteger, primary_key=True, autoincrement=False),  # 1: there is one row
+    Column("seq", BigInteger, nullable=False),
+    Column("hash", LargeBinary, nullable=False),
+    Column("checkpoint_seq", BigInteger, nullable=False),
+    Column("checkpoint_at", Double, nullable=False),
+    sqlite_with_rowid=False,
+)
+
+audit_checkpoints = Table(
+    "audit_checkpoints",
+    metadata,
+    Column("seq", BigInteger, primary_key=True, autoincrement=False),
+    Column("note", Text, nullable=False),  # signed JSON
+    sqlite_with_rowid=False,
+)
+
+recalls = Table(
+    "recalls",
+    metadata,
+    Column("recall_id", Text, primary_key=True),
+    Column("digest", Text),
+    Column("repo", Text),  # a repo_key
+    Column("commit_hash", Text),
+    Column("reason", Text, nullable=False),
+    Column("made_by", Text, nullable=False),
+    Column("made_at", Double, nullable=False),
+    Column("undone_by", Text),
+    Column("undone_at", Double),
     sqlite_with_rowid=False,
 )
 

@@ -3,7 +3,7 @@
     Index ── refs · answers · files · blobs · reconstructions · xorbs · usage       (one noun a file)
        │     pins · fills · access · leases · removal
        │     hosted_places · hosted_git · hosted_uploads · hosted_usage           (what is hosted here)
-       │     hosted_lineage · discussions · verdicts
+       │     hosted_lineage · discussions · verdicts · audit · recalls
        └── Database: SqliteDatabase | PostgresDatabase
 
 Everything here is synchronous and may be called from any thread. Point reads (they say so) take some
@@ -23,6 +23,7 @@ from moongate.core.callers import TokenRow
 from moongate.core.errors import StoreError
 from moongate.store.index.access import AccessRow, AccessRows, Allowed, Grant, TokenRows
 from moongate.store.index.answers import AnswerRows, StoredAnswer
+from moongate.store.index.audit import Added, AuditHead, AuditRow, AuditRows, AuditSearch
 from moongate.store.index.blobs import EVICTIONS, BlobRow, BlobRows, Eviction
 from moongate.store.index.database import Database
 from moongate.store.index.discussions import DiscussionRow, DiscussionRows
@@ -50,6 +51,7 @@ from moongate.store.index.hosted_uploads import UploadPart, UploadRows
 from moongate.store.index.hosted_usage import HostedUsageRows
 from moongate.store.index.leases import LeaseRows
 from moongate.store.index.pins import Pin, PinRows
+from moongate.store.index.recalls import RecallRow, RecallRows
 from moongate.store.index.reconstructions import (
     KeptFetch,
     ReconstructionRow,
@@ -66,7 +68,11 @@ from moongate.store.index.xorbs import ChunkRun, XorbRows
 __all__ = [
     "EVICTIONS",
     "AccessRow",
+    "Added",
     "Allowed",
+    "AuditHead",
+    "AuditRow",
+    "AuditSearch",
     "BaseModel",
     "BlobRow",
     "ChunkRun",
@@ -85,6 +91,7 @@ __all__ = [
     "NamespaceRow",
     "ObjectKind",
     "Pin",
+    "RecallRow",
     "ReconstructionRow",
     "RefRow",
     "RefUpdate",
@@ -120,6 +127,8 @@ class Index(
     LineageRows,
     HostedUsageRows,
     VerdictRows,
+    AuditRows,
+    RecallRows,
 ):
     """The index at a path or URL, made when there is none, brought up to date when it is old."""
 
