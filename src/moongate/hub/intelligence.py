@@ -38,6 +38,9 @@ class Intelligence(Protocol):
         A point read.
         """
 
+    def oldest_age_seconds(self) -> float | None:
+        """How long ago the feed that waits longest was last current; None: there is none. A point read."""
+
     def known(self, subject: Subject) -> tuple[Finding, ...]:
         """What feeds and earlier answers say of it. Point reads."""
 
@@ -59,6 +62,9 @@ class NoIntelligence:
 
     def feeds_version(self) -> str:
         return ""
+
+    def oldest_age_seconds(self) -> float | None:
+        return None
 
     def known(self, subject: Subject) -> tuple[Finding, ...]:
         return ()

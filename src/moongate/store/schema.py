@@ -33,10 +33,10 @@ from sqlalchemy import (
 
 from moongate.core.names import RepoId, parse_repo_type
 
-SCHEMA_VERSION: Final = "0007"
+SCHEMA_VERSION: Final = "0008"
 """The newest migration's revision. An index that is there needs no look at the migrations."""
 
-KNOWN_VERSIONS: Final = frozenset({"0001", "0002", "0003", "0004", "0005", "0006", "0007"})
+KNOWN_VERSIONS: Final = frozenset({"0001", "0002", "0003", "0004", "0005", "0006", "0007", "0008"})
 """Every revision this program can bring up to date; another one was written by a newer program."""
 
 metadata = MetaData(
@@ -479,6 +479,92 @@ recalls = Table(
     Column("made_at", Double, nullable=False),
     Column("undone_by", Text),
     Column("undone_at", Double),
+    sqlite_with_rowid=False,
+)
+
+feeds = Table(
+    "feeds",
+    metadata,
+    Column("name", Text, primary_key=True),
+    Column("kind", Text, nullable=False),
+    Column("url", Text, nullable=False),
+    Column("added_at", Double, nullable=False),
+    Column("options", Text, nullable=False),  # JSON
+    Column("state", Text, nullable=False),  # JSON
+    Column("generation", BigInteger, nullable=False),
+    Column("held_generation", BigInteger),
+    Column("held_why", Text, nullable=False),
+    Column("fetched_at", Double),
+    Column("tried_at", Double),
+    Column("trouble", Text, nullable=False),
+    sqlite_with_rowid=False,
+)
+
+feed_indicators = Table(
+    "feed_indicators",
+    metadata,
+    Column("feed", Text, primary_key=True),
+    Column("generation", BigInteger, primary_key=True, autoincrement=False),
+    Column("kind", Text, primary_key=True),
+    Column("value", Text, primary_key=True),
+    Column("label", Text, nullable=False),
+    Column("confidence", SmallInteger, nullable=False),
+    Column("tlp", Text, nullable=False),
+    Column("expires_at", Double),
+    Column("source", Text, nullable=False),
+    Index(None, "value", "kind"),
+    sqlite_with_rowid=False,
+)
+
+feed_advisories = Table(
+    "feed_advisories",
+    metadata,
+    Column("feed", Text, primary_key=True),
+    Column("generation", BigInteger, primary_key=True, autoincrement=False),
+    Column("ecosystem", Text, primary_key=True),
+    Column("package", Text, primary_key=True),
+    Column("advisory", Text, primary_key=True),
+    Column("told", Text, nullable=False),  # JSON
+    Index(None, "package", "ecosystem"),
+    sqlite_with_rowid=False,
+)
+
+feed_rules = Table(
+    "feed_rules",
+    metadata,
+    Column("feed", Text, primary_key=True),
+    Column("generation", BigInteger, primary_key=True, autoincrement=False),
+    Column("name", Text, primary_key=True),
+    Column("source", Text, nullable=False),
+    sqlite_with_rowid=False,
+)
+
+service_answers = Table(
+    "service_answers",
+    metadata,
+    Column("service", Text, primary_key=True),
+    Column("sha256", Text, primary_key=True),
+    Column("told", Text),  # JSON; NULL: the service does not know it
+    Column("asked_at", Double, nullable=False),
+    Column("fresh_until", Double, nullable=False),
+    sqlite_with_rowid=False,
+)
+
+service_use = Table(
+    "service_use",
+    metadata,
+    Column("service", Text, primary_key=True),
+    Column("span", Text, primary_key=True),  # a minute or a day: what a quota counts in
+    Column("used", BigInteger, nullable=False),
+    sqlite_with_rowid=False,
+)
+
+content_digests = Table(
+    "content_digests",
+    metadata,
+    Column("etag", Text, primary_key=True),  # git's, of a small file; a large one's is its sha256
+    Column("sha256", Text, nullable=False),
+    Index(None, "sha256"),
     sqlite_with_rowid=False,
 )
 

@@ -4,6 +4,7 @@
        │     pins · fills · access · leases · removal
        │     hosted_places · hosted_git · hosted_uploads · hosted_usage           (what is hosted here)
        │     hosted_lineage · discussions · verdicts · audit · recalls
+       │     feeds · services                                   (threat intelligence)
        └── Database: SqliteDatabase | PostgresDatabase
 
 Everything here is synchronous and may be called from any thread. Point reads (they say so) take some
@@ -27,6 +28,7 @@ from moongate.store.index.audit import Added, AuditHead, AuditRow, AuditRows, Au
 from moongate.store.index.blobs import EVICTIONS, BlobRow, BlobRows, Eviction
 from moongate.store.index.database import Database
 from moongate.store.index.discussions import DiscussionRow, DiscussionRows
+from moongate.store.index.feeds import FeedRows
 from moongate.store.index.files import FileRows
 from moongate.store.index.fills import Failure, FillRows
 from moongate.store.index.hosted_git import (
@@ -60,6 +62,7 @@ from moongate.store.index.reconstructions import (
 )
 from moongate.store.index.refs import RefRow, RefRows
 from moongate.store.index.removal import HeldContent, RemovalRows
+from moongate.store.index.services import DigestRows, ServiceRows
 from moongate.store.index.sqlite import SqliteDatabase
 from moongate.store.index.usage import RepoUsage, UsageRows
 from moongate.store.index.verdicts import VerdictRows
@@ -129,6 +132,9 @@ class Index(
     VerdictRows,
     AuditRows,
     RecallRows,
+    FeedRows,
+    ServiceRows,
+    DigestRows,
 ):
     """The index at a path or URL, made when there is none, brought up to date when it is old."""
 
