@@ -40,12 +40,12 @@ class FeedRows:
     def __init__(self, database: Database) -> None:
         prepare = database.prepare
         self._db = database
-        self._put_feed = database.upsert(feeds)
-        self._feed = prepare(select(feeds).where(by(feeds.c.name)))
-        self._feeds = prepare(select(feeds).order_by(feeds.c.name))
-        self._drop_feed = prepare(delete(feeds).where(by(feeds.c.name)))
-        self._versions = prepare(select(feeds.c.name, feeds.c.generation).order_by(feeds.c.name))
-        self._note_try = prepare(
+        self._feed_put_feed = database.upsert(feeds)
+        self._feed_one = prepare(select(feeds).where(by(feeds.c.name)))
+        self._feed_list = prepare(select(feeds).order_by(feeds.c.name))
+        self._feed_drop_feed = prepare(delete(feeds).where(by(feeds.c.name)))
+        self._feed_versions = prepare(select(feeds.c.name, feeds.c.generation).order_by(feeds.c.name))
+        self._feed_note_try = prepare(
             update(feeds)
             .values(tried_at=bindparam("tried_"), trouble=bindparam("trouble_"))
             .where(feeds.c.name == bindparam("name_")),
@@ -53,7 +53,7 @@ class FeedRows:
             "tried_",
             "trouble_",
         )
-        self._note_fetch = prepare(
+        self._feed_note_fetch = prepare(
             update(feeds)
             .values(
                 state=bindparam("state_"),
@@ -66,7 +66,7 @@ class FeedRows:
             "state_",
             "now_",
         )
-        self._hold = prepare(
+        self._feed_hold = prepare(
             update(feeds)
             .values(held_generation=bindparam("held_"), held_why=bindparam("why_"))
             .where(feeds.c.name == bindparam("name_")),
@@ -74,21 +74,21 @@ class FeedRows:
             "held_",
             "why_",
         )
-        self._show = prepare(
+        self._feed_show = prepare(
             update(feeds)
             .values(generation=bindparam("generation_"), held_generation=None, held_why="")
             .where(feeds.c.name == bindparam("name_")),
             "name_",
             "generation_",
         )
-        self._add_indicator = database.upsert(feed_indicators)
-        self._add_advisory = database.upsert(feed_advisories)
-        self._add_rule = database.upsert(feed_rules)
-        self._last = [
+        self._feed_add_indicator = database.upsert(feed_indicators)
+        self._feed_add_advisory = database.upsert(feed_advisories)
+        self._feed_add_rule = database.upsert(feed_rules)
+        self._feed_last = [
             prepare(select(func.max(table.c.generation)).where(by(table.c.feed))) for table in _TABLES
         ]
-        self._copies = [prepare(_copy(table), "feed_", "from_", "to_") for table in _TABLES]
-        self._drops = [
+        self._feed_copies = [prepare(_copy(table), "feed_", "from_", "to_") for table in _TABLES]
+        self._feed_drops = [
             prepare(
                 delete(table).where(
                     table.c.feed == bindparam("feed_"),
@@ -101,7 +101,7 @@ class FeedRows:
             )
             for table in _TABLES
         ]
-        self._counts = [
+        self._feed_counts = [
             prepare(
                 select(func.count()).select_from(table).where(by(table.c.feed, table.c.generation)),
                 "feed",
@@ -116,14 +116,14 @@ class FeedRows:
         hit = select(feeds.c.name, feeds.c.fetched_at, *_INDICATOR).select_from(
             feed_indicators.join(feeds, counts)
         )
-        self._hits = prepare(hit.where(by(feed_indicators.c.kind, feed_indicators.c.value), fresh),
+        self._feed_hits = prepare(hit.where(by(feed_indicators.c.kind, feed_indicators.c.value), fresh),
                              "kind", "value", "now_")  # fmt: skip
-        self._indicators = prepare(
+        self._feed_indicators = prepare(
             select(*_INDICATOR).where(by(feed_indicators.c.feed, feed_indicators.c.generation)),
             "feed",
             "generation",
         )
-        self._advisories = prepare(
+        self._feed_advisories = prepare(
             select(feeds.c.name, feeds.c.fetched_at, feed_advisories.c.advisory, feed_advisories.c.told)
             .select_from(
                 feed_advisories.join(
@@ -138,7 +138,7 @@ class FeedRows:
             "ecosystem",
             "package",
         )
-        self._of_generation = prepare(
+        self._feed_of_generation = prepare(
             select(
                 feed_advisories.c.ecosystem,
                 feed_advisories.c.package,
@@ -148,7 +148,7 @@ class FeedRows:
             "feed",
             "generation",
         )
-        self._rules = prepare(
+        self._feed_rules = prepare(
             select(feed_rules.c.feed, feed_rules.c.name, feed_rules.c.source)
             .select_from(
                 feed_rules.join(
@@ -158,7 +158,7 @@ class FeedRows:
             )
             .order_by(feed_rules.c.feed, feed_rules.c.name)
         )
-        self._rules_of = prepare(
+        self._feed_rules_of = prepare(
             select(feed_rules.c.name, feed_rules.c.source).where(
                 by(feed_rules.c.feed, feed_rules.c.generation)
             ),
@@ -170,7 +170,7 @@ class FeedRows:
             select(reconstructions.c.etag, reconstructions.c.etag),
             select(content_digests.c.etag, content_digests.c.sha256),
         ).subquery("kept")
-        self._kept_hits = prepare(
+        self._feed_kept_hits = prepare(
             select(kept.c.etag, feeds.c.name, feeds.c.fetched_at, *_INDICATOR)
             .select_from(
                 kept.join(
@@ -181,7 +181,7 @@ class FeedRows:
             .where(fresh),
             "now_",
         )
-        self._kept_in = prepare(
+        self._feed_kept_in = prepare(
             select(kept.c.etag)
             .select_from(kept.join(feed_indicators, feed_indicators.c.value == kept.c.sha256))
             .where(
@@ -192,13 +192,13 @@ class FeedRows:
             "feed",
             "generation",
         )
-        self._kept_count = prepare(select(func.count(kept.c.etag.distinct())))
-        self._named = prepare(
+        self._feed_kept_count = prepare(select(func.count(kept.c.etag.distinct())))
+        self._feed_named = prepare(
             hit.where(or_(feed_indicators.c.kind == "repo", feed_indicators.c.kind == "author"), fresh),
             "now_",
         )
-        self._repos = prepare(select(commits.c.repo).distinct())
-        self._etags_of = prepare(
+        self._feed_repos = prepare(select(commits.c.repo).distinct())
+        self._feed_etags_of = prepare(
             select(files.c.etag)
             .select_from(files.join(commits, commits.c.commit_number == files.c.commit_number))
             .where(by(commits.c.repo))
@@ -209,48 +209,48 @@ class FeedRows:
 
     def put_feed(self, feed: FeedRow) -> None:
         """Keep a feed as it is told."""
-        self._db.run(self._put_feed, *_values(feed))
+        self._db.run(self._feed_put_feed, *_values(feed))
 
     def feed(self, name: str) -> FeedRow | None:
         """One feed. A point read."""
-        row = self._db.one(self._feed, name)
+        row = self._db.one(self._feed_one, name)
         return None if row is None else _feed(row)
 
     def feeds(self) -> list[FeedRow]:
         """Every feed, by name."""
-        return [_feed(row) for row in self._db.all(self._feeds)]
+        return [_feed(row) for row in self._db.all(self._feed_list)]
 
     def drop_feed(self, name: str) -> bool:
         """Forget a feed and all it held; whether there was one."""
         with self._db.transaction() as transaction:
-            for drop in self._drops:
+            for drop in self._feed_drops:
                 transaction.run(drop, name, -1, -1)
-            return transaction.run(self._drop_feed, name) > 0
+            return transaction.run(self._feed_drop_feed, name) > 0
 
     def feeds_version(self) -> str:
         """Changes whenever another generation of a feed counts. A point read."""
-        rows = self._db.all(self._versions)
+        rows = self._db.all(self._feed_versions)
         return hashlib.sha256(repr([tuple(row) for row in rows]).encode()).hexdigest()[:16] if rows else ""
 
     def note_feed_try(self, name: str, now: float, trouble: str) -> None:
         """A fetch did not succeed."""
-        self._db.run(self._note_try, name, now, trouble)
+        self._db.run(self._feed_note_try, name, now, trouble)
 
     def note_feed_fetch(self, name: str, state: Mapping[str, object], now: float) -> None:
         """What the feed holds is current."""
-        self._db.run(self._note_fetch, name, json.dumps(dict(state)), now)
+        self._db.run(self._feed_note_fetch, name, json.dumps(dict(state)), now)
 
     # -- generations -----------------------------------------------------------------------------------------
 
     def begin_generation(self, name: str, copied_from: int | None = None) -> int:
         """A number for a new generation, with all that another one holds when that is named."""
-        rows = [self._db.one(last, name) for last in self._last]
+        rows = [self._db.one(last, name) for last in self._feed_last]
         feed = self.feed(name)
         used = [int(row[0]) for row in rows if row is not None and row[0] is not None]
         number = 1 + max([*used, feed.generation if feed is not None else 0], default=0)
         if copied_from:
             with self._db.transaction() as transaction:
-                for copy in self._copies:
+                for copy in self._feed_copies:
                     transaction.run(copy, name, copied_from, number)
         return number
 
@@ -261,31 +261,33 @@ class FeedRows:
              one.source)
             for one in told
         )  # fmt: skip
-        self._in_batches(self._add_indicator, rows)
+        self._feed_in_batches(self._feed_add_indicator, rows)
 
     def add_advisories(self, name: str, generation: int, told: Iterable[Advisory]) -> None:
         """Write advisories into a generation that nobody sees yet."""
         rows = (
             (name, generation, one.ecosystem, one.package, one.id, json.dumps(dict(one.told))) for one in told
         )
-        self._in_batches(self._add_advisory, rows)
+        self._feed_in_batches(self._feed_add_advisory, rows)
 
     def add_rules(self, name: str, generation: int, told: Mapping[str, str]) -> None:
         """Write YARA sources by name into a generation that nobody sees yet."""
-        self._in_batches(self._add_rule, ((name, generation, rule, source) for rule, source in told.items()))
+        self._feed_in_batches(
+            self._feed_add_rule, ((name, generation, rule, source) for rule, source in told.items())
+        )
 
     def show_generation(self, name: str, generation: int) -> None:
         """Make it the one that counts, and forget the others."""
         with self._db.transaction() as transaction:
-            transaction.run(self._show, name, generation)
-            for drop in self._drops:
+            transaction.run(self._feed_show, name, generation)
+            for drop in self._feed_drops:
                 transaction.run(drop, name, generation, generation)
 
     def hold_generation(self, name: str, generation: int, why: str, shown: int) -> None:
         """Let it wait for approval beside the one that counts; one that waited before is forgotten."""
         with self._db.transaction() as transaction:
-            transaction.run(self._hold, name, generation, why)
-            for drop in self._drops:
+            transaction.run(self._feed_hold, name, generation, why)
+            for drop in self._feed_drops:
                 transaction.run(drop, name, generation, shown)
 
     def drop_generations(self, name: str) -> None:
@@ -294,74 +296,74 @@ class FeedRows:
         if feed is not None:
             held = feed.held_generation if feed.held_generation is not None else feed.generation
             with self._db.transaction() as transaction:
-                for drop in self._drops:
+                for drop in self._feed_drops:
                     transaction.run(drop, name, feed.generation, held)
 
     def release_held(self, name: str) -> None:
         """Forget the generation that waits."""
-        self._db.run(self._hold, name, None, "")
+        self._db.run(self._feed_hold, name, None, "")
         self.drop_generations(name)
 
     def generation_counts(self, name: str, generation: int) -> tuple[int, int, int]:
         """How many indicators, advisories and rules a generation holds."""
-        rows = [self._db.one(count, name, generation) for count in self._counts]
+        rows = [self._db.one(count, name, generation) for count in self._feed_counts]
         indicators, advisories, rules = (int(row[0]) if row is not None else 0 for row in rows)
         return indicators, advisories, rules
 
     def indicators_of(self, name: str, generation: int) -> list[Indicator]:
         """All indicators of a generation: for export."""
-        return [Indicator(*row) for row in self._db.all(self._indicators, name, generation)]
+        return [Indicator(*row) for row in self._db.all(self._feed_indicators, name, generation)]
 
     def advisories_of(self, name: str, generation: int) -> list[Advisory]:
         """All advisories of a generation: for export."""
-        rows = self._db.all(self._of_generation, name, generation)
+        rows = self._db.all(self._feed_of_generation, name, generation)
         return [Advisory(row[0], row[1], row[2], json.loads(row[3])) for row in rows]
 
     def rules_of(self, name: str, generation: int) -> dict[str, str]:
         """The YARA sources of a generation, by name."""
-        return dict(self._db.all(self._rules_of, name, generation))
+        return dict(self._db.all(self._feed_rules_of, name, generation))
 
     # -- hits ------------------------------------------------------------------------------------------------
 
     def hits(self, kind: str, value: str, now: float) -> list[Hit]:
         """What feeds say of a value now. A point read."""
-        return [_hit(row) for row in self._db.all(self._hits, kind, value, now)]
+        return [_hit(row) for row in self._db.all(self._feed_hits, kind, value, now)]
 
     def advisories(self, ecosystem: str, package: str) -> list[tuple[str, float, str, dict[str, Any]]]:
         """Feed, its time, id and content of each advisory about a package. A point read."""
-        rows = self._db.all(self._advisories, ecosystem, package)
+        rows = self._db.all(self._feed_advisories, ecosystem, package)
         return [(row[0], row[1] or 0.0, row[2], json.loads(row[3])) for row in rows]
 
     def yara_sources(self) -> list[tuple[str, str, str]]:
         """Feed, name and text of every YARA source that counts."""
-        return [(row[0], row[1], row[2]) for row in self._db.all(self._rules)]
+        return [(row[0], row[1], row[2]) for row in self._db.all(self._feed_rules)]
 
     def kept_hits(self, now: float) -> list[tuple[str, Hit]]:
         """Kept content that feeds know by its sha256: etag and hit."""
-        return [(row[0], _hit(row[1:])) for row in self._db.all(self._kept_hits, now)]
+        return [(row[0], _hit(row[1:])) for row in self._db.all(self._feed_kept_hits, now)]
 
     def named_hits(self, now: float) -> list[Hit]:
         """Every indicator that names a repository or an author."""
-        return [_hit(row) for row in self._db.all(self._named, now)]
+        return [_hit(row) for row in self._db.all(self._feed_named, now)]
 
     def kept_in_generation(self, name: str, generation: int) -> set[str]:
         """Etags of kept content that a generation is sure about."""
-        return {row[0] for row in self._db.all(self._kept_in, name, generation)}
+        return {row[0] for row in self._db.all(self._feed_kept_in, name, generation)}
 
     def kept_count(self) -> int:
         """How many different contents are kept."""
-        row = self._db.one(self._kept_count)
+        row = self._db.one(self._feed_kept_count)
         return int(row[0]) if row is not None else 0
 
     def repo_keys(self) -> list[str]:
         """Every repository of which a commit is known, as `models/ns/name`."""
-        return [row[0] for row in self._db.all(self._repos)]
+        return [row[0] for row in self._db.all(self._feed_repos)]
 
     def etags_of_repo(self, key: str) -> list[str]:
         """What the known commits of a repository list."""
-        return [row[0] for row in self._db.all(self._etags_of, key)]
+        return [row[0] for row in self._db.all(self._feed_etags_of, key)]
 
-    def _in_batches(self, statement: Any, rows: Iterable[tuple[object, ...]]) -> None:
+    def _feed_in_batches(self, statement: Any, rows: Iterable[tuple[object, ...]]) -> None:
         left = iter(rows)
         while batch := list(islice(left, _ROWS_AT_ONCE)):
             with self._db.transaction() as transaction:
