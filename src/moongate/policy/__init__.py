@@ -5,4 +5,13 @@ Facts go in as values, decisions come out; whoever asks fills the facts in. Noth
     facts       what rules may look at; what is not known is told apart from everything else
     licences    which group a licence belongs to
     asking      the protocols between those who ask and those who decide
+    fields      the language of rules: which facts a condition may be about
+    wanted      what a condition may want of a fact
+    logic       true, false, not known
+    expressions the escape hatch: CEL
+    model       the shape of policy files; yaml_lines reads them and remembers the lines
+    compiled    a rule made ready
+    engine      rules that decide, and explain
+    loading     from files, folders and presets to rules
+    short_facts facts as people write them; cases: the tests beside rules
 """
