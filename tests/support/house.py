@@ -295,7 +295,7 @@ async def open_house(
         files=files,
         git=GitRoutes(passing, hub, files, door.base_url),
         ollama=OllamaRoutes(hub, files),
-        health=Health(metrics, door, folder, lambda: "", lambda: None),
+        health=Health(metrics, folder, lambda: "", lambda: None),
         admin=_page,
         status_page=_page,
     )

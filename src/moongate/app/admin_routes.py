@@ -11,7 +11,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qsl, unquote
 
@@ -28,6 +28,7 @@ from moongate.app.door import Door
 from moongate.app.exchange import Exchange
 from moongate.app.hub_routes import read_body
 from moongate.app.jobs import JobBoard, Progress
+from moongate.app.permissions import Permission
 from moongate.app.replies import JSON_TYPE, Reply, json_reply
 from moongate.app.tokens import mint
 from moongate.core.errors import Absent, BadRequest, MoongateError, NotAllowed, StoreError
@@ -66,6 +67,12 @@ class Operation:
     takes: type[Model] | None = None
     query: tuple[str, ...] = ()
     status: int = 200
+    permission: Permission | None = None
+
+
+def needing(permission: Permission, *operations: Operation) -> tuple[Operation, ...]:
+    """These operations, with what they need; one that needs nothing stated is answered to nobody."""
+    return tuple(replace(operation, permission=permission) for operation in operations)
 
 
 class AdminRoutes:
@@ -76,7 +83,7 @@ class AdminRoutes:
         self._door = door
         self._started_at = time.time()
         self.jobs = JobBoard(gateway.settings.home / "jobs")
-        self._operations = self._table()
+        self.operations = needing("admin", *self._table())
 
     def _table(self) -> tuple[Operation, ...]:
         repo, grant, limit = ("repo", "revision"), ("user", "pattern"), ("limit",)
@@ -132,11 +139,16 @@ class AdminRoutes:
             Absent, MethodAbsent: there is no such operation.
         """
         self._refuse_foreign_pages(exchange)
-        self._door.require_admin(exchange.caller, local=self._door.is_local(exchange.request))
         path = exchange.path.removeprefix(BASE).rstrip("/")
-        if path == "/openapi.json":
-            return json_reply(200, openapi(self._operations), exchange.request_id)
-        operation, part = self._find(exchange.method, path)
+        try:
+            operation, part = self._find(exchange.method, path)
+        except (Absent, MethodAbsent):
+            # strangers are not told what there is
+            self._door.require("admin", exchange.caller, exchange.request)
+            if path == "/openapi.json":
+                return json_reply(200, openapi(self.operations), exchange.request_id)
+            raise
+        self._door.require(operation.permission, exchange.caller, exchange.request)
         asked = Asked(part, _query(exchange.query, operation), await _body(exchange, operation))
         answer = await operation.run(asked)
         body = answer.model_dump_json().encode()
@@ -145,7 +157,7 @@ class AdminRoutes:
     def _find(self, method: str, path: str) -> tuple[Operation, str]:
         wanted = "GET" if method == "HEAD" else method
         allowed = []
-        for operation in self._operations:
+        for operation in self.operations:
             stem, brace, _ = operation.path.partition("{")
             part = path.removeprefix(stem) if brace else ""
             if path != operation.path and not (brace and path.startswith(stem) and part and "/" not in part):
@@ -163,6 +175,10 @@ class AdminRoutes:
         foreign = origin is not None and origin != self._door.base_url(exchange.request)
         if foreign or site in ("cross-site", "same-site"):
             raise NotAllowed("Pages of other sites may not use the admin API.")
+        if exchange.caller.method == "session" and not exchange.is_read and origin is None is site:
+            raise NotAllowed(
+                "A browser's session changes nothing here unless the browser says which page asks."
+            )
 
     # What is kept
 

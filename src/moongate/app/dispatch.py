@@ -1,4 +1,4 @@
-"""From a raw request to an answer: Host, caller, route, handler, and the one place for errors.
+"""From a raw request to an answer: Host, caller, route, permission, handler, and the one place for errors.
 
 Routes are told apart on the raw path, segment by segment (`wire.routes`); our own few addresses (`/`, health,
 metrics, the admin API) come first, by exact path or prefix. Every exchange, however it ends, is counted and
@@ -19,6 +19,7 @@ from aiohttp import web
 from moongate.app.door import Door
 from moongate.app.exchange import Exchange, PageHandler, RouteHandler, begin
 from moongate.app.metrics import Metrics
+from moongate.app.permissions import CAS_ROUTES, ROUTES, UPLOADS, Page
 from moongate.app.replies import JSON_TYPE, Reply, error_reply
 from moongate.app.request_log import RequestLog, who
 from moongate.app.sendfile import BrokenOff, ClientGone
@@ -73,23 +74,20 @@ class Dispatcher:
         door: Door,
         handlers: Mapping[type[object], RouteHandler],
         *,
-        pages: Mapping[str, tuple[str, PageHandler]],
-        admin: tuple[str, PageHandler],
-        open_paths: frozenset[str],
+        pages: Mapping[str, Page],
+        below: Mapping[str, Page],
         signed: SignedAddresses | None = None,
         metrics: Metrics,
         request_log: RequestLog,
     ) -> None:
-        """`pages`: our own exact paths, each with a name for metrics; `admin`: the admin API's prefix.
+        """`pages`: our own exact paths; `below`: our own prefixes, such as the admin API's.
 
-        `open_paths`: answered to everybody, whatever the door and the Host header say (health checks).
         `signed`: what finds out by itself who asks.
         """
         self._door = door
-        self._handlers = handlers
-        self._pages = pages
-        self._admin_prefix, self._admin = admin
-        self._open_paths = open_paths
+        self.handlers = handlers
+        self.pages = pages
+        self.below = below
         self._signed = signed or SignedAddresses()
         self._metrics = metrics
         self._log = request_log
@@ -128,10 +126,9 @@ class Dispatcher:
 
     async def _answer(self, exchange: Exchange) -> web.StreamResponse:
         request, path = exchange.request, exchange.path
-        page = self._pages.get(path)
-        if path in self._open_paths and page is not None:
-            exchange.route = page[0]
-            return await page[1](exchange)
+        page = self._page(path)
+        if page is not None and page.any_host:
+            return await self._answer_page(exchange, page)
         self._door.check_host(request)
         if exchange.method == "OPTIONS":
             exchange.route = "options"
@@ -139,13 +136,7 @@ class Dispatcher:
         if exchange.method not in _KNOWN_METHODS:
             raise MethodAbsent(_KNOWN_METHODS)
         if page is not None:
-            exchange.route = page[0]
-            exchange.caller = await self._door.caller_of(request)
-            return await page[1](exchange)
-        if path.startswith(self._admin_prefix):
-            exchange.route = "admin"
-            exchange.caller = await self._door.caller_of(request)
-            return await self._admin(exchange)
+            return await self._answer_page(exchange, page)
         signed = await self._answer_signed(exchange)
         if signed is not None:
             return signed
@@ -154,17 +145,43 @@ class Dispatcher:
         exchange.route = kind.__name__
         exchange.repo = getattr(route, "repo", None)
         exchange.caller = await self._door.caller_of(request)
-        return await self._handlers[kind](exchange, route)
+        needs = ROUTES.get(kind)
+        self._door.require(needs.of(exchange.method) if needs is not None else None, exchange.caller, request)
+        return await self.handlers[kind](exchange, route)
+
+    def _page(self, path: str) -> Page | None:
+        page = self.pages.get(path)
+        if page is not None:
+            return page
+        return next((page for prefix, page in self.below.items() if path.startswith(prefix)), None)
+
+    async def _answer_page(self, exchange: Exchange, page: Page) -> web.StreamResponse:
+        request = exchange.request
+        exchange.route = page.name
+        permission = page.permission(exchange.method)
+        if permission is None:
+            raise MethodAbsent(("GET", "HEAD"))
+        if permission == "public":
+            return await page.answer(exchange)
+        if permission != "watch" or not self._door.is_local(request):
+            exchange.caller = await self._door.caller_of(request, cookies=page.cookies)
+        self._door.require(permission, exchange.caller, request)
+        return await page.answer(exchange)
 
     async def _answer_signed(self, exchange: Exchange) -> web.StreamResponse | None:
         path, signed = exchange.path, self._signed
         if signed.uploads is not None and path.startswith(UPLOADS_PREFIX):
             exchange.route = "LfsUpload"
+            self._door.require(UPLOADS.of(exchange.method), exchange.caller, exchange.request)
             return await signed.uploads(exchange)
         asked = parse_cas_path(path) if signed.cas is not None and path.startswith(_CAS) else None
         if signed.cas is None or asked is None:
             return None
         exchange.route = f"Cas{type(asked).__name__}"
+        needs = CAS_ROUTES.get(type(asked))
+        self._door.require(
+            None if needs is None else needs.of(exchange.method), exchange.caller, exchange.request
+        )
         return await signed.cas(exchange, asked)
 
     def known_route(self, path: str) -> routes.Route | None:
@@ -218,7 +235,7 @@ class Dispatcher:
 
     def _is_ours(self, path: str) -> bool:
         """Whether a path is our own (pages, admin API): other origins' pages may read the Hub's alone."""
-        return path in self._pages or path.startswith(self._admin_prefix)
+        return self._page(path) is not None
 
     def _broken(self, exchange: Exchange, error: Exception) -> web.StreamResponse:
         exchange.error = type(error).__name__

@@ -22,6 +22,7 @@ from moongate.app.hub_routes import HubRoutes
 from moongate.app.lfs_uploads import LfsUploads
 from moongate.app.metrics import Metrics
 from moongate.app.ollama_routes import OllamaRoutes
+from moongate.app.permissions import Page
 from moongate.app.request_log import RequestLog
 from moongate.app.xet_routes import XetRoutes
 from moongate.app.xorb_routes import XorbRoutes
@@ -61,22 +62,31 @@ class Rooms:
 
 def dispatcher(rooms: Rooms, door: Door, metrics: Metrics, request_log: RequestLog) -> Dispatcher:
     """What answers every request."""
-    pages: Mapping[str, tuple[str, PageHandler]] = {
-        "/healthz": ("healthz", rooms.health.healthz),
-        "/readyz": ("readyz", rooms.health.readyz),
-        "/metrics": ("metrics", rooms.health.metrics),
-        "/": ("status_page", rooms.status_page),
-    }
     return Dispatcher(
         door,
         _handlers(rooms),
-        pages=pages,
-        admin=(ADMIN_PREFIX, rooms.admin),
-        open_paths=frozenset({"/healthz", "/readyz", "/metrics"}),
+        pages=pages_of(rooms),
+        below=prefixes_of(rooms),
         metrics=metrics,
         request_log=request_log,
         signed=SignedAddresses(rooms.cas, rooms.hosting.lfs.receive if rooms.hosting else None),
     )
+
+
+def pages_of(rooms: Rooms) -> Mapping[str, Page]:
+    """Our own exact addresses, and what they need."""
+    health = rooms.health
+    return {
+        "/healthz": Page("healthz", health.healthz, "public", any_host=True),
+        "/readyz": Page("readyz", health.readyz, "public", any_host=True),
+        "/metrics": Page("metrics", health.metrics, "watch", any_host=True),
+        "/": Page("status_page", rooms.status_page, "read"),
+    }
+
+
+def prefixes_of(rooms: Rooms) -> Mapping[str, Page]:
+    """Our own prefixes, and what they need. Each operation of the admin API says by itself what it needs."""
+    return {ADMIN_PREFIX: Page("admin", rooms.admin, "read", "read")}
 
 
 def _handlers(rooms: Rooms) -> dict[type[object], RouteHandler]:

@@ -47,7 +47,7 @@ _PAST_KEPT = 512
 _SETTLE_SECONDS = 0.1
 _MOST_BYTES = 64 << 10
 """Longer answers gain little here; and the heads kept hold on to their answers."""
-_TAKEN = (
+TAKEN = (
     routes.Info,
     routes.Tree,
     routes.Refs,
@@ -228,7 +228,7 @@ class FastLane:
         ready: _Ready | _File | None
         if isinstance(route, routes.Resolve):
             ready = self._file(route, message, caller, host)
-        elif isinstance(route, _TAKEN):
+        elif isinstance(route, TAKEN):
             ready = self._answer(route, query, caller, host)
         else:
             return None

@@ -104,6 +104,20 @@ class Settings(BaseSettings):
         (), "Further hosts upstream may redirect to: host[:port] or *.suffix; these may be private addresses."
     )
     upstream_orgs: Names = _row((), "Members of these Hub organisations may enter with their Hub token.")
+    oidc_issuer: str | None = _row(
+        None, "Where people sign in: an OpenID Connect issuer, as its tokens name it.", "URL"
+    )
+    oidc_client_id: str = _row("", "What the issuer calls this gateway.")
+    oidc_client_secret: SecretStr | None = _row(None, "The gateway's secret at the issuer, if it has one.")
+    oidc_user_claim: str = _row(
+        "email", "What of an ID token becomes a user's name: email, preferred_username or another claim."
+    )
+    oidc_groups_claim: str = _row("groups", "Where an ID token lists a user's groups.")
+    sign_in_role: Literal["reader", "publisher", "approver", "admin"] | None = _row(
+        None, "What everybody may who signs in: reader or publisher; unset, who has no role is turned away."
+    )
+    session_seconds: float = _row(43200.0, "How long somebody stays signed in in a browser.", "seconds", gt=0)
+    token_max_seconds: float = _row(0.0, "Longest life of a new token; 0 is no limit.", "seconds", ge=0)
     public_url: str | None = _row(
         None, "Our address as clients see it, when something stands in front of us.", "URL"
     )
@@ -211,7 +225,7 @@ class Settings(BaseSettings):
     def _split_at_commas(cls, value: object) -> object:
         return tuple(word for word in re.split(r"[,\s]+", value) if word) if isinstance(value, str) else value
 
-    @field_validator("upstream", "public_url")
+    @field_validator("upstream", "public_url", "oidc_issuer")
     @classmethod
     def _check_url(cls, value: str | None) -> str | None:
         if value is None:

@@ -11,7 +11,7 @@ Order on the way in: FrontDoor (limits, framing) → Dispatcher (Host, caller, e
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
@@ -29,10 +29,12 @@ from moongate.store.layout import Layout
 from moongate.store.segments import Segments
 
 if TYPE_CHECKING:
+    from moongate.app.admin_routes import Operation
     from moongate.app.connection import FrontDoor
-    from moongate.app.dispatch import CasHandler
+    from moongate.app.dispatch import CasHandler, Dispatcher
     from moongate.app.door import Door
     from moongate.app.front import HostedRooms
+    from moongate.app.identity import Identity
     from moongate.app.metrics import Metrics
     from moongate.app.request_log import RequestLog
     from moongate.app.sendfile import FileSender
@@ -133,6 +135,7 @@ class Gateway:
     upkeep: Upkeep
     assembler: Assembler
     audit: Audit
+    identity: Identity
 
     @property
     def settings(self) -> Settings:
@@ -166,6 +169,7 @@ class Gateway:
         await self.repos.close()
         await self.cas.close()
         await self.upstream.close()
+        self.identity.close()
         self.stock.close()
 
 
@@ -269,7 +273,35 @@ def build(settings: Settings) -> Gateway:
     upkeep = Upkeep(fills, xets, stock.index, stock.keeping, metrics, stock.retain)
     audit = NoAudit()
     return Gateway(
-        stock, metrics, upstream, repos, fills, xets, cas, offers, content, puller, upkeep, assembler, audit
+        stock,
+        metrics,
+        upstream,
+        repos,
+        fills,
+        xets,
+        cas,
+        offers,
+        content,
+        puller,
+        upkeep,
+        assembler,
+        audit,
+        _identity(stock),
+    )
+
+
+def _identity(stock: Stock) -> Identity:
+    """Who is who."""
+    from moongate.app.identity import Identity  # noqa: PLC0415
+    from moongate.app.last_used import LastUsed  # noqa: PLC0415
+    from moongate.app.sessions import Sessions  # noqa: PLC0415
+    from moongate.hub.standing import Standing  # noqa: PLC0415
+
+    settings, index = stock.settings, stock.index
+    return Identity(
+        Standing(index, time.time, settings.sign_in_role),
+        Sessions(index, settings.session_seconds),
+        LastUsed(index),
     )
 
 
@@ -310,6 +342,8 @@ class Front:
     server: FrontDoor
     sender: FileSender
     request_log: RequestLog
+    dispatch: Dispatcher
+    operations: Sequence[Operation]
 
     def close(self) -> None:
         self.sender.close()
@@ -353,16 +387,15 @@ def front_door(gateway: Gateway) -> Front:
     files = FileRoutes(gateway.content, sender, xet_headers)
     xet, cas = _xet_rooms(gateway, door, sender)
     hosting = _hosted_rooms(gateway, door, xet)
+    admin = AdminRoutes(gateway, door)
     rooms = Rooms(
         hub=HubRoutes(gateway.repos, passing, door.base_url, gateway.repos.hosted.places.namespaces_of),
         files=files,
         git=GitRoutes(passing, gateway.content, files, door.base_url, hosting.lfs),
         hosting=hosting,
         ollama=OllamaRoutes(gateway.repos, files),
-        health=Health(
-            gateway.metrics, door, gateway.stock.layout.root, _is_ready(gateway), _sampler(gateway)
-        ),
-        admin=AdminRoutes(gateway, door),
+        health=Health(gateway.metrics, gateway.stock.layout.root, _is_ready(gateway), _sampler(gateway)),
+        admin=admin,
         status_page=StatusPage(gateway, door),
         xet=xet,
         cas=cas,
@@ -380,7 +413,7 @@ def front_door(gateway: Gateway) -> Front:
         xet=xet_headers if settings.xet else None,  # hosted files do not come this way
     )
     server = FrontDoor(dispatch, lane, settings.client_timeout_seconds, dispatch.note)
-    return Front(server, sender, request_log)
+    return Front(server, sender, request_log, dispatch, admin.operations)
 
 
 def _hosted_rooms(gateway: Gateway, door: Door, xet: XetRoutes) -> HostedRooms:
@@ -495,8 +528,16 @@ def make_door(gateway: Gateway) -> Door:
     async def identity(credential: Secret) -> bytes:
         return (await gateway.upstream.get("/api/whoami-v2", credential)).body
 
-    door = Door(gateway.index, rules, identity)
-    if not door.is_open and not settings.upstream_orgs and not gateway.index.any_token(time.time()):
+    door = Door(
+        gateway.index,
+        rules,
+        identity,
+        stands=gateway.identity.standing,
+        sessions=gateway.identity.sessions,
+        last_used=gateway.identity.last_used,
+    )
+    others_may = settings.upstream_orgs or settings.oidc_issuer or gateway.index.trusts()
+    if not door.is_open and not others_may and not gateway.index.any_token(time.time()):
         raise DoorHasNoKey(settings.host)
     return door
 

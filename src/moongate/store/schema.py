@@ -33,10 +33,10 @@ from sqlalchemy import (
 
 from moongate.core.names import RepoId, parse_repo_type
 
-SCHEMA_VERSION: Final = "0008"
+SCHEMA_VERSION: Final = "0009"
 """The newest migration's revision. An index that is there needs no look at the migrations."""
 
-KNOWN_VERSIONS: Final = frozenset({"0001", "0002", "0003", "0004", "0005", "0006", "0007", "0008"})
+KNOWN_VERSIONS: Final = frozenset({"0001", "0002", "0003", "0004", "0005", "0006", "0007", "0008", "0009"})
 """Every revision this program can bring up to date; another one was written by a newer program."""
 
 metadata = MetaData(
@@ -241,7 +241,101 @@ tokens = Table(
     Column("expires_at", Double),
     Column("revoked_at", Double),
     Column("note", Text, nullable=False),
+    Column("origin", Text, nullable=False, server_default=""),  # see `core.callers.TokenOrigin`
+    Column("places", Text, nullable=False, server_default=""),  # words with blanks between
+    Column("last_used_at", Double),
     UniqueConstraint("sha256"),
+)
+
+accounts = Table(
+    "accounts",
+    metadata,
+    Column("account", Text, primary_key=True),  # a user's name in lower case
+    Column("kind", Text, nullable=False),  # user or service
+    Column("issuer", Text),  # who vouches for a user who signs in
+    Column("subject", Text),  # and what the issuer calls them
+    Column("created_at", Double, nullable=False),
+    Column("seen_at", Double),
+    Column("disabled_at", Double),
+    Column("note", Text, nullable=False),
+    UniqueConstraint("issuer", "subject"),
+    sqlite_with_rowid=False,
+)
+
+user_groups = Table(
+    "user_groups",
+    metadata,
+    Column("account", Text, primary_key=True),
+    Column("group_name", Text, primary_key=True),  # as the issuer tells it
+    Column("seen_at", Double, nullable=False),
+    sqlite_with_rowid=False,
+)
+
+group_teams = Table(
+    "group_teams",
+    metadata,
+    Column("group_name", Text, primary_key=True),
+    Column("team", Text, primary_key=True),
+    sqlite_with_rowid=False,
+)
+
+standing_roles = Table(
+    "standing_roles",
+    metadata,
+    Column("place", Text, primary_key=True),  # a namespace in lower case; `*` for the whole gateway
+    Column("subject", Text, primary_key=True),  # `user:alice`, `team:research` or `group:staff`
+    Column("role", Text, primary_key=True),
+    sqlite_with_rowid=False,
+)
+
+sessions = Table(
+    "sessions",
+    metadata,
+    Column("sha256", Text, primary_key=True),  # of what the browser's cookie holds
+    Column("account", Text, nullable=False),
+    Column("token_sha256", Text),  # of the token of ours that was signed in with, if it was one
+    Column("created_at", Double, nullable=False),
+    Column("expires_at", Double, nullable=False),
+    Index("ix_sessions_account", "account"),
+    sqlite_with_rowid=False,
+)
+
+device_codes = Table(
+    "device_codes",
+    metadata,
+    Column("sha256", Text, primary_key=True),  # of what the device holds
+    Column("user_code", Text, nullable=False),  # what a person types
+    Column("expires_at", Double, nullable=False),
+    Column("state", Text, nullable=False),  # waiting, allowed or denied
+    Column("account", Text, nullable=False),
+    UniqueConstraint("user_code"),
+    sqlite_with_rowid=False,
+)
+
+spent_words = Table(
+    "spent_words",
+    metadata,
+    Column("word", Text, primary_key=True),  # what may be used once, and was
+    Column("expires_at", Double, nullable=False),
+    sqlite_with_rowid=False,
+)
+
+trusts = Table(
+    "trusts",
+    metadata,
+    Column("trust_id", Text, primary_key=True),
+    Column("issuer", Text, nullable=False),
+    Column("claims", Text, nullable=False),  # JSON: what a token must say of itself
+    Column("user_name", Text, nullable=False),
+    Column("scope", Text, nullable=False),
+    Column("places", Text, nullable=False),
+    Column("audience", Text, nullable=False),  # empty: our own address
+    Column("algorithm", Text, nullable=False),
+    Column("ttl_seconds", Double, nullable=False),
+    Column("direct", Integer, nullable=False),  # 1: taken as it is, without an exchange
+    Column("created_at", Double, nullable=False),
+    Column("note", Text, nullable=False),
+    sqlite_with_rowid=False,
 )
 
 leases = Table(

@@ -5,6 +5,7 @@
        │     hosted_places · hosted_git · hosted_uploads · hosted_usage           (what is hosted here)
        │     hosted_lineage · discussions · verdicts · audit · recalls
        │     feeds · services                                   (threat intelligence)
+       │     tokens · accounts · standing · sessions · trusts                     (who is who)
        └── Database: SqliteDatabase | PostgresDatabase
 
 Everything here is synchronous and may be called from any thread. Point reads (they say so) take some
@@ -22,7 +23,8 @@ from sqlalchemy.exc import ArgumentError
 
 from moongate.core.callers import TokenRow
 from moongate.core.errors import StoreError
-from moongate.store.index.access import AccessRow, AccessRows, Allowed, Grant, TokenRows
+from moongate.store.index.access import AccessRow, AccessRows, Allowed, Grant
+from moongate.store.index.accounts import AccountRows
 from moongate.store.index.answers import AnswerRows, StoredAnswer
 from moongate.store.index.audit import Added, AuditHead, AuditRow, AuditRows, AuditSearch
 from moongate.store.index.blobs import EVICTIONS, BlobRow, BlobRows, Eviction
@@ -63,7 +65,11 @@ from moongate.store.index.reconstructions import (
 from moongate.store.index.refs import RefRow, RefRows
 from moongate.store.index.removal import HeldContent, RemovalRows
 from moongate.store.index.services import DigestRows, ServiceRows
+from moongate.store.index.sessions import SessionRows
 from moongate.store.index.sqlite import SqliteDatabase
+from moongate.store.index.standing import StandingRows
+from moongate.store.index.tokens import TokenRows
+from moongate.store.index.trusts import TrustRows
 from moongate.store.index.usage import RepoUsage, UsageRows
 from moongate.store.index.verdicts import VerdictRows
 from moongate.store.index.xorbs import ChunkRun, XorbRows
@@ -120,6 +126,10 @@ class Index(
     FillRows,
     AccessRows,
     TokenRows,
+    AccountRows,
+    StandingRows,
+    SessionRows,
+    TrustRows,
     LeaseRows,
     RemovalRows,
     NamespaceRows,
