@@ -56,7 +56,9 @@ def scan_anything(inspection: Inspection, content: Ranged, place: Place) -> None
         unwrap(inspection, part, place, "zlib", "joblib")
         return
     is_text_here = is_text(head)
-    is_pickle = judge_pickles(content, ledger, place.member, external_objects=place.is_torch)
+    is_pickle = judge_pickles(
+        content, ledger, place.member, external_objects=place.is_torch, inner=inspection.loaded(place)
+    )
     if is_text_here:
         scan_text(inspection, content, place)
     elif not is_pickle and scan_graph(inspection, content, place):

@@ -43,6 +43,9 @@ TABLE: Final[dict[str, Rule]] = {
         _S.MEDIUM, "Loading the file imports and makes this; nobody here knows what it does."
     ),
     "pickle-call-unknown": Rule(_S.HIGH, "Loading the file calls a function that is on no list.", _REFUSE),
+    "pickle-constructor": Rule(
+        _S.MEDIUM, "Loading the file runs the constructor of this class, which is on no list."
+    ),
     "pickle-name": Rule(
         _S.CRITICAL, "What would be imported is worked out while loading, which hides it.", _REFUSE
     ),

@@ -22,7 +22,7 @@ from moongate.weights.safetensors import MAX_HEADER_BYTES, read_safetensors
 MAX_NUMPY_HEADER_BYTES: Final = 64 << 10
 CODE: Final = re.compile(
     r"\b(?:import\s+(?:os|sys|subprocess|socket|pickle|ctypes|base64|requests)\b|from\s+(?:os|subprocess)\s+import|"
-    r"os\.(?:system|popen)|subprocess\.|eval\s*\(|exec\s*\(|__import__|base64\.b64decode|pickle\.loads|"
+    r"os\.(?:system|popen)|subprocess\.|(?:eval|exec)\s*\(\s*(?:compile|input|open|base64|bytes|requests|['\"]|__)|__import__|base64\.b64decode|pickle\.loads|"
     r"(?:curl|wget)\s+\S*https?://|rm\s+-rf|/bin/(?:ba)?sh|powershell|nc\s+-e|<script|javascript:)",
     re.IGNORECASE,
 )
@@ -117,7 +117,7 @@ def scan_numpy(inspection: Inspection, content: Ranged, place: Place) -> None:
     header = content.read(ByteSpan(data_at - length, min(data_at, data_at - length + MAX_NUMPY_HEADER_BYTES)))
     if _holds_objects(header):
         part = Part(content, ByteSpan(data_at, content.size_bytes))
-        judge_pickles(part, ledger, place.member, sure=True)
+        judge_pickles(part, ledger, place.member, sure=True, inner=inspection.loaded(place))
 
 
 def _holds_objects(header: bytes) -> bool:
