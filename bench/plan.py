@@ -22,6 +22,7 @@ MEASURES = (
     "readers",
     "crowd",
     "olah",
+    "policy",
     "xet_codecs",
     "xet_cold",
     "xet_warm",

@@ -4,21 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import Any, Final, TypeAlias
+from typing import Any, Final
 
 from moongate.core.decisions import Action, Effect
-from moongate.policy.expressions import Context, Expression, compile_expression
+from moongate.policy.expressions import Expression, compile_expression
 from moongate.policy.facts import Facts
-from moongate.policy.fields import FIELDS
-from moongate.policy.logic import Answer, Test, both, but_not
+from moongate.policy.fields import FIELDS, POSITIONS
+from moongate.policy.logic import Test, both, but_not
 from moongate.policy.model import Rule, When
+from moongate.policy.wanted import Wanted
 
 NARROWING: Final[frozenset[Effect]] = frozenset(("hold", "deny"))
 """Effects that stop. What is not known counts for them, unless the rule says otherwise."""
 
 _ABOUT_FINDINGS = frozenset(("verdict", "finding", "severity"))
-
-RuleTest: TypeAlias = Callable[[Facts, Context], Answer]
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,7 +26,7 @@ class Condition:
 
     field: str
     words: str
-    test: RuleTest
+    test: Test
     read: Callable[[Facts], Any]  # the fact, whatever it is
     exception: bool = False
 
@@ -36,7 +35,8 @@ class Condition:
 class CompiledRule:
     """A rule ready to be asked.
 
-    place: the file and line it stands at. about_findings: whoever is stopped wants to know what was found.
+    place: the file and line it stands at. test: whether it holds; where that is None, `counts_unknown` says
+    whether it has its effect. about_findings: whoever is stopped wants to know what was found.
     """
 
     id: str
@@ -44,15 +44,15 @@ class CompiledRule:
     reason: str
     actions: tuple[Action, ...]
     place: str
-    test: RuleTest
+    test: Test
     counts_unknown: bool
     conditions: tuple[Condition, ...]
     about_findings: bool
 
-    def matches(self, facts: Facts, context: Context) -> bool:
-        """Whether the rule has its effect; its `actions` are looked at elsewhere."""
-        found = self.test(facts, context)
-        return self.counts_unknown if found is None else found
+    @property
+    def fields(self) -> frozenset[str]:
+        """What its tests look at."""
+        return frozenset(condition.field for condition in self.conditions if condition.field in FIELDS)
 
 
 def compile_rule(rule: Rule, place: str) -> CompiledRule:
@@ -61,65 +61,43 @@ def compile_rule(rule: Rule, place: str) -> CompiledRule:
     Raises:
         ValueError: its expression is none.
     """
-    wants = _tests(rule.when)
-    typed = both(wants) if wants else None
-    if rule.unless is not None:
-        exception = both(_tests(rule.unless))
-        typed = but_not(typed or _always, exception)
     expression = compile_expression(rule.expr) if rule.expr else None
+    tests = [both(_tests(rule.when))]
+    if rule.unless is not None:
+        tests[0] = but_not(tests[0], both(_tests(rule.unless)))
+    if expression is not None:
+        tests.append(expression.answer)  # dear, so it is asked last
     return CompiledRule(
         id=rule.id,
         effect=rule.effect,
         reason=rule.reason or _default_reason(rule),
         actions=tuple(rule.actions),
         place=place,
-        test=_rule_test(typed, expression),
+        test=both(tests),
         counts_unknown=rule.effect in NARROWING and rule.unknown != "skip",
         conditions=tuple(_conditions(rule, expression)),
         about_findings=not _ABOUT_FINDINGS.isdisjoint(rule.when.model_fields_set),
     )
 
 
+def _wants(when: When | None) -> Iterator[tuple[str, Wanted]]:
+    for name, want in when or ():
+        if want is not None:
+            yield name, want
+
+
 def _tests(when: When) -> list[Test]:
-    return [FIELDS[name].test(want) for name, want in when if want is not None]
-
-
-def _rule_test(typed: Test | None, expression: Expression | None) -> RuleTest:
-    if expression is None:
-        test = typed or _always
-        return lambda facts, context: test(facts)
-    if typed is None:
-        return expression.answer
-    known = typed  # its closures are cheap, so they are asked first
-
-    def test_both(facts: Facts, context: Context) -> Answer:
-        first = known(facts)
-        if first is False:
-            return False
-        second = expression.answer(facts, context)
-        return second if first or second is False else None
-
-    return test_both
-
-
-def _always(facts: Facts) -> Answer:
-    return True
+    cheap_first = sorted(_wants(when), key=lambda named: not named[1].is_cheap)
+    return [want.test(POSITIONS[name]) for name, want in cheap_first]
 
 
 def _conditions(rule: Rule, expression: Expression | None) -> Iterator[Condition]:
     for when, exception in ((rule.when, False), (rule.unless, True)):
-        for name, want in when or ():
-            if want is not None:
-                field = FIELDS[name]
-                yield Condition(
-                    name, f"{name} {want.words()}", _ignoring(field.test(want)), field.read, exception
-                )
+        for name, want in _wants(when):
+            words = f"{name} {want.words()}"
+            yield Condition(name, words, want.test(POSITIONS[name]), FIELDS[name].read, exception)
     if expression is not None:
         yield Condition("expr", expression.source, expression.answer, lambda facts: None)
-
-
-def _ignoring(test: Test) -> RuleTest:
-    return lambda facts, context: test(facts)
 
 
 def _default_reason(rule: Rule) -> str:

@@ -14,9 +14,9 @@ from typing import Any, Final
 
 from moongate.core.decisions import EFFECTS, Action, Decision, Effect
 from moongate.policy.compiled import NARROWING, CompiledRule
-from moongate.policy.expressions import Context
 from moongate.policy.facts import Facts
-from moongate.policy.logic import Answer
+from moongate.policy.fields import preparer
+from moongate.policy.logic import Answer, Asked
 
 _RANK: Final = {effect: rank for rank, effect in enumerate(EFFECTS)}
 _DEFAULT_REASON = "no rule is about it"
@@ -37,6 +37,7 @@ class Rules:
         self._by_action = {
             action: tuple(rule for rule in strict_first if action in rule.actions) for action in _ACTIONS
         }
+        self._asked = preparer(frozenset[str]().union(*(rule.fields for rule in rules)))
         self._otherwise = Decision(default, _DEFAULT_REASON, policy=digest)
 
     @property
@@ -45,8 +46,12 @@ class Rules:
 
     def decide(self, facts: Facts) -> Decision:
         """See `asking.Policy.decide`."""
-        context = Context()
-        matched = [rule for rule in self._by_action[facts.action] if rule.matches(facts, context)]
+        asked = self._asked(facts)
+        matched = [
+            rule
+            for rule in self._by_action[facts.action]
+            if (found := rule.test(asked)) or (found is None and rule.counts_unknown)
+        ]
         if not matched:
             return self._otherwise
         first = matched[0]
@@ -55,20 +60,20 @@ class Rules:
 
     def foresee(self, facts: Facts) -> Decision | None:
         """See `asking.Policy.foresee`."""
-        context = Context()
+        asked = self._asked(facts)
         for rule in self._by_action[facts.action]:
             if rule.effect not in NARROWING:
                 break
-            if rule.test(facts, context) is True:
+            if rule.test(asked) is True:
                 return Decision(rule.effect, _reason(rule, facts), (rule.id,), policy=self.digest)
         return None
 
     def explain(self, facts: Facts) -> Explanation:
         """The decision, and how every rule of this action came out."""
-        context = Context()
+        asked = self._asked(facts)
         return Explanation(
             self.decide(facts),
-            tuple(_explained(rule, facts, context) for rule in self._by_action[facts.action]),
+            tuple(_explained(rule, asked) for rule in self._by_action[facts.action]),
             len(self.rules),
         )
 
@@ -150,15 +155,16 @@ def digest_of(document: object) -> str:
     return hashlib.sha256(json.dumps(document, sort_keys=True, default=str).encode()).hexdigest()
 
 
-def _explained(rule: CompiledRule, facts: Facts, context: Context) -> ExplainedRule:
+def _explained(rule: CompiledRule, asked: Asked) -> ExplainedRule:
     conditions = tuple(
         ExplainedCondition(
             condition.words,
             condition.field,
-            condition.read(facts),
-            condition.test(facts, context),
+            condition.read(asked.facts),
+            condition.test(asked),
             condition.exception,
         )
         for condition in rule.conditions
     )
-    return ExplainedRule(rule, rule.matches(facts, context), rule.test(facts, context), conditions)
+    holds = rule.test(asked)
+    return ExplainedRule(rule, rule.counts_unknown if holds is None else holds, holds, conditions)

@@ -18,7 +18,7 @@ from typing import Any, Final
 import cel
 
 from moongate.policy.facts import Facts
-from moongate.policy.logic import Answer
+from moongate.policy.logic import Answer, Asked
 from moongate.policy.wanted import nearest
 
 MAX_CHARS: Final = 500
@@ -58,29 +58,17 @@ class Expression:
     about_file: bool
     _run: Callable[[Any], Any]
 
-    def answer(self, facts: Facts, context: Context) -> Answer:
+    def answer(self, asked: Asked) -> Answer:
         """True, False, or None where a fact is missing or the types do not fit."""
-        if self.about_file and facts.content is None:
+        if self.about_file and asked.facts.content is None:
             return False
+        if asked.memo is None:
+            asked.memo = cel.Context(variables=values_of(asked.facts))
         try:
-            found = self._run(context.of(facts))
+            found = self._run(asked.memo)
         except (KeyError, TypeError, ValueError, RuntimeError, OverflowError, ArithmeticError):
             return None
         return found if isinstance(found, bool) else None
-
-
-class Context:
-    """The facts of one question as CEL sees them, made when the first expression needs them."""
-
-    __slots__ = ("_made",)
-
-    def __init__(self) -> None:
-        self._made: Any = None
-
-    def of(self, facts: Facts) -> Any:  # a cel.Context
-        if self._made is None:
-            self._made = cel.Context(variables=values_of(facts))
-        return self._made
 
 
 def compile_expression(source: str) -> Expression:

@@ -5,8 +5,9 @@ Every field reads one fact. Those about the file are never true of a question wi
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any, Final, Literal, TypeAlias, get_args
 
 from moongate.core.names import REPO_TYPES
@@ -14,7 +15,7 @@ from moongate.core.verdicts import VERDICTS, Severity
 from moongate.policy import wanted
 from moongate.policy.facts import Content, Facts, Found
 from moongate.policy.licences import LICENCE_GROUPS
-from moongate.policy.logic import Answer, Test
+from moongate.policy.logic import Asked
 from moongate.policy.wanted import Wanted
 
 Kind: TypeAlias = Literal["words", "choice", "level", "flag", "number", "size"]
@@ -54,17 +55,24 @@ class Field:
             case "size":
                 return wanted.size(told)
 
-    def test(self, want: Wanted) -> Test:
-        """Whether the fact is as wanted; None when it is not known."""
-        read, fits, about_file = self.read, want.match(), self.about_file
+    def prepare(self, facts: Facts) -> Any:  # see `logic.Asked`
+        """The fact as tests want it."""
+        if self.about_file and facts.content is None:
+            return False
+        value = self.read(facts)
+        if value is None or self.kind in ("number", "size"):
+            return value
+        return _folded(value) if isinstance(value, tuple) else (_fold(value),)
 
-        def test(facts: Facts) -> Answer:
-            if about_file and facts.content is None:
-                return False
-            value = read(facts)
-            return None if value is None else fits(value)
 
-        return test
+def _fold(value: str | bool) -> str | bool:
+    return value.casefold() if isinstance(value, str) else value
+
+
+@lru_cache(maxsize=4096)
+def _folded(values: tuple[str, ...]) -> tuple[str, ...]:
+    """Tags are many, and the same ones for every file of a repository."""
+    return tuple(value.casefold() for value in values)
 
 
 def _of_file(read: Callable[[Content], Any]) -> Callable[[Facts], Any]:
@@ -138,3 +146,18 @@ TABLE: Final[tuple[Field, ...]] = (
 )  # fmt: skip
 
 FIELDS: Final = {field.name: field for field in TABLE}
+POSITIONS: Final = {field.name: at for at, field in enumerate(TABLE)}
+
+
+def preparer(names: Collection[str]) -> Callable[[Facts], Asked]:
+    """What makes the list of a question for tests of these fields; others stay unknown there."""
+    used = [(POSITIONS[name], FIELDS[name].prepare) for name in names]
+    blank = [None] * len(TABLE)
+
+    def prepare(facts: Facts) -> Asked:
+        asked = Asked(blank, facts)
+        for at, of in used:
+            asked[at] = of(facts)
+        return asked
+
+    return prepare

@@ -18,15 +18,16 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from fnmatch import translate
+from functools import lru_cache
 from math import isnan
-from typing import Any, Final, TypeAlias
+from typing import Any, Final
 
-Value: TypeAlias = Any  # a fact: text, texts, number, flag; None when it is not known
-Match: TypeAlias = Callable[[Value], bool]
+from moongate.policy.logic import Answer, Asked, Test
 
 MAX_WORDS: Final = 1000
 _MAX_WORD_CHARS = 300
 _MAX_STARS = 8
+_REMEMBERED = 1024
 _UNITS: Final[dict[str, int]] = {
     unit: scale
     for power, letter in enumerate("KMGT", start=1)
@@ -40,12 +41,17 @@ class Wanted(ABC):
     """One condition's right-hand side."""
 
     @abstractmethod
-    def match(self) -> Match:
-        """A test of one known value, made for speed."""
+    def test(self, at: int) -> Test:
+        """A test of the value at a position of `Asked`, made for speed."""
 
     @abstractmethod
     def words(self) -> str:
         """For people: `is one of apache-2.0, mit`."""
+
+    @property
+    @abstractmethod
+    def is_cheap(self) -> bool:
+        """Whether the test should be asked before others."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,20 +61,27 @@ class Words(Wanted):
     patterns: tuple[str, ...]
     turned: bool = False
 
-    def match(self) -> Match:
+    @property
+    def is_cheap(self) -> bool:
+        return not any(map(_is_glob, self.patterns))
+
+    def test(self, at: int) -> Test:
         exact = frozenset(word for word in self.patterns if not _is_glob(word))
         globs = [translate(word) for word in self.patterns if _is_glob(word)]
-        matcher = re.compile("|".join(globs)).match if globs else None
-        turned = self.turned
+        if not globs:
+            return _among(at, exact, self.turned)
+        matches, turned = re.compile("|".join(globs)).match, self.turned
 
-        def fits(word: str) -> bool:
-            folded = word.casefold()
-            return folded in exact or (matcher is not None and matcher(folded) is not None)
+        @lru_cache(maxsize=_REMEMBERED)  # tags are many, and the same ones for every file of a repository
+        def fits(value: tuple[str, ...]) -> bool:
+            found = not exact.isdisjoint(value) or any(map(matches, value))
+            return found is not turned
 
-        def test(value: Value) -> bool:
-            if isinstance(value, str):
-                return fits(value) is not turned
-            return any(map(fits, value)) is not turned
+        def test(asked: Asked) -> Answer:
+            value = asked[at]
+            if value is None or value is False:
+                return value
+            return fits(value)
 
         return test
 
@@ -82,10 +95,10 @@ class Words(Wanted):
 @dataclass(frozen=True, slots=True)
 class Flag(Wanted):
     value: bool
+    is_cheap = True
 
-    def match(self) -> Match:
-        wanted = self.value
-        return lambda value: value is wanted
+    def test(self, at: int) -> Test:
+        return _among(at, frozenset((self.value,)), False)
 
     def words(self) -> str:
         return "is true" if self.value else "is false"
@@ -100,13 +113,17 @@ class Range(Wanted):
     low_counts: bool
     high_counts: bool
     shown: str
+    is_cheap = True
 
-    def match(self) -> Match:
+    def test(self, at: int) -> Test:
         low = float("-inf") if self.low is None else self.low
         high = float("inf") if self.high is None else self.high
         low_counts, high_counts = self.low_counts, self.high_counts
 
-        def test(value: Value) -> bool:
+        def test(asked: Asked) -> Answer:
+            value = asked[at]
+            if value is None or value is False:
+                return value
             if value < low or value > high:
                 return False
             return (low_counts or value != low) and (high_counts or value != high)
@@ -115,6 +132,24 @@ class Range(Wanted):
 
     def words(self) -> str:
         return f"is {self.shown}"
+
+
+def _among(at: int, exact: frozenset[Any], turned: bool) -> Test:
+    misses = exact.isdisjoint
+
+    def none_of(asked: Asked) -> Answer:
+        value = asked[at]
+        if value is None or value is False:
+            return value
+        return misses(value)
+
+    def any_of(asked: Asked) -> Answer:
+        value = asked[at]
+        if value is None or value is False:
+            return value
+        return not misses(value)
+
+    return none_of if turned else any_of
 
 
 def words(told: object) -> Words:

@@ -7,7 +7,8 @@ from typing import Any
 
 import pytest
 
-from moongate.policy.expressions import FIELDS_OF, Context, compile_expression, values_of
+from moongate.policy.expressions import FIELDS_OF, compile_expression, values_of
+from moongate.policy.logic import Asked
 from moongate.policy.short_facts import facts_from
 
 FULL = {
@@ -19,7 +20,7 @@ FULL = {
 
 def answer(source: str, **facts: Any) -> bool | None:
     told = facts_from({**FULL, **facts}, 1e9)
-    return compile_expression(source).answer(told, Context())
+    return compile_expression(source).answer(Asked((), told))
 
 
 @pytest.mark.parametrize(
@@ -45,7 +46,7 @@ def test_an_expression_sees_the_facts_that_are_known(source: str, expected: bool
 def test_an_expression_about_a_file_is_never_true_of_a_repository() -> None:
     facts = facts_from({"repo": "acme/tiny"}, 1e9)
 
-    assert compile_expression('file.path != "x"').answer(facts, Context()) is False
+    assert compile_expression('file.path != "x"').answer(Asked((), facts)) is False
 
 
 def test_the_names_that_are_checked_are_the_names_that_there_are() -> None:
