@@ -13,5 +13,8 @@ Facts go in as values, decisions come out; whoever asks fills the facts in. Noth
     compiled    a rule made ready
     engine      rules that decide, and explain
     loading     from files, folders and presets to rules
+    current     the rules that hold now, read anew when their files change
+    waivers     the policy with its dated exceptions
+    desk        where holds wait for approvers
     short_facts facts as people write them; cases: the tests beside rules
 """

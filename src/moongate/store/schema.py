@@ -33,10 +33,12 @@ from sqlalchemy import (
 
 from moongate.core.names import RepoId, parse_repo_type
 
-SCHEMA_VERSION: Final = "0009"
+SCHEMA_VERSION: Final = "0010"
 """The newest migration's revision. An index that is there needs no look at the migrations."""
 
-KNOWN_VERSIONS: Final = frozenset({"0001", "0002", "0003", "0004", "0005", "0006", "0007", "0008", "0009"})
+KNOWN_VERSIONS: Final = frozenset(
+    {"0001", "0002", "0003", "0004", "0005", "0006", "0007", "0008", "0009", "0010"}
+)
 """Every revision this program can bring up to date; another one was written by a newer program."""
 
 metadata = MetaData(
@@ -659,6 +661,108 @@ content_digests = Table(
     Column("etag", Text, primary_key=True),  # git's, of a small file; a large one's is its sha256
     Column("sha256", Text, nullable=False),
     Index(None, "sha256"),
+    sqlite_with_rowid=False,
+)
+
+
+serials = Table(
+    "serials",
+    metadata,
+    Column("name", Text, primary_key=True),
+    Column("number", BigInteger, nullable=False),  # raised with every change of what it is named after
+    sqlite_with_rowid=False,
+)
+
+approval_requests = Table(
+    "approval_requests",
+    metadata,
+    Column("request_id", Text, primary_key=True),
+    Column("state", Text, nullable=False),
+    Column("dedup_key", Text, nullable=False),
+    Column("action", Text, nullable=False),
+    Column("repo", Text, nullable=False),
+    Column("commit_hash", Text, nullable=False),
+    Column("path", Text, nullable=False),
+    Column("digest", Text, nullable=False),
+    Column("effect", Text, nullable=False),
+    Column("rules", Text, nullable=False),  # JSON
+    Column("reason", Text, nullable=False),
+    Column("evidence", Text, nullable=False),  # JSON
+    Column("opened_at", Double, nullable=False),
+    Column("asked_count", BigInteger, nullable=False),
+    Column("asked_at", Double, nullable=False),
+    Column("decided_at", Double),
+    Column("decided_by", Text, nullable=False),
+    Column("comment", Text, nullable=False),
+    Column("waiver_id", Text, nullable=False),
+    Column("proposal", Text),  # JSON
+    Column("proposed_by", Text, nullable=False),
+    Index(None, "dedup_key"),
+    Index(None, "state", "opened_at"),
+    sqlite_with_rowid=False,
+)
+
+approval_askers = Table(
+    "approval_askers",
+    metadata,
+    Column("request_id", Text, primary_key=True),
+    Column("asker", Text, primary_key=True),
+    Column("asked_at", Double, nullable=False),
+    sqlite_with_rowid=False,
+)
+
+waivers = Table(
+    "waivers",
+    metadata,
+    Column("waiver_id", Text, primary_key=True),
+    Column("scope", Text, nullable=False),
+    Column("subject", Text, nullable=False),
+    Column("lifts", Text, nullable=False),
+    Column("expires_at", Double, nullable=False),
+    Column("created_at", Double, nullable=False),
+    Column("created_by", Text, nullable=False),
+    Column("comment", Text, nullable=False),
+    Column("repo", Text, nullable=False),
+    Column("commit_hash", Text, nullable=False),
+    Column("path", Text, nullable=False),
+    Column("digest", Text, nullable=False),
+    Column("finding", Text, nullable=False),
+    Column("action", Text, nullable=False),
+    Column("rules", Text, nullable=False),  # JSON
+    Column("request_id", Text, nullable=False),
+    Column("revoked_at", Double),
+    Column("revoked_by", Text, nullable=False),
+    Index(None, "expires_at"),
+    sqlite_with_rowid=False,
+)
+
+webhooks = Table(
+    "webhooks",
+    metadata,
+    Column("hook_id", Text, primary_key=True),
+    Column("url", Text, nullable=False),
+    Column("secret", Text, nullable=False),  # what is sent is signed with it
+    Column("kinds", Text, nullable=False),  # JSON; empty: all
+    Column("created_at", Double, nullable=False),
+    Column("created_by", Text, nullable=False),
+    Column("note", Text, nullable=False),
+    sqlite_with_rowid=False,
+)
+
+webhook_deliveries = Table(
+    "webhook_deliveries",
+    metadata,
+    Column("delivery_id", Text, primary_key=True),
+    Column("hook_id", Text, nullable=False),
+    Column("kind", Text, nullable=False),
+    Column("body", Text, nullable=False),  # the event, as it is sent
+    Column("state", Text, nullable=False),
+    Column("created_at", Double, nullable=False),
+    Column("next_at", Double, nullable=False),
+    Column("attempts", Integer, nullable=False),
+    Column("why", Text, nullable=False),
+    Index(None, "state", "next_at"),
+    Index(None, "hook_id"),
     sqlite_with_rowid=False,
 )
 

@@ -26,6 +26,7 @@ from moongate.core.errors import StoreError
 from moongate.store.index.access import AccessRow, AccessRows, Allowed, Grant
 from moongate.store.index.accounts import AccountRows
 from moongate.store.index.answers import AnswerRows, StoredAnswer
+from moongate.store.index.approvals import ApprovalRows
 from moongate.store.index.audit import Added, AuditHead, AuditRow, AuditRows, AuditSearch
 from moongate.store.index.blobs import EVICTIONS, BlobRow, BlobRows, Eviction
 from moongate.store.index.database import Database
@@ -72,6 +73,8 @@ from moongate.store.index.tokens import TokenRows
 from moongate.store.index.trusts import TrustRows
 from moongate.store.index.usage import RepoUsage, UsageRows
 from moongate.store.index.verdicts import VerdictRows
+from moongate.store.index.waivers import WaiverRows
+from moongate.store.index.webhooks import DeliveryRow, DeliveryState, HookRow, WebhookRows
 from moongate.store.index.xorbs import ChunkRun, XorbRows
 
 __all__ = [
@@ -85,12 +88,15 @@ __all__ = [
     "BaseModel",
     "BlobRow",
     "ChunkRun",
+    "DeliveryRow",
+    "DeliveryState",
     "DiscussionRow",
     "Eviction",
     "Failure",
     "GitObjectRow",
     "Grant",
     "HeldContent",
+    "HookRow",
     "HostedBlob",
     "HostedRef",
     "HostedRow",
@@ -139,6 +145,9 @@ class Index(
     DiscussionRows,
     LineageRows,
     HostedUsageRows,
+    ApprovalRows,
+    WaiverRows,
+    WebhookRows,
     VerdictRows,
     AuditRows,
     RecallRows,
