@@ -63,13 +63,15 @@ class Hit:
             "confidence": told.confidence,
             "tlp": told.tlp,
         }
-        if told.source:
+        # What is TLP:RED is for the eyes of those who got it; findings are read by whoever asks for the file.
+        label = "" if told.tlp == "red" else told.label
+        if told.source and told.tlp != "red":
             evidence["source"] = told.source
         severity = _severity(told)
         return Finding(
             rule=f"intel-{told.kind if told.kind in ('repo', 'author') else 'hash'}",
             severity=severity,
-            what=f"{self.feed} knows {_NOUNS.get(told.kind, 'it')} as {told.label or 'malicious'}"[:300],
+            what=f"{self.feed} knows {_NOUNS.get(told.kind, 'it')} as {label or 'malicious'}"[:300],
             why=_WHY.get(told.kind, _WHY["sha256"]),
             advice=_REFUSE if severity >= Severity.HIGH else _LOOK,
             evidence=evidence,

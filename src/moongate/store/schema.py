@@ -607,7 +607,7 @@ feed_indicators = Table(
     Column("confidence", SmallInteger, nullable=False),
     Column("tlp", Text, nullable=False),
     Column("expires_at", Double),
-    Column("source", Text, nullable=False),
+    Column("source", Text, primary_key=True),
     Index(None, "value", "kind"),
     sqlite_with_rowid=False,
 )

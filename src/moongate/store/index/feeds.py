@@ -84,6 +84,28 @@ class FeedRows:
         self._feed_add_indicator = database.upsert(feed_indicators)
         self._feed_add_advisory = database.upsert(feed_advisories)
         self._feed_add_rule = database.upsert(feed_rules)
+        self._feed_drop_value = prepare(
+            delete(feed_indicators).where(
+                by(
+                    feed_indicators.c.feed,
+                    feed_indicators.c.generation,
+                    feed_indicators.c.kind,
+                    feed_indicators.c.value,
+                )
+            ),
+            "feed",
+            "generation",
+            "kind",
+            "value",
+        )
+        self._feed_drop_source = prepare(
+            delete(feed_indicators).where(
+                by(feed_indicators.c.feed, feed_indicators.c.generation, feed_indicators.c.source)
+            ),
+            "feed",
+            "generation",
+            "source",
+        )
         self._feed_last = [
             prepare(select(func.max(table.c.generation)).where(by(table.c.feed))) for table in _TABLES
         ]
@@ -255,13 +277,20 @@ class FeedRows:
         return number
 
     def add_indicators(self, name: str, generation: int, told: Iterable[Indicator]) -> None:
-        """Write indicators into a generation that nobody sees yet; the last one of a value stays."""
+        """Write indicators into a generation that nobody sees yet; the last word of each source stays."""
         rows = (
             (name, generation, one.kind, one.value, one.label, one.confidence, one.tlp, one.expires_at,
              one.source)
             for one in told
         )  # fmt: skip
         self._feed_in_batches(self._feed_add_indicator, rows)
+
+    def drop_indicators(
+        self, name: str, generation: int, values: Iterable[tuple[str, str]], sources: Iterable[str] = ()
+    ) -> None:
+        """Take out of a generation that nobody sees yet: values by kind, and all that a source said."""
+        self._feed_in_batches(self._feed_drop_value, ((name, generation, *value) for value in values))
+        self._feed_in_batches(self._feed_drop_source, ((name, generation, source) for source in sources))
 
     def add_advisories(self, name: str, generation: int, told: Iterable[Advisory]) -> None:
         """Write advisories into a generation that nobody sees yet."""

@@ -39,7 +39,7 @@ def upgrade() -> None:
         sa.Column("tlp", sa.Text, nullable=False),
         sa.Column("expires_at", sa.Double),
         sa.Column("source", sa.Text, nullable=False),
-        sa.PrimaryKeyConstraint("feed", "generation", "kind", "value", name="pk_feed_indicators"),
+        sa.PrimaryKeyConstraint("feed", "generation", "kind", "value", "source", name="pk_feed_indicators"),
         sqlite_with_rowid=False,
     )
     op.create_index("ix_feed_indicators_value_kind", "feed_indicators", ["value", "kind"])
