@@ -20,7 +20,8 @@ from pydantic import ValidationError
 
 from moongate import __version__
 from moongate.app import admin_models as models
-from moongate.app import hosting_models
+from moongate.app import feed_models, hosting_models
+from moongate.app.admin_feeds import AdminFeeds
 from moongate.app.admin_hosting import AdminHosting
 from moongate.app.admin_models import Model
 from moongate.app.dispatch import MethodAbsent
@@ -102,6 +103,7 @@ class AdminRoutes:
             Operation("POST", "/grants", "Grant", self._grant, models.Grant, models.Grant, status=201),
             Operation("DELETE", "/grants", "Take back a grant", self._ungrant, models.Gone, None, grant),
             *self._hosting_table(),
+            *self._feeds_table(),
             Operation("GET", "/failures", "Files that failed", self._failures, models.Failures, None, limit),
             Operation("POST", "/gc", "Bring disk and index together", self._gc, models.Collected),
             Operation("POST", "/evict", "Make room under the quota now", self._evict, models.Evicted),
@@ -127,6 +129,19 @@ class AdminRoutes:
             Operation("GET", "/access", "Roles at places", hosting.access, given.Accesses, None, place),
             Operation("POST", "/access", "Give a role", hosting.allow, role, role, (), 201),
             Operation("DELETE", "/access", "Take a role back", hosting.disallow, models.Gone, None, who),
+        )  # fmt: skip
+
+    def _feeds_table(self) -> tuple[Operation, ...]:
+        gateway, given = self._gateway, feed_models
+        feeds, name = AdminFeeds(gateway.index, gateway.feeds, gateway.intelligence), feed_models.FeedName
+        subject = ("subject",)
+        return (
+            Operation("GET", "/feeds", "Threat intelligence, and how old it is", feeds.list, given.Feeds),
+            Operation("GET", "/feeds/check", "What feeds know", feeds.check, given.Checked, None, subject),
+            Operation("GET", "/feeds/hunt", "What is kept and known to feeds", feeds.hunt, given.Hunted),
+            Operation("POST", "/feeds/refresh", "Fetch one now", feeds.refresh, given.Refreshed, name),
+            Operation("POST", "/feeds/approve", "Let it count", feeds.approve, given.Refreshed, name),
+            Operation("POST", "/feeds/refuse", "Forget what is held", feeds.refuse, models.Gone, name),
         )  # fmt: skip
 
     async def __call__(self, exchange: Exchange) -> web.StreamResponse:

@@ -10,7 +10,7 @@ import asyncio
 import os
 import secrets
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Protocol
 
 import structlog
@@ -23,6 +23,8 @@ from moongate.hub.fill import Fills
 _NOTE_SECONDS = 5.0
 _EVICT_SECONDS = 60.0
 _TIDY_SECONDS = 3600.0
+_FEEDS_SECONDS = 15.0
+_DIGESTS_AT_ONCE = 5000
 
 log = structlog.get_logger("moongate.upkeep")
 
@@ -60,6 +62,13 @@ class Keeper(Protocol):
 
     def evict(self, stop: Callable[[], bool]) -> Evicted: ...
     def collect(self, *, stop: Callable[[], bool]) -> object: ...
+    def note_digests(self, stop: Callable[[], bool], most: int) -> int: ...
+
+
+class Feeds(Protocol):
+    """What upkeep needs of `scan.feeds.refreshing.Refresher`."""
+
+    async def refresh_due(self) -> Sequence[object]: ...
 
 
 class Upkeep:
@@ -73,9 +82,11 @@ class Upkeep:
         keeping: Keeper,
         metrics: Metrics,
         retain: Callable[[], int] = lambda: 0,
+        feeds: Feeds | None = None,
     ) -> None:
         """`retain`: lets go of what retention rules do not keep, and says how many files that was."""
         self._retain = retain
+        self._feeds = feeds
         self._fills = fills
         self._xets = xets
         self._index = index
@@ -83,18 +94,23 @@ class Upkeep:
         self._metrics = metrics
         self._owner = f"{os.getpid()}-{secrets.token_hex(4)}"
         self._task: asyncio.Task[None] | None = None
+        self._feeds_task: asyncio.Task[None] | None = None
         self._stopping = False
 
     def start(self) -> None:
-        self._task = asyncio.get_running_loop().create_task(self._run())
+        loop = asyncio.get_running_loop()
+        self._task = loop.create_task(self._run())
+        if self._feeds is not None:
+            self._feeds_task = loop.create_task(self._keep_feeds(self._feeds))
 
     async def stop(self) -> None:
         """Ends the task and notes the last reads."""
         self._stopping = True
-        if self._task is not None:
-            self._task.cancel()
-            await asyncio.gather(self._task, return_exceptions=True)
-            self._task = None
+        tasks = [task for task in (self._task, self._feeds_task) if task is not None]
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        self._task = self._feeds_task = None
         await self._guarded("note", self._note)
 
     async def _run(self) -> None:
@@ -111,6 +127,15 @@ class Upkeep:
             if now >= next_tidy:
                 next_tidy = now + _TIDY_SECONDS
                 await self._guarded("tidy", self._collect)
+
+    async def _keep_feeds(self, feeds: Feeds) -> None:
+        """Fetches feeds when their time comes. A task of its own: a slow feed keeps nothing else waiting."""
+        while True:
+            try:
+                await feeds.refresh_due()
+            except StoreError as error:
+                log.warning("upkeep failed", chore="feeds", why=error.message)
+            await asyncio.sleep(_FEEDS_SECONDS)
 
     async def _guarded(self, chore: str, work: Callable[[], None]) -> None:
         """A chore that fails is told, and tried again in its next turn."""
@@ -129,6 +154,7 @@ class Upkeep:
     def _evict(self) -> None:
         if not self._index.try_lease("evict", self._owner, _EVICT_SECONDS, time.time()):
             return
+        self._keeping.note_digests(lambda: self._stopping, _DIGESTS_AT_ONCE)
         evicted = self._keeping.evict(lambda: self._stopping)
         if evicted.files or evicted.freed_bytes:
             self._metrics.evicted(evicted.files, evicted.freed_bytes)

@@ -40,6 +40,7 @@ if TYPE_CHECKING:
     from moongate.app.sendfile import FileSender
     from moongate.app.upkeep import Upkeep
     from moongate.app.xet_routes import XetRoutes
+    from moongate.core.feeds import FeedRow
     from moongate.core.records import FileEntry
     from moongate.hub.assembled import Assembler
     from moongate.hub.audit import Audit
@@ -50,6 +51,10 @@ if TYPE_CHECKING:
     from moongate.hub.pull import Puller
     from moongate.hub.repos import Repos
     from moongate.hub.xet_files import XetFiles
+    from moongate.scan.feeds.intelligence import FeedIntelligence
+    from moongate.scan.feeds.options import FeedOptions
+    from moongate.scan.feeds.refreshing import OpenFetch, Refresher
+    from moongate.scan.feeds.services import HashServices
     from moongate.upstream.cas import CasClient
     from moongate.upstream.client import UpstreamClient
 
@@ -136,6 +141,9 @@ class Gateway:
     assembler: Assembler
     audit: Audit
     identity: Identity
+    feeds: Refresher
+    services: HashServices
+    intelligence: FeedIntelligence
 
     @property
     def settings(self) -> Settings:
@@ -161,6 +169,7 @@ class Gateway:
 
     async def close(self) -> None:
         """Ends fills (their progress stays), questions in the air, upkeep and connections."""
+        await self.services.close()
         await self.content.close()
         self.assembler.close()
         await self.fills.stop()
@@ -195,6 +204,8 @@ def build(settings: Settings) -> Gateway:
     from moongate.hub.repos import Repos  # noqa: PLC0415
     from moongate.hub.rules import HubRules  # noqa: PLC0415
     from moongate.hub.xet_files import XetFiles, XetRules  # noqa: PLC0415
+    from moongate.scan.feeds.intelligence import FeedIntelligence  # noqa: PLC0415
+    from moongate.scan.feeds.services import HashServices  # noqa: PLC0415
     from moongate.upstream.cas import CasClient  # noqa: PLC0415
     from moongate.upstream.client import UpstreamClient  # noqa: PLC0415
     from moongate.upstream.guard import AddressGuard  # noqa: PLC0415
@@ -270,8 +281,10 @@ def build(settings: Settings) -> Gateway:
         hot=hot,
     )
     puller = Puller(repos, stock.index, content.open, content.finished)
-    upkeep = Upkeep(fills, xets, stock.index, stock.keeping, metrics, stock.retain)
     audit = NoAudit()
+    feeds = open_refresher(stock, audit)
+    services = HashServices(stock.index, feed_opener(settings), time.time)
+    upkeep = Upkeep(fills, xets, stock.index, stock.keeping, metrics, stock.retain, feeds)
     return Gateway(
         stock,
         metrics,
@@ -287,6 +300,9 @@ def build(settings: Settings) -> Gateway:
         assembler,
         audit,
         _identity(stock),
+        feeds,
+        services,
+        FeedIntelligence(stock.index, time.time, services),
     )
 
 
@@ -303,6 +319,48 @@ def _identity(stock: Stock) -> Identity:
         Sessions(index, settings.session_seconds),
         LastUsed(index),
     )
+
+
+def open_refresher(stock: Stock, audit: Audit) -> Refresher:
+    """What fetches feeds of threat intelligence. Belongs to one event loop."""
+    from moongate.scan.feeds.refreshing import Refresher  # noqa: PLC0415
+
+    return Refresher(stock.index, feed_opener(stock.settings), audit, time.time)
+
+
+def open_intelligence(stock: Stock) -> FeedIntelligence:
+    """What feeds and earlier answers say; asks nobody. Usable from any thread."""
+    from moongate.scan.feeds.intelligence import FeedIntelligence  # noqa: PLC0415
+
+    return FeedIntelligence(stock.index, time.time)
+
+
+def feed_opener(settings: Settings) -> OpenFetch:
+    """Opens what fetches a feed: over HTTP behind a guard of its own, or from this machine."""
+    from moongate.scan.feeds.options import is_remote  # noqa: PLC0415
+    from moongate.upstream.feeds import FeedFetcher, FileFetcher, credential_of, read_key  # noqa: PLC0415
+
+    def open_fetch(feed: FeedRow, options: FeedOptions) -> FeedFetcher | FileFetcher:
+        if not is_remote(feed.url):
+            return FileFetcher(feed.url, options.max_bytes)
+        credential = None
+        if options.key:
+            header = options.header or ("x-apikey" if feed.kind in _BY_API_KEY else "Authorization")
+            credential = credential_of(header, options.user, read_key(options.key))
+        return FeedFetcher(
+            feed.url,
+            allowed_hosts=options.allowed_hosts,
+            credential=credential,
+            max_bytes=options.max_bytes,
+            timeout_seconds=settings.upstream_timeout_seconds,
+            user_agent=USER_AGENT,
+            offline=settings.offline,
+        )
+
+    return open_fetch
+
+
+_BY_API_KEY = ("virustotal", "gti-list")
 
 
 def open_hosted(

@@ -22,6 +22,7 @@ from moongate.cli import (
     demo,
     doctor,
     exits,
+    feed,
     grants,
     namespaces,
     pins,
@@ -79,6 +80,7 @@ grants.register(app)
 access.register(app)
 namespaces.register(app)
 scan.register(app)
+feed.register(app)
 doctor.register(app)
 demo.register(app)
 about.register(app)

@@ -26,6 +26,7 @@ from moongate.scan.feeds.gathering import Gathered
 from moongate.scan.feeds.ledger import FeedLedger
 from moongate.scan.feeds.options import FeedOptions
 from moongate.scan.feeds.refreshing import Outcome, fits, take
+from moongate.scan.feeds.words import ZIP_TROUBLE
 from moongate.scan.feeds.yara_rules import read_rules
 
 MANIFEST: Final = "moongate-feeds.json"
@@ -116,12 +117,12 @@ def read_bundle(ledger: FeedLedger, source: Path, now: float) -> list[Outcome]:
         BadRequest: it is no bundle of feeds.
         VerificationFailed: it is damaged; feeds before the damaged one are in.
     """
-    try:
-        with zipfile.ZipFile(source) as archive:
-            rows = _manifest(archive)
-            return [_take_feed(ledger, archive, row, now) for row in rows]
-    except (zipfile.BadZipFile, KeyError, NotImplementedError, RuntimeError):
-        raise BadRequest(f"{source.name} is no bundle of feeds, or a damaged one") from None
+    with source.open("rb") as opened:
+        try:
+            with zipfile.ZipFile(opened) as archive:
+                return [_take_feed(ledger, archive, row, now) for row in _manifest(archive)]
+        except ZIP_TROUBLE:
+            raise BadRequest(f"{source.name} is no bundle of feeds, or a damaged one") from None
 
 
 def _manifest(archive: zipfile.ZipFile) -> list[Mapping[str, Any]]:

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import io
 import zipfile
-import zlib
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Final
 
@@ -19,7 +18,7 @@ from packaging.version import InvalidVersion, Version
 
 from moongate.core.errors import UpstreamBroken
 from moongate.core.feeds import Advisory
-from moongate.scan.feeds.words import json_of, label_of, list_of, object_of
+from moongate.scan.feeds.words import ZIP_TROUBLE, json_of, label_of, list_of, object_of
 
 _MOST_MEMBERS: Final = 1_000_000
 _MOST_MEMBER_BYTES: Final = 16 << 20
@@ -35,7 +34,7 @@ def read_advisories(body: bytes) -> Iterator[Advisory]:
     """
     try:
         archive = zipfile.ZipFile(io.BytesIO(body))
-    except (zipfile.BadZipFile, ValueError):
+    except ZIP_TROUBLE:
         raise UpstreamBroken("the advisories are not a zip") from None
     members = [one for one in archive.infolist() if one.filename.endswith(".json")]
     if len(members) > _MOST_MEMBERS or sum(one.file_size for one in members) > _MOST_BYTES:
@@ -46,7 +45,7 @@ def read_advisories(body: bytes) -> Iterator[Advisory]:
         try:
             with archive.open(member) as opened:
                 text = opened.read(_MOST_MEMBER_BYTES + 1)
-        except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, RuntimeError):
+        except ZIP_TROUBLE:
             raise UpstreamBroken("the zip of advisories is damaged") from None
         yield from read_advisory(object_of(json_of(text, "an advisory"), "an advisory"))
 

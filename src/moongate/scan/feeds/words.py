@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import lzma
 import re
+import struct
+import zipfile
+import zlib
 from collections.abc import Iterable
 from datetime import UTC, datetime
 from typing import Any, Final, cast
@@ -16,6 +20,12 @@ from moongate.core.names import is_repo_segment, parse_repo
 
 HUB_HOSTS: Final = ("huggingface.co", "www.huggingface.co", "hf.co")
 MOST_LABEL_CHARS: Final = 200
+
+ZIP_TROUBLE: Final = (
+    zipfile.BadZipFile, zlib.error, lzma.LZMAError, struct.error,
+    EOFError, KeyError, NotImplementedError, OSError, RuntimeError, ValueError,
+)  # fmt: skip
+"""What the standard library raises for damaged zips."""
 
 _SHA256 = re.compile(r"[0-9a-fA-F]{64}")
 _MD5 = re.compile(r"[0-9a-fA-F]{32}")

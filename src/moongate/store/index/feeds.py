@@ -190,7 +190,9 @@ class FeedRows:
         kept = union(
             select(blobs.c.etag.label("etag"), blobs.c.etag.label("sha256")),
             select(reconstructions.c.etag, reconstructions.c.etag),
-            select(content_digests.c.etag, content_digests.c.sha256),
+            select(content_digests.c.etag, content_digests.c.sha256).join(
+                blobs, blobs.c.etag == content_digests.c.etag
+            ),
         ).subquery("kept")
         self._feed_kept_hits = prepare(
             select(kept.c.etag, feeds.c.name, feeds.c.fetched_at, *_INDICATOR)

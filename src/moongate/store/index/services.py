@@ -96,7 +96,7 @@ class DigestRows:
         self._digest_undigested = prepare(missing)
 
     def put_digest(self, etag: str, sha256: str) -> None:
-        """Note the sha256 of content that is kept under git's object id."""
+        """Note the sha256 of content that is kept under git's object id; empty: it has gone since."""
         self._db.run(self._digest_put_digest, etag, sha256)
 
     def digest_of(self, etag: str) -> str | None:
@@ -104,7 +104,7 @@ class DigestRows:
         if len(etag) == 64:
             return etag
         row = self._db.one(self._digest_digest, etag)
-        return None if row is None else str(row[0])
+        return None if row is None or not row[0] else str(row[0])
 
     def undigested(self, most: int) -> list[str]:
         """Kept blobs whose sha256 nobody noted yet."""
