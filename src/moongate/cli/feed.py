@@ -19,7 +19,7 @@ import typer
 
 from moongate.cli import options
 from moongate.cli.exits import FAILED, CommandFailed, wrong_usage
-from moongate.cli.gateway import chosen_gateway, only_here, rows
+from moongate.cli.gateway import chosen_gateway, number, only_here, rows
 from moongate.cli.house import load_settings, open_home, open_house
 from moongate.cli.terminal import Column, count, put, put_json, put_table, say
 from moongate.cli.times import ago, parse_duration
@@ -394,10 +394,9 @@ def _current(feed: Mapping[str, object]) -> str:
 
 
 def _holds(feed: Mapping[str, object]) -> str:
-    words = [(feed.get(name), one) for name, one in (
-        ("indicators", "indicator"), ("advisories", "advisory"), ("rules", "rule list")
-    )]  # fmt: skip
-    return ", ".join(f"{number} {one}" for number, one in words if number) or "nothing"
+    nouns = {"indicators": "indicator", "advisories": "advisory", "rules": "rule list"}
+    counts = [(number(feed, name), noun) for name, noun in nouns.items()]
+    return ", ".join(count(held, noun) for held, noun in counts if held) or "nothing"
 
 
 def _state(feed: Mapping[str, object]) -> str:

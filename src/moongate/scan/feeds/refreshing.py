@@ -62,7 +62,12 @@ class Refresher:
     async def refresh_due(self) -> list[Outcome]:
         """Fetches every feed whose time has come, one after the other."""
         feeds = await asyncio.to_thread(self._ledger.feeds)
-        return [await self.refresh(feed.name) for feed in feeds if is_due(feed, self._clock())]
+        outcomes = [await self.refresh(feed.name) for feed in feeds if is_due(feed, self._clock())]
+        for told in outcomes:
+            if told.how != "same":
+                say = log.info if told.how == "changed" else log.warning
+                say("feed", feed=told.feed, how=told.how, why=told.why, indicators=told.indicators)
+        return outcomes
 
     async def refresh(self, name: str, actor: Actor = SYSTEM) -> Outcome:
         """Fetches one feed now, unless another process is at it. What goes wrong is noted, and told.
@@ -85,16 +90,9 @@ class Refresher:
             await asyncio.to_thread(self._ledger.note_feed_try, name, now, error.message)
         finally:
             await asyncio.to_thread(self._ledger.release_lease, lease, self._owner)
-        await self._tell(outcome, actor)
-        return outcome
-
-    async def _tell(self, outcome: Outcome, actor: Actor) -> None:
-        if outcome.how == "same":
-            return
-        say = log.info if outcome.how == "changed" else log.warning
-        say("feed", feed=outcome.feed, how=outcome.how, why=outcome.why, indicators=outcome.indicators)
         if outcome.how in ("changed", "held"):
             await self._audit.recorded(change_event(outcome, actor))
+        return outcome
 
 
 def change_event(outcome: Outcome, actor: Actor) -> AuditEvent:
