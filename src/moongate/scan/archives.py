@@ -20,7 +20,9 @@ from moongate.weights.zip_directory import BadZip, Directory, Header, Member
 BOMB_RATIO: Final = 200
 BOMB_BYTES: Final = 64 << 20
 _STORAGE = re.compile(r"(?:^|.*/)(?:data|tensors|constants|storages|weights)/(?:weight_|tensor_)?\d+\Z")
-_TORCH = re.compile(r"(?:^|/)(?:data|constants|attributes)\.pkl\Z")
+_TORCH = re.compile(
+    r"(?:^|/)(?:(?:data|constants|attributes)\.pkl|archive_format|serialized_exported_program\.json)\Z"
+)
 _TORCH_PICKLES = re.compile(r"(?:^|/)[\w.-]+\.pkl\Z")
 _FULL_CHECKS = 64
 _BEGINNING_BYTES = 32

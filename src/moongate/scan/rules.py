@@ -99,8 +99,14 @@ TABLE: Final[dict[str, Rule]] = {
     ),
     "graph-unknown": Rule(_S.MEDIUM, "The operation needs a library that nobody here knows."),
     "outside-file": Rule(_S.HIGH, "Loading the model reads a file outside its own folder.", _REFUSE),
+    "malware": Rule(_S.CRITICAL, "It is known.", _REFUSE),
+    "foreign-objects": Rule(
+        _S.MEDIUM, "Loading it makes objects of another language, which is not read here.", effect="unscanned"
+    ),
+    "yaml-object": Rule(_S.CRITICAL, "Parsers of YAML make or call this.", _REFUSE),
+    "active-content": Rule(_S.MEDIUM, "Showing it runs a script."),
     "xml-entity": Rule(_S.HIGH, "Parsers of XML read other files, or grow without bound, for it.", _REFUSE),
-    "schema-type": Rule(_S.HIGH, "Loading the file makes or calls this.", _REFUSE),
+    "schema-type": Rule(_S.HIGH, "Loading what the file describes makes or calls this.", _REFUSE),
     "schema-unknown": Rule(_S.LOW, "The file holds this; skops asks for trust before it makes it."),
     "remote-code": Rule(_S.MEDIUM, "With trust_remote_code, clients run Python from the repository."),
     "config-code": Rule(_S.MEDIUM, "There is code, a command or an address where a configuration should be."),

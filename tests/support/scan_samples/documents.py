@@ -10,7 +10,7 @@ from support.scan_samples.headers import CHATML, ESCAPES, objects
 
 HDF5 = b"\x89HDF\r\n\x1a\n"
 _BYTECODE = base64.b64encode(b"\xe3\x01" + bytes(90)).decode()
-_LAMBDA = {
+LAMBDA = {
     "class_name": "Lambda",
     "config": {"name": "l", "function": [_BYTECODE, None, None], "function_type": "lambda"},
 }
@@ -80,14 +80,14 @@ _OUTSIDE = (
 )
 
 MALICIOUS: dict[str, bytes] = {
-    "keras3_h5_lambda_renamed.keras": hdf5(model(dense(), _LAMBDA)),
+    "keras3_h5_lambda_renamed.keras": hdf5(model(dense(), LAMBDA)),
     "keras3_module_fn.keras": keras_zip(model(layer("function", "system", "os"))),  # type: ignore[arg-type]
     "keras3_run_command_name.keras": keras_zip(model(layer("exec", {}, "builtins"))),
     "keras3_stringlookup_file.keras": keras_zip(model(layer("StringLookup", {"vocabulary": "/etc/passwd"}))),
-    "keras_lambda.h5": hdf5(model(dense(), _LAMBDA)),
-    "keras_lambda.hdf5": hdf5(model(_LAMBDA)),
-    "keras_lambda_nested.h5": hdf5(model(model(dense(), _LAMBDA))),
-    "keras_wrapper_lambda.h5": hdf5(model({"class_name": "TimeDistributed", "config": {"layer": _LAMBDA}})),
+    "keras_lambda.h5": hdf5(model(dense(), LAMBDA)),
+    "keras_lambda.hdf5": hdf5(model(LAMBDA)),
+    "keras_lambda_nested.h5": hdf5(model(model(dense(), LAMBDA))),
+    "keras_wrapper_lambda.h5": hdf5(model({"class_name": "TimeDistributed", "config": {"layer": LAMBDA}})),
     "lol.pmml": _LAUGHS.encode(),
     "xxe.pmml": _OUTSIDE.encode(),
     "evil_obj.skops": skops("subprocess", "Popen"),
