@@ -547,7 +547,7 @@ EVIL_ONES["zip enc"] = with_flags(torch_zip(EVIL), 1, local=False)
 EVIL_ONES["gguf array tmpl"] = gguf(
     {"tokenizer.chat_templates": (9, struct.pack("<IQ", 8, 1) + struct.pack("<Q", len(bad)) + bad.encode())}
 )
-EVIL_ONES["gguf long tmpl"] = gguf({"tokenizer.chat_template": "{# " + "x" * 300000 + " #}" + bad})
+ODD_ONES["gguf long tmpl"] = gguf({"tokenizer.chat_template": "{# " + "x" * 300000 + " #}" + bad})
 EVIL_ONES["gguf count"] = b"GGUF" + struct.pack("<IQQ", 3, 1 << 62, 0)
 EVIL_ONES["gguf tensor out"] = gguf(
     {"a": 1}, tensors=struct.pack("<Q", 1) + b"w" + struct.pack("<IQIQ", 1, 1 << 40, 0, 0), count=1
