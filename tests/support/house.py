@@ -273,7 +273,12 @@ async def _note_nothing(repo: RepoId | None, caller: Caller) -> None:
 
 @asynccontextmanager
 async def open_house(
-    folder: Path, *, rules: DoorRules | None = None, offline: bool = False, shape: str = "json"
+    folder: Path,
+    *,
+    rules: DoorRules | None = None,
+    offline: bool = False,
+    shape: str = "json",
+    lane_seconds: float = 0.0,
 ) -> AsyncIterator[House]:
     hub, upstream, tokens, metrics = FakeHub(folder), FakeUpstream(), FakeTokens(), Metrics()
     door = Door(tokens, rules or DoorRules())
@@ -300,7 +305,7 @@ async def open_house(
         status_page=_page,
     )
     dispatch = dispatcher(rooms, door, metrics, request_log)
-    lane = FastLane(hub, hub, door, dispatch.known_route, metrics, request_log, sender=sender)
+    lane = FastLane(hub, hub, door, dispatch.known_route, metrics, request_log, lane_seconds, sender)
     front = FrontDoor(dispatch, lane, note=dispatch.note)
     listener = listen("127.0.0.1", 0)
     port = listener.getsockname()[1]

@@ -21,7 +21,7 @@ from aiohttp.web_protocol import RequestHandler
 from moongate.app.exchange import Exchange, begin
 from moongate.app.lane import FastLane, LongAnswer
 from moongate.app.replies import error_reply
-from moongate.app.sendfile import ClientGone, Outlet, Sending
+from moongate.app.sendfile import ClientGone, Outlet
 from moongate.core.errors import MoongateError
 
 MAX_TARGET_BYTES = 8190
@@ -69,7 +69,7 @@ class FrontDoor(web.Server):
 
 
 class _Connection(RequestHandler):
-    __slots__ = ("_close_wanted", "_early", "_lane", "_outlet", "_sending")
+    __slots__ = ("_close_wanted", "_early", "_lane", "_outlet", "_sending", "_taken_out")
 
     def __init__(self, manager: FrontDoor, **options: Any) -> None:
         super().__init__(manager, **options)
@@ -78,8 +78,9 @@ class _Connection(RequestHandler):
         self._outlet: Outlet | None = None
         self._early = b""
         self._close_wanted = False
+        self._taken_out = _LaneParser(self._parser, self)
         if self._lane is not None:
-            self._parser = cast(Any, _LaneParser(self._parser, self))
+            self._parser = cast(Any, self._taken_out)
 
     def data_received(self, data: bytes) -> None:
         """Takes bytes in: those of a client that was faster than the end of its last answer a turn later.
@@ -88,75 +89,109 @@ class _Connection(RequestHandler):
         """
         if self._early:
             self._early += data
-        elif self._lane is not None and self._is_winding_up():
+        elif self._lane is not None and self._waiter is None and self._is_winding_up():
             self._early = data
             self._loop.call_soon(self._take_early)
-        else:
+        elif not self._answered_again(data):
             super().data_received(data)
 
+    def _answered_again(self, data: bytes) -> bool:
+        """Answers a request that was asked before in the same bytes, but for its range."""
+        lane, transport = self._lane, self.transport
+        ready = self._taken_out.is_between and transport is not None and self._is_idle(transport)
+        if lane is None or transport is None or not ready:
+            return False
+        peer = self.peername
+        try:
+            answer = lane.again(data, peer[0] if isinstance(peer, tuple) else None)
+        except Exception as error:
+            log.error("the fast lane failed", exc_info=error)
+            return False
+        if answer is None:
+            return False
+        self._give(lane, transport, answer)
+        return True
+
+    def _is_idle(self, transport: asyncio.Transport) -> bool:
+        """Whether an answer can be given at once: nothing comes before it on this connection."""
+        waiter = self._waiter
+        free = waiter is not None and not waiter.done() and not self._messages and self._sending is None
+        return free and not transport.get_write_buffer_size()
+
     def _is_winding_up(self) -> bool:
-        """Whether the last request was answered, and aiohttp does not wait for the next one yet."""
-        return self._current_request is None and self._waiter is None and not self._messages
+        """Whether the last request was answered; asked while aiohttp does not wait for the next one."""
+        return self._current_request is None and not self._messages
 
     def _take_early(self) -> None:
         data, self._early = self._early, b""
         if self.transport is not None:
             super().data_received(data)
 
-    def answered_in_lane(self, message: RawRequestMessage) -> bool:
-        """Answers a request at once, if nothing comes before it on this connection and the lane can."""
-        waiter, transport, lane = self._waiter, self.transport, self._lane
-        idle = waiter is not None and not waiter.done() and not self._messages and self._sending is None
-        if lane is None or transport is None or not idle or transport.get_write_buffer_size():
+    def answered_in_lane(self, message: RawRequestMessage, head: bytes) -> bool:
+        """Answers a request at once, if nothing comes before it on this connection and the lane can.
+
+        `head`: see `FastLane.answer`.
+        """
+        transport, lane = self.transport, self._lane
+        if lane is None or transport is None or not self._is_idle(transport):
             return False
         peer = self.peername
         try:
-            answer = lane.answer(message, peer[0] if isinstance(peer, tuple) else None)
+            answer = lane.answer(message, peer[0] if isinstance(peer, tuple) else None, head)
         except Exception as error:
             # the ordinary way answers, with a coded error if need be
             log.error("the fast lane failed", path=message.path[:512], exc_info=error)
             return False
         if answer is None:
             return False
+        self._give(lane, transport, answer)
+        return True
+
+    def _give(self, lane: FastLane, transport: asyncio.Transport, answer: bytes | LongAnswer) -> None:
         if isinstance(answer, LongAnswer):
             self._send(lane, transport, answer)
         else:
             transport.write(answer)
         self._next_keepalive_close_time = self._loop.time() + self._keepalive_timeout
-        return True
 
     def _send(self, lane: FastLane, transport: asyncio.Transport, answer: LongAnswer) -> None:
         """Sends what the socket takes at once, and the rest in a task, while no further request is read."""
         assert lane.sender is not None  # noqa: S101 - a lane without one makes no long answers
+        sent, size_bytes = 0, answer.end - answer.start
         try:
             if self._outlet is None:
                 self._outlet = lane.sender.outlet(transport)
-        except ClientGone:
-            lane.sent(answer, 0, "client left")
-            return
-        sending = Sending(self._outlet, answer.body.fd, answer.span)
-        try:
-            done = sending.begin(answer.head)
+            head, sent = self._outlet.start(answer.head, answer.body.fd, answer.start, size_bytes)
         except (ClientGone, MoongateError) as error:
-            self._broken_off(lane, answer, sending, error)
+            self._broken_off(lane, answer, sent, error)
             return
-        if done:
-            lane.sent(answer, answer.span.length)
+        if sent == size_bytes:
+            lane.sent(answer, sent)
             return
         transport.pause_reading()
-        self._sending = self._loop.create_task(self._send_rest(lane, transport, answer, sending))
+        rest = self._send_rest(lane, transport, self._outlet, answer, head, sent)
+        self._sending = self._loop.create_task(rest)
 
     async def _send_rest(
-        self, lane: FastLane, transport: asyncio.Transport, answer: LongAnswer, sending: Sending
+        self,
+        lane: FastLane,
+        transport: asyncio.Transport,
+        outlet: Outlet,
+        answer: LongAnswer,
+        head: bytes,
+        sent: int,
     ) -> None:
+        size_bytes = answer.end - answer.start
         try:
-            await sending.finish()
+            await outlet.begin(head)
+            while sent < size_bytes:
+                sent += await outlet.send(answer.body.fd, answer.start + sent, size_bytes - sent)
         except (ClientGone, MoongateError, asyncio.CancelledError) as error:
             self._sending = None
-            self._broken_off(lane, answer, sending, error)
+            self._broken_off(lane, answer, sent, error)
             return
         self._sending = None
-        lane.sent(answer, answer.span.length)
+        lane.sent(answer, sent)
         if self.transport is None:
             self._close_outlet()
             return
@@ -171,8 +206,7 @@ class _Connection(RequestHandler):
             self._outlet.close()
             self._outlet = None
 
-    def _broken_off(self, lane: FastLane, answer: LongAnswer, sending: Sending, error: BaseException) -> None:
-        sent_bytes = sending.position - answer.span.start
+    def _broken_off(self, lane: FastLane, answer: LongAnswer, sent_bytes: int, error: BaseException) -> None:
         why = (
             f"{type(error).__name__}: {error.message}" if isinstance(error, MoongateError) else "client left"
         )
@@ -249,19 +283,27 @@ class _Connection(RequestHandler):
 
 
 class _LaneParser:
-    """The connection's parser, with the requests taken out that the fast lane answered."""
+    """The connection's parser, with the requests taken out that the fast lane answered.
 
-    __slots__ = ("_connection", "_real", "message_consumed")
+    is_between: whether whatever comes next begins a request.
+    """
+
+    __slots__ = ("_connection", "_real", "is_between", "message_consumed")
 
     def __init__(self, real: Any, connection: _Connection) -> None:
         self._real = real
         self._connection = connection
+        self.is_between = True
         self.message_consumed = real.message_consumed
 
     def feed_data(self, data: bytes) -> tuple[Sequence[Any], bool, bytes]:
+        began, self.is_between = self.is_between, False
         messages, upgraded, tail = self._real.feed_data(data)
+        whole = bool(messages) and messages[-1][1] is EMPTY_PAYLOAD and data.endswith(b"\r\n\r\n")
+        self.is_between = whole and not upgraded
         plain = len(messages) == 1 and not upgraded and messages[0][1] is EMPTY_PAYLOAD
-        if plain and self._connection.answered_in_lane(messages[0][0]):
+        head = data if began and self.is_between else b""
+        if plain and self._connection.answered_in_lane(messages[0][0], head):
             self.message_consumed()
             return (), False, tail
         return messages, upgraded, tail

@@ -27,6 +27,7 @@ from moongate.app.door import Door
 from moongate.app.exchange import Record, new_request_id
 from moongate.app.file_routes import INLINE_BYTES, Resolved, plain_headers
 from moongate.app.metrics import Metrics
+from moongate.app.repeats import Repeats
 from moongate.app.replies import date_line, freshness, head_bytes, head_start
 from moongate.app.request_log import RequestLog
 from moongate.app.sendfile import FileSender
@@ -34,7 +35,6 @@ from moongate.app.xet_routes import XetHeaders
 from moongate.core.callers import Caller
 from moongate.core.names import RepoId, RepoPath, Revision
 from moongate.core.records import FileAt
-from moongate.core.spans import ByteSpan
 from moongate.hub.answers import Answer
 from moongate.hub.handles import Handle
 from moongate.wire import routes
@@ -89,7 +89,7 @@ class _File(NamedTuple):
     """A file that this caller may read, too long for one write, or asked for in part; see `_told`."""
 
     file: FileAt
-    place: str
+    places: tuple[str, str]
     base_url: str
 
 
@@ -104,28 +104,38 @@ class _Asked(NamedTuple):
     started: float
 
 
+class _Repeat(NamedTuple):
+    """A request that will be answered alike until then, when it comes again."""
+
+    until: float
+    message: RawRequestMessage
+    route: routes.Route
+    caller: Caller
+    ready: _Ready | _File
+
+
 class LongAnswer(NamedTuple):
-    """An answer that is sent piece by piece: its head, an open file, and the span to send.
+    """An answer that is sent piece by piece: its head, an open file, and from where to where of it.
 
     Whoever gets it sends it and says so with `FastLane.sent`, whatever came of it.
     """
 
     head: bytes
     body: Handle
-    span: ByteSpan
+    start: int
+    end: int
     status: int
     asked: _Asked
 
 
 class _Past(NamedTuple):
-    """An answer that was given, and is not counted and logged yet. `ended_at`: seconds since the epoch."""
+    """An answer that was given, and is not counted and logged yet. `ended`: as `time.perf_counter` has it."""
 
     asked: _Asked
     status: int
     sent_bytes: int
     error: str
-    seconds: float
-    ended_at: float
+    ended: float
 
 
 class FastLane:
@@ -148,6 +158,7 @@ class FastLane:
         self._memo_seconds = memo_seconds
         self._generation = 0
         self._memos: dict[tuple[str, str, str, str], tuple[float, routes.Route, _Ready | _File]] = {}
+        self._repeats: Repeats[_Repeat] = Repeats()
         self._answers = answers
         self._files = files
         self._door = door
@@ -159,8 +170,37 @@ class FastLane:
         self._timer: asyncio.TimerHandle | None = None
         metrics.before_reading(self.settle)
 
-    def answer(self, message: RawRequestMessage, peer: str | None) -> bytes | LongAnswer | None:
-        """What answers this request; None when it must go the ordinary way."""
+    def again(self, head: bytes, peer: str | None) -> bytes | LongAnswer | None:
+        """What answers a request that was answered lately and is asked in the same bytes, but for its range.
+
+        None: it must be parsed, and goes to `answer` or the ordinary way.
+        """
+        found = self._repeats.find(head)
+        if found is None:
+            return None
+        started = time.perf_counter()
+        (until, message, route, caller, ready), first, last = found
+        if until <= started or self._forgot():
+            return None
+        asks = self._door.caller_at_hand(message.headers)
+        if asks is not caller and asks != caller:
+            return None
+        asked = _Asked(message, route, caller, peer, new_request_id(), started)
+        if isinstance(ready, _Ready):
+            return self._short(ready, asked) if first < 0 else None
+        if first < 0:
+            return self._piece(ready, asked, 200, 0, ready.file.entry.size_bytes)
+        if first <= last < ready.file.entry.size_bytes:
+            return self._piece(ready, asked, 206, first, last + 1)
+        return None
+
+    def answer(
+        self, message: RawRequestMessage, peer: str | None, head: bytes = b""
+    ) -> bytes | LongAnswer | None:
+        """What answers this request; None when it must go the ordinary way.
+
+        `head`: the bytes that it was parsed from, when they are those of this request and no other.
+        """
         started = time.perf_counter()
         method, headers = message.method, message.headers
         if (method != "GET" and method != "HEAD") or message.should_close or message.version[1] != 1:  # noqa: PLR1714
@@ -172,29 +212,21 @@ class FastLane:
         if caller is None:
             return None
         key = (method, message.path, host, caller.key)
-        if self._generation != self._answers.generation:
-            self._generation = self._answers.generation
-            self._memos.clear()
+        self._forgot()
         memo = self._memos.get(key)
         plain = hdrs.IF_NONE_MATCH not in headers and not wants_file_info(headers.get(hdrs.ACCEPT))
-        if memo is not None and memo[0] > started and plain:
-            route: routes.Route = memo[1]
-            ready: _Ready | _File = memo[2]
-        else:
+        if memo is None or memo[0] <= started or not plain:
             found = self._find(message, caller, host)
             if found is None:
                 return None
-            route, ready = found
-            if self._memo_seconds and _may_be_kept(method, route, ready):
-                self._remember(key, started, route, ready)
+            memo = (started + self._memo_seconds, *found)
+            if self._memo_seconds and _may_be_kept(method, *found):
+                self._remember(key, memo)
+        until, route, ready = memo
+        if head and plain and key in self._memos and _may_be_repeated(message, ready):
+            self._repeats.note(head, headers.get(hdrs.RANGE), _Repeat(until, message, route, caller, ready))
         asked = _Asked(message, route, caller, peer, new_request_id(), started)
-        if isinstance(ready, _File):
-            return self._long(ready, asked)
-        head, body, status = ready
-        if method == "HEAD":
-            body = b""
-        self._ended(asked, status, len(body))
-        return b"%b%bX-Request-Id: %b\r\n\r\n%b" % (head, date_line(), asked.request_id.encode(), body)
+        return self._long(ready, asked) if isinstance(ready, _File) else self._short(ready, asked)
 
     def sent(self, answer: LongAnswer, sent_bytes: int, error: str = "") -> None:
         """A long answer ended: after so many bytes of its body, with an error if it was broken off."""
@@ -207,18 +239,27 @@ class FastLane:
             self._timer.cancel()
             self._timer = None
         past, self._past = self._past, []
+        epoch = time.time() - time.perf_counter()
         for one in past:
-            record = _record(one)
-            self._metrics.count(record, one.seconds)
-            self._log.write(record, one.seconds, one.ended_at)
+            record, seconds = _record(one), one.ended - one.asked.started
+            self._metrics.count(record, seconds)
+            self._log.write(record, seconds, epoch + one.ended)
 
     def _ended(self, asked: _Asked, status: int, sent_bytes: int, error: str = "") -> None:
-        seconds = time.perf_counter() - asked.started
-        self._past.append(_Past(asked, status, sent_bytes, error, seconds, time.time()))
+        self._past.append(_Past(asked, status, sent_bytes, error, time.perf_counter()))
         if len(self._past) >= _PAST_KEPT:
             self.settle()
         elif self._timer is None:
             self._timer = asyncio.get_running_loop().call_later(_SETTLE_SECONDS, self.settle)
+
+    def _forgot(self) -> bool:
+        """Whether what was found is not to be believed any more; if so, it is forgotten."""
+        if self._generation == self._answers.generation:
+            return False
+        self._generation = self._answers.generation
+        self._memos.clear()
+        self._repeats.clear()
+        return True
 
     def _find(
         self, message: RawRequestMessage, caller: Caller, host: str
@@ -235,11 +276,11 @@ class FastLane:
         return None if ready is None else (route, ready)
 
     def _remember(
-        self, key: tuple[str, str, str, str], now: float, route: routes.Route, ready: _Ready | _File
+        self, key: tuple[str, str, str, str], memo: tuple[float, routes.Route, _Ready | _File]
     ) -> None:
         if len(self._memos) >= _MEMOS_KEPT:
             self._memos.clear()
-        self._memos[key] = (now + self._memo_seconds, route, ready)
+        self._memos[key] = memo
 
     def _answer(self, route: routes.Route, query: str, caller: Caller, host: str) -> _Ready | None:
         """A JSON answer out of memory."""
@@ -272,7 +313,9 @@ class FastLane:
         content = b""
         if wants_body:
             if file.entry.size_bytes > INLINE_BYTES or hdrs.RANGE in headers:
-                return None if self.sender is None else _File(file, *face)
+                place, base_url = face
+                places = (f"200 {place}", f"206 {place}")
+                return None if self.sender is None else _File(file, places, base_url)
             body = self._files.sealed(file)
             if body is None:
                 return None
@@ -304,33 +347,46 @@ class FastLane:
         xet_headers = file_xet_headers(file, base_url) if base_url else []
         return [*plain_headers(file), *xet_headers, ("X-Moongate-Cache", "hit")]
 
+    def _short(self, ready: _Ready, asked: _Asked) -> bytes:
+        """An answer in one write."""
+        head, body, status = ready
+        if asked.message.method == "HEAD":
+            body = b""
+        self._ended(asked, status, len(body))
+        return b"%b%bX-Request-Id: %b\r\n\r\n%b" % (head, date_line(), asked.request_id.encode(), body)
+
     def _long(self, ready: _File, asked: _Asked) -> LongAnswer | None:
-        """A sealed file, or one range of it, to be sent piece by piece."""
-        headers, file = asked.message.headers, ready.file
-        size_bytes, ranged = file.entry.size_bytes, headers.get(hdrs.RANGE)
-        spans = parse_range(ranged, size_bytes) if ranged is not None else None
+        """A sealed file, or the range of it that is asked for, to be sent piece by piece."""
+        headers = asked.message.headers
+        ranged = headers.get(hdrs.RANGE)
+        spans = parse_range(ranged, ready.file.entry.size_bytes) if ranged is not None else None
         if isinstance(spans, Unsatisfiable) or (spans and len(spans) > 1) or hdrs.IF_RANGE in headers:
             return None
+        if spans:
+            return self._piece(ready, asked, 206, spans[0].start, spans[0].end)
+        return self._piece(ready, asked, 200, 0, ready.file.entry.size_bytes)
+
+    def _piece(self, ready: _File, asked: _Asked, status: int, start: int, end: int) -> LongAnswer | None:
+        """The bytes of a sealed file from `start` up to `end`."""
+        file = ready.file
         body = self._files.sealed(file)
         if body is None:
             return None
-        status = 206 if spans else 200
-        span = spans[0] if spans else ByteSpan(0, size_bytes)
-        place = f"{status} {ready.place}"
-        start = self._known_head(file, place)
-        if start is None:
-            start = self._keep_head(file, place, head_start(status, self._told(file, ready.base_url)))
+        place = ready.places[status == 206]
+        head = self._known_head(file, place)
+        if head is None:
+            head = self._keep_head(file, place, head_start(status, self._told(file, ready.base_url)))
         where = b""
-        if spans:
-            where = b"Content-Range: bytes %d-%d/%d\r\n" % (span.start, span.end - 1, size_bytes)
+        if status == 206:
+            where = b"Content-Range: bytes %d-%d/%d\r\n" % (start, end - 1, file.entry.size_bytes)
         head = b"%bContent-Length: %d\r\n%b%bX-Request-Id: %b\r\n\r\n" % (
-            start,
-            span.end - span.start,
+            head,
+            end - start,
             where,
             date_line(),
             asked.request_id.encode(),
         )
-        return LongAnswer(head, body, span, status, asked)
+        return LongAnswer(head, body, start, end, status, asked)
 
     def _known_head(self, thing: object, host: str) -> bytes | None:
         known = self._heads.get((id(thing), host))
@@ -349,6 +405,17 @@ def _may_be_kept(method: str, route: routes.Route, ready: _Ready | _File) -> boo
     if isinstance(ready, _File):
         return ready.file.entry.size_bytes > INLINE_BYTES
     return method == "HEAD" or not isinstance(route, routes.Resolve)
+
+
+def _may_be_repeated(message: RawRequestMessage, ready: _Ready | _File) -> bool:
+    """Whether the bytes of the head, but for its range, say all that the answer depends on.
+
+    With one `Range` or none, that one was understood as what it looks like.
+    """
+    headers = message.headers
+    if isinstance(ready, _Ready):
+        return hdrs.RANGE not in headers
+    return hdrs.IF_RANGE not in headers and len(headers.getall(hdrs.RANGE, ())) <= 1
 
 
 def _record(past: _Past) -> Record:

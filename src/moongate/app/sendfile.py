@@ -192,41 +192,6 @@ class _Way(Protocol):
     async def send(self, fd: int, offset: int, count: int) -> int: ...
 
 
-class Sending:
-    """A span of a whole file, on its way into a socket."""
-
-    def __init__(self, out: Outlet, fd: int, span: ByteSpan) -> None:
-        self._out = out
-        self._fd = fd
-        self._span = span
-        self._head = b""
-        self.position = span.start
-
-    def begin(self, head: bytes) -> bool:
-        """Send the head and as much of the body as a turn allows, without waiting; whether that was all.
-
-        Raises:
-            ClientGone: the client left.
-            StoreError: the file is shorter than it should be.
-        """
-        self._head = head[self._out.send_head(head) :]
-        if not self._head:
-            count = min(self._span.length, _TURN_BYTES)
-            self.position += self._out.sendfile(self._fd, self.position, count)
-        return self.position == self._span.end
-
-    async def finish(self) -> None:
-        """Send the rest.
-
-        Raises:
-            As `begin`.
-        """
-        await self._out.begin(self._head)
-        while self.position < self._span.end:
-            left = self._span.end - self.position
-            self.position += await self._out.send(self._fd, self.position, left)
-
-
 async def _stream(request: web.BaseRequest, body: Body, span: ByteSpan) -> int:
     """The rest of an answer for which the disk has no room."""
     sent = 0
@@ -346,6 +311,20 @@ class Outlet:
             return 0
         except OSError as error:
             raise ClientGone from error
+
+    def start(self, head: bytes, fd: int, offset: int, count: int) -> tuple[bytes, int]:
+        """Send a head and as much of a file as a turn allows, without waiting.
+
+        Returns what is left of the head, and how many bytes of the file left.
+
+        Raises:
+            ClientGone: the client left.
+            StoreError: the file is shorter than it should be.
+        """
+        taken = self.send_head(head)
+        if taken < len(head):
+            return head[taken:], 0
+        return b"", self.sendfile(fd, offset, min(count, _TURN_BYTES))
 
     async def send(self, fd: int, offset: int, count: int) -> int:
         """Send some bytes of a file, at least one; how many."""
