@@ -302,7 +302,6 @@ async def open_house(
         ollama=OllamaRoutes(hub, files),
         health=Health(metrics, folder, lambda: "", lambda: None),
         admin=_page,
-        status_page=_page,
     )
     dispatch = dispatcher(rooms, door, metrics, request_log)
     lane = FastLane(hub, hub, door, dispatch.known_route, metrics, request_log, lane_seconds, sender)

@@ -41,12 +41,15 @@ class FrontDoor(web.Server):
         lane: FastLane | None = None,
         silence_seconds: float = 75.0,
         note: Callable[[Exchange], None] = lambda _: None,
+        draining: Callable[[], None] = lambda: None,
     ) -> None:
         """`silence_seconds`: how long a client may take for the head of its next request, and between pieces
-        of a body. `note` hears of requests that never reached the handler: not HTTP, or too long.
+        of a body. `note` hears of requests that never reached the handler: not HTTP, or too long. `draining`
+        is called when no more requests are taken, so that answers without an end can end.
         """
         self.lane = lane
         self.note = note
+        self._draining = draining
         super().__init__(
             handler,
             access_log=None,
@@ -64,6 +67,7 @@ class FrontDoor(web.Server):
 
     async def drain(self, seconds: float) -> None:
         """Closes idle connections at once and busy ones after their response, or after so many seconds."""
+        self._draining()
         self.pre_shutdown()
         await self.shutdown(seconds)
 

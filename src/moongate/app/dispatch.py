@@ -1,7 +1,7 @@
 """From a raw request to an answer: Host, caller, route, permission, handler, and the one place for errors.
 
-Routes are told apart on the raw path, segment by segment (`wire.routes`); our own few addresses (`/`, health,
-metrics, the admin API) come first, by exact path or prefix. Every exchange, however it ends, is counted and
+Routes are told apart on the raw path, segment by segment (`wire.routes`); our own few addresses (health,
+metrics, pages, the admin API) come first, by exact path or prefix. Every exchange, however it ends, is counted and
 logged once.
 """
 
@@ -11,7 +11,7 @@ import asyncio
 import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import NoReturn
+from typing import NoReturn, Protocol
 
 import structlog
 from aiohttp import web
@@ -58,6 +58,16 @@ class SignedAddresses:
     uploads: PageHandler | None = None
 
 
+class Browser(Protocol):
+    """What answers people at the Hub's own page addresses, and shows them why they get no page."""
+
+    def page(self, exchange: Exchange) -> Page | None:
+        """The page at an address of the Hub's, when a browser asks; never at one of the API or of files."""
+
+    def refusal(self, exchange: Exchange, error: MoongateError) -> web.StreamResponse | None:
+        """What a browser is shown in place of a page; None when it asked for none."""
+
+
 class MethodAbsent(Exception):
     """This route has no such method; `allowed` says which it has."""
 
@@ -76,15 +86,17 @@ class Dispatcher:
         *,
         pages: Mapping[str, Page],
         below: Mapping[str, Page],
+        browser: Browser | None = None,
         signed: SignedAddresses | None = None,
         metrics: Metrics,
         request_log: RequestLog,
     ) -> None:
         """`pages`: our own exact paths; `below`: our own prefixes, such as the admin API's.
 
-        `signed`: what finds out by itself who asks.
+        `browser`: what answers people; `signed`: what finds out by itself who asks.
         """
         self._door = door
+        self._browser = browser
         self.handlers = handlers
         self.pages = pages
         self.below = below
@@ -135,6 +147,8 @@ class Dispatcher:
             return self._preflight(exchange)
         if exchange.method not in _KNOWN_METHODS:
             raise MethodAbsent(_KNOWN_METHODS)
+        if page is None and self._browser is not None:
+            page = self._browser.page(exchange)
         if page is not None:
             return await self._answer_page(exchange, page)
         signed = await self._answer_signed(exchange)
@@ -203,6 +217,9 @@ class Dispatcher:
             self._break_off(exchange)
         answer = error_answer(error)
         self._metrics.refused(error)
+        shown = self._browser.refusal(exchange, error) if self._browser is not None else None
+        if shown is not None:
+            return shown
         headers = [JSON_TYPE, *answer.headers]
         if answer.status == 401 and exchange.route.startswith(("Git", "Lfs")):
             # git answers no other challenge

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from typing import Protocol
 from urllib.parse import quote
 
 from aiohttp import web
 
 from moongate.app.cas_routes import CasRoutes
 from moongate.app.cas_write_routes import CasWriteRoutes
-from moongate.app.dispatch import CasHandler, Dispatcher, SignedAddresses
+from moongate.app.dispatch import Browser, CasHandler, Dispatcher, SignedAddresses
 from moongate.app.door import Door
 from moongate.app.exchange import Exchange, PageHandler, RouteHandler
 from moongate.app.file_routes import FileRoutes
@@ -44,6 +45,15 @@ class HostedRooms:
     git: HostedGitRoutes
 
 
+class OwnPages(Browser, Protocol):
+    """Pages for people: those at addresses of our own, exact and by prefix, besides the Hub's."""
+
+    @property
+    def exact(self) -> Mapping[str, Page]: ...
+    @property
+    def below(self) -> Mapping[str, Page]: ...
+
+
 @dataclass(frozen=True, slots=True)
 class Rooms:
     """The handlers of each kind."""
@@ -54,7 +64,7 @@ class Rooms:
     ollama: OllamaRoutes
     health: Health
     admin: PageHandler
-    status_page: PageHandler
+    pages: OwnPages | None = None
     xet: XetRoutes | None = None
     cas: CasHandler | None = None
     hosting: HostedRooms | None = None
@@ -67,6 +77,7 @@ def dispatcher(rooms: Rooms, door: Door, metrics: Metrics, request_log: RequestL
         _handlers(rooms),
         pages=pages_of(rooms),
         below=prefixes_of(rooms),
+        browser=rooms.pages,
         metrics=metrics,
         request_log=request_log,
         signed=SignedAddresses(rooms.cas, rooms.hosting.lfs.receive if rooms.hosting else None),
@@ -80,13 +91,14 @@ def pages_of(rooms: Rooms) -> Mapping[str, Page]:
         "/healthz": Page("healthz", health.healthz, "public", any_host=True),
         "/readyz": Page("readyz", health.readyz, "public", any_host=True),
         "/metrics": Page("metrics", health.metrics, "watch", any_host=True),
-        "/": Page("status_page", rooms.status_page, "read"),
+        **(rooms.pages.exact if rooms.pages is not None else {}),
     }
 
 
 def prefixes_of(rooms: Rooms) -> Mapping[str, Page]:
     """Our own prefixes, and what they need. Each operation of the admin API says by itself what it needs."""
-    return {ADMIN_PREFIX: Page("admin", rooms.admin, "read", "read")}
+    below = rooms.pages.below if rooms.pages is not None else {}
+    return {ADMIN_PREFIX: Page("admin", rooms.admin, "read", "read"), **below}
 
 
 def _handlers(rooms: Rooms) -> dict[type[object], RouteHandler]:

@@ -10,7 +10,7 @@ import secrets
 import string
 from typing import Protocol
 
-from moongate.core.callers import Scope, Secret, TokenRow
+from moongate.core.callers import Scope, Secret, TokenOrigin, TokenRow
 
 _ALPHABET = string.ascii_letters + string.digits
 _RANDOM_CHARS = 48
@@ -21,11 +21,18 @@ class TokenShelf(Protocol):
 
 
 def mint(
-    index: TokenShelf, user: str, scope: Scope, expires_seconds: float | None, note: str, now: float
+    index: TokenShelf,
+    user: str,
+    scope: Scope,
+    expires_seconds: float | None,
+    note: str,
+    now: float,
+    origin: TokenOrigin = "",
+    places: tuple[str, ...] = (),
 ) -> tuple[Secret, TokenRow]:
     """A new token for a user, kept in the index; the secret is never seen again.
 
-    expires_seconds: how long it is good for; None for ever.
+    expires_seconds: how long it is good for; None for ever. places: what it is bound to.
     """
     token = "hf_" + "".join(secrets.choice(_ALPHABET) for _ in range(_RANDOM_CHARS))
     row = TokenRow(
@@ -36,6 +43,8 @@ def mint(
         created_at=now,
         expires_at=None if expires_seconds is None else now + expires_seconds,
         note=note,
+        origin=origin,
+        places=places,
     )
     index.put_token(row)
     return Secret(token), row

@@ -421,10 +421,11 @@ def front_door(gateway: Gateway) -> Front:
     from moongate.app.hub_routes import HubRoutes  # noqa: PLC0415
     from moongate.app.lane import FastLane  # noqa: PLC0415
     from moongate.app.ollama_routes import OllamaRoutes  # noqa: PLC0415
+    from moongate.app.pages.table import make_pages  # noqa: PLC0415
     from moongate.app.passing import Passing  # noqa: PLC0415
     from moongate.app.request_log import RequestLog  # noqa: PLC0415
     from moongate.app.sendfile import FileSender  # noqa: PLC0415
-    from moongate.app.status_page import StatusPage  # noqa: PLC0415
+    from moongate.app.shared_secret import shared_secret  # noqa: PLC0415
     from moongate.app.xet_routes import XetHeaders  # noqa: PLC0415
 
     settings = gateway.settings
@@ -446,6 +447,7 @@ def front_door(gateway: Gateway) -> Front:
     xet, cas = _xet_rooms(gateway, door, sender)
     hosting = _hosted_rooms(gateway, door, xet)
     admin = AdminRoutes(gateway, door)
+    seen = make_pages(gateway, door, files, shared_secret(settings.home))
     rooms = Rooms(
         hub=HubRoutes(gateway.repos, passing, door.base_url, gateway.repos.hosted.places.namespaces_of),
         files=files,
@@ -454,7 +456,7 @@ def front_door(gateway: Gateway) -> Front:
         ollama=OllamaRoutes(gateway.repos, files),
         health=Health(gateway.metrics, gateway.stock.layout.root, _is_ready(gateway), _sampler(gateway)),
         admin=admin,
-        status_page=StatusPage(gateway, door),
+        pages=seen.pages,
         xet=xet,
         cas=cas,
     )
@@ -470,7 +472,7 @@ def front_door(gateway: Gateway) -> Front:
         sender=sender,
         xet=xet_headers if settings.xet else None,  # hosted files do not come this way
     )
-    server = FrontDoor(dispatch, lane, settings.client_timeout_seconds, dispatch.note)
+    server = FrontDoor(dispatch, lane, settings.client_timeout_seconds, dispatch.note, seen.live.stop)
     return Front(server, sender, request_log, dispatch, admin.operations)
 
 

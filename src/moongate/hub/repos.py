@@ -13,11 +13,12 @@ from urllib.parse import unquote
 from moongate.core.callers import Caller, Secret
 from moongate.core.digests import Etag
 from moongate.core.errors import Absent
-from moongate.core.names import CommitHash, RepoId, RepoPath, Revision
+from moongate.core.names import CommitHash, RepoId, RepoPath, RepoType, Revision
 from moongate.core.records import FileAt
 from moongate.hub.answers import Answer
 from moongate.hub.events import HubEvents
 from moongate.hub.hosted.repos import HostedRepos
+from moongate.hub.hosted.search import ListQuestion
 from moongate.hub.lists import Lists
 from moongate.hub.proxied import ProxiedRepos
 from moongate.hub.refs import Resolved
@@ -109,6 +110,10 @@ class Repos:
         if self.is_hosted(repo):
             return self.hosted.content_at(repo, digest, caller)
         return await self.proxied.layer(repo, digest, caller)
+
+    def here(self, kind: RepoType, question: ListQuestion, caller: Caller) -> Sequence[dict[str, object]]:
+        """What is here of a type, hosted and proxied, and fits a question; see `Lists.here`."""
+        return self._lists.here(kind, question, caller)
 
     # Access
 
