@@ -1,8 +1,8 @@
 """From a raw request to an answer: Host, caller, route, permission, handler, and the one place for errors.
 
 Routes are told apart on the raw path, segment by segment (`wire.routes`); our own few addresses (health,
-metrics, pages, the admin API) come first, by exact path or prefix. Every exchange, however it ends, is counted and
-logged once.
+metrics, pages, the admin API) come first, by exact path or prefix. Every exchange, however it ends, is
+counted and logged once.
 """
 
 from __future__ import annotations

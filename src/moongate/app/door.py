@@ -319,14 +319,6 @@ class Door:
             return None
         return hashlib.sha256(token.encode()).hexdigest()
 
-    def caller_by(self, sha256: str) -> Caller:
-        """Whose the token of ours with this sha256 is.
-
-        Raises:
-            BadToken: it is unknown, was revoked, or has expired.
-        """
-        return self._own_by(sha256)
-
     def still_good(self, sha256: str) -> None:
         """Return when the token of ours with this sha256 may still come in.
 

@@ -40,7 +40,7 @@ class Forms:
         self._base_url = base_url
 
     def word_for(self, request: web.BaseRequest) -> tuple[str, Sequence[tuple[str, str]]]:
-        """The word that this browser's forms hold, and the headers that make the browser known, if it is new."""
+        """The word of this browser's forms, and the headers that make the browser known, if it is new."""
         visit = _visit_of(request)
         if visit is not None:
             return self._word(visit), ()

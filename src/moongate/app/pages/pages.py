@@ -1,9 +1,9 @@
 """Which page answers an address, and for whom: one table of our own, and the Hub's page addresses.
 
 Our own pages lie below `/-/`, where no repository can be. Each row of the table says what it needs (see
-`app.permissions`); the dispatcher holds everybody to it, by a token in the header, by a session, or as the user
-of this machine. The pages of repositories and lists are for whom the door lets in, and show each what the API
-would answer them. Where the door is closed to a browser, it is led to the sign-in form.
+`app.permissions`); the dispatcher holds everybody to it, by a token in the header, by a session, or as the
+user of this machine. The pages of repositories and lists are for whom the door lets in, and show each what
+the API would answer them. Where the door is closed to a browser, it is led to the sign-in form.
 """
 
 from __future__ import annotations
@@ -106,7 +106,7 @@ class Pages:
 
     @property
     def exact(self) -> Mapping[str, Page]:
-        """Every address of our own, with what it needs. A form's address without a page of its own is no secret."""
+        """Every address of our own, with what it needs. An address for forms alone is no secret."""
         pages = {}
         for path, _ in self._rows:
             shown, sent = self._rows.get((path, "GET")), self._rows.get((path, "POST"))
@@ -203,7 +203,7 @@ class Pages:
         return Visit(exchange, exchange.caller, self._is_admin(exchange), _query(exchange))
 
     def _is_admin(self, exchange: Exchange) -> bool:
-        """Whether they administrate; a page of another site, through the browser of this machine's user, not."""
+        """Whether they administrate; not what another site asks through the browser of this machine's user."""
         local = exchange.caller.is_operator and self._door.is_local(exchange.request)
         try:
             self._door.require_admin(exchange.caller, local=local)
