@@ -18,7 +18,7 @@ from aiohttp import hdrs, web
 
 from moongate.app.dispatch import MethodAbsent
 from moongate.app.door import Door
-from moongate.app.exchange import Exchange
+from moongate.app.exchange import Exchange, PageHandler
 from moongate.app.pages.blob import BlobPages
 from moongate.app.pages.browse import BrowsePages
 from moongate.app.pages.forms import Forms
@@ -61,7 +61,6 @@ _SIGN_IN = "/-/sign-in"
 _MAX_FIELDS = 64
 
 Handler = Callable[[Visit], Awaitable[PageAnswer]]
-Stream = Callable[[Exchange], Awaitable[web.StreamResponse]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,7 +92,7 @@ class Pages:
         forms: Forms,
         rows: Sequence[PageRow],
         hub: HubPages,
-        live: Stream,
+        live: PageHandler,
         sections: Sequence[Section] = SECTIONS,
     ) -> None:
         self._door = door
@@ -203,7 +202,7 @@ class Pages:
         return Visit(exchange, exchange.caller, self._is_admin(exchange), _query(exchange))
 
     def _is_admin(self, exchange: Exchange) -> bool:
-        """Whether they administrate; not what another site asks through the browser of this machine's user."""
+        """Whether they administrate; what another site has the browser ask does not."""
         local = exchange.caller.is_operator and self._door.is_local(exchange.request)
         try:
             self._door.require_admin(exchange.caller, local=local)
