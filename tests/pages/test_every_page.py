@@ -103,7 +103,7 @@ def test_what_a_repository_says_of_itself(watch: Watched, stage: Stage) -> None:
         "1 image of",
     ):
         assert words in said
-    assert page.locator("aside").get_by_text("BF16").is_visible()
+    assert page.locator("aside li", has_text="BF16").is_visible()
     chart = page.get_by_role("img", name="chart")
     assert chart.evaluate("image => image.decode().then(() => image.naturalWidth)") == 1
     page.get_by_role("link", name="the notes").click()

@@ -42,6 +42,9 @@ SECTIONS: Final = (
 )
 """What everybody finds in the navigation."""
 
+SECURITY_SECTION: Final = Section("security", "Security", "/-/security")
+"""What those find who approve or administrate, where a gateway judges what passes."""
+
 
 @dataclass(frozen=True, slots=True)
 class Visitor:

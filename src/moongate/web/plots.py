@@ -32,6 +32,27 @@ def bar(parts: Sequence[tuple[str, float]], label: str) -> Markup:
     ).format(label, Markup().join(pieces))
 
 
+_VERDICT_TONES = ("bad", "warn", "mute", "mute", "good")
+
+
+def verdicts(counts: Sequence[int], label: str) -> Markup:
+    """A bar of dangerous, suspicious, failed, unscanned and clean, in this order and their colours."""
+    whole = sum(counts) or 1
+    pieces, at = [], 0.0
+    for tone, count in zip(_VERDICT_TONES, counts, strict=True):
+        width = 100 * count / whole
+        pieces.append(
+            Markup('<rect class="fill-{}" x="{}" y="0" width="{}" height="8"/>').format(
+                tone, f"{at:.3f}", f"{width:.3f}"
+            )
+        )
+        at += width
+    return Markup(
+        '<svg class="plot-bar" viewBox="0 0 100 8" preserveAspectRatio="none" role="img" '
+        'aria-label="{}: {} of {} dangerous or suspicious">{}</svg>'
+    ).format(label, counts[0] + counts[1], sum(counts), Markup().join(pieces))
+
+
 def ring(share: float, label: str) -> Markup:
     """A ring that is filled to a share between 0 and 1."""
     radius = 15.5

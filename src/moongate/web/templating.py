@@ -51,6 +51,7 @@ def _environment() -> Environment:
         "share": share_words,
         "plot_bar": plots.bar,
         "plot_ring": plots.ring,
+        "plot_verdicts": plots.verdicts,
         "version": __version__,
     }
     return environment

@@ -18,10 +18,11 @@ from moongate.app.pages.repo import CardShelf
 from moongate.app.pages.tree import crumbs, download_href
 from moongate.app.pages.uses import file_uses
 from moongate.app.pages.visits import Given, Shown, Visit
-from moongate.core.digests import is_sha256
+from moongate.core.digests import Etag, is_sha256
 from moongate.core.errors import Absent, BadRequest
 from moongate.core.records import FileAt
 from moongate.core.spans import ByteSpan
+from moongate.web.security_views import EvidenceView
 from moongate.web.views import BlobView, TensorView
 from moongate.weights.gguf import GgufFacts, read_gguf
 from moongate.weights.reading import BadHeader
@@ -61,12 +62,14 @@ class BlobPages:
         cards: CardShelf,
         files: FileRoutes,
         base_url: Callable[[web.BaseRequest], str],
+        evidence_of: Callable[[Etag], EvidenceView | None],
     ) -> None:
         self._gateway = gateway
         self._heads = heads
         self._cards = cards
         self._files = files
         self._base_url = base_url
+        self._evidence_of = evidence_of
 
     async def show(self, visit: Visit, page: BlobPage) -> Shown:
         repo, revision, path = page.repo, page.revision, page.path
@@ -88,6 +91,7 @@ class BlobPages:
             digest=entry.etag,
             facts=facts,
             uses=file_uses(known, revision, quote(path), self._base_url(visit.exchange.request)),
+            verdict=await asyncio.to_thread(self._evidence_of, entry.etag),
             **await self._inside(visit, file, here),
         )
         values = {"repo": known.head, "view": view, "tab": "files"}

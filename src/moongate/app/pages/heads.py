@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import asyncio
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlencode, urlsplit
@@ -10,16 +11,20 @@ from urllib.parse import urlencode, urlsplit
 from moongate.app.pages.asking import ask, items, mapping, text
 from moongate.app.pages.visits import Visit
 from moongate.core.names import DEFAULT_REVISION, RepoId, Revision
-from moongate.web.views import RepoHead, TagView
+from moongate.web.views import RepoHead, Tab, TagView
 from moongate.wire import routes
 from moongate.wire.page_paths import page_href
 
 if TYPE_CHECKING:
     from moongate.app.wiring import Gateway
 
+SECURITY = "/-/security/repo"
 _MOST_TAGS = 12
 _DULL_TAGS = ("base_model:", "license:", "region:", "arxiv:", "doi:", "dataset:", "format:", "modality:")
 _DULL_WORDS = frozenset(("endpoints_compatible", "autotrain_compatible", "safetensors", "deploy:azure"))
+
+
+Issues = Callable[[RepoId], int | None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,8 +54,10 @@ class Known:
 class Heads:
     """Asks for a repository once for each page."""
 
-    def __init__(self, gateway: Gateway) -> None:
+    def __init__(self, gateway: Gateway, issues: Issues) -> None:
+        """issues: how much is wrong in a repository; None: nothing is said of it."""
         self._gateway = gateway
+        self._issues = issues
 
     async def of(self, visit: Visit, repo: RepoId, revision: Revision = DEFAULT_REVISION) -> Known:
         """The repository.
@@ -62,7 +69,9 @@ class Heads:
         info = mapping((await ask(self._gateway.repos, routes.Info(repo, asked), visit.caller)).value)
         hosted = self._gateway.repos.is_hosted(repo)
         pinned = any(pin.repo == repo for pin in self._gateway.index.pins())
-        files = len(items(info.get("siblings")))
+        files, issues = len(items(info.get("siblings"))), await asyncio.to_thread(self._issues, repo)
+        judged_href = f"{SECURITY}?{urlencode({'repo': str(repo)})}"
+        judged: Tab = ("security", "Security", "shield", judged_href, issues or None)
         head = RepoHead(
             kind=repo.repo_type,
             namespace=repo.namespace,
@@ -78,6 +87,7 @@ class Heads:
                 ("card", "Card", "home", page_href(repo), None),
                 ("files", "Files", "folder", page_href(repo, "tree", revision), files),
                 ("history", "History", "commit", page_href(repo, "commits", revision), None),
+                *(() if issues is None else (judged,)),
             ),
         )
         return Known(repo, info, head, hosted)

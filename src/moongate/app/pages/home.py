@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from moongate.app.door import Door
+from moongate.app.pages.seeing import may_see
 from moongate.app.pages.shelf import Held, Shelves
 from moongate.app.pages.visits import Shown, Visit
 from moongate.core.callers import Caller
@@ -69,17 +70,10 @@ class HomePage:
                 pinned=held.pinned,
             )
             for repo, held in repos.items()
-            if is_admin or self._may_see(caller, repo)
+            if is_admin or may_see(self._gateway, caller, repo)
         ]
         never = float("inf")
         return sorted(lines, key=lambda line: never if line.idle_seconds is None else line.idle_seconds)
-
-    def _may_see(self, caller: Caller, repo: RepoId) -> bool:
-        gateway = self._gateway
-        if not gateway.repos.is_hosted(repo):
-            return gateway.repos.proxied.access.sees(caller, repo)
-        row = gateway.index.get_hosted(repo)
-        return row is not None and gateway.repos.hosted.places.role_of(row, caller) is not None
 
 
 def filling(gateway: Gateway) -> Sequence[FillLine]:

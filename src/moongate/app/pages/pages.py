@@ -39,7 +39,7 @@ from moongate.core.errors import (
 )
 from moongate.core.names import RepoId
 from moongate.web import assets
-from moongate.web.frame import SECTIONS, SECURITY_HEADERS, Frame, Section, Theme, Visitor
+from moongate.web.frame import SECTIONS, SECURITY_HEADERS, SECURITY_SECTION, Frame, Section, Theme, Visitor
 from moongate.web.templating import render
 from moongate.web.views import ErrorView
 from moongate.wire.errors import error_answer
@@ -93,14 +93,16 @@ class Pages:
         rows: Sequence[PageRow],
         hub: HubPages,
         live: PageHandler,
-        sections: Sequence[Section] = SECTIONS,
+        *,
+        judges: bool = False,
     ) -> None:
+        """`judges`: whether what passes is judged, so that there are security pages to lead to."""
         self._door = door
         self._forms = forms
         self._rows = {(row.path, row.method): row for row in rows}
         self._hub = hub
         self._live = live
-        self._sections = sections
+        self._judges = judges
         self._hub_page = Page(_NAME, self._answer_hub, "read")
 
     @property
@@ -217,6 +219,11 @@ class Pages:
             return Visitor("This machine" if at_home else "Visitor", caller.scope, at_home, signed_in=False)
         return Visitor(caller.user, caller.scope, is_local=False, signed_in=caller.method == "session")
 
+    def _sections(self, exchange: Exchange) -> Sequence[Section]:
+        approves = exchange.caller.may_approve and not exchange.caller.is_operator
+        decides = self._judges and (approves or self._is_admin(exchange))
+        return (*SECTIONS, SECURITY_SECTION) if decides else SECTIONS
+
     # What is sent
 
     def _reply(self, exchange: Exchange, answer: PageAnswer) -> Reply:
@@ -236,7 +243,7 @@ class Pages:
             theme=cast(Theme, theme if theme in ("light", "dark") else ""),
             csrf=word,
             path=exchange.path_qs if exchange.is_read else exchange.path,
-            sections=self._sections,
+            sections=self._sections(exchange),
             section=shown.section,
         )
         headers = (

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qsl, urlencode
 
@@ -13,7 +13,7 @@ from moongate.app.pages.visits import Shown, Visit
 from moongate.core.digests import Etag, is_sha256, parse_etag
 from moongate.core.errors import BadName
 from moongate.core.names import RepoId, RepoPath, Revision
-from moongate.web.views import CommitsView, CommitView, Crumb, EntryView, TreeView
+from moongate.web.views import CommitsView, CommitView, Crumb, EntryView, TreeView, VerdictView
 from moongate.wire import routes
 from moongate.wire.page_paths import page_href
 
@@ -22,13 +22,16 @@ if TYPE_CHECKING:
 
 _COMMITS = 30
 
+VerdictOf = Callable[[Etag], VerdictView | None]
+
 
 class TreePages:
     """`…/tree/{revision}` and `…/commits/{revision}`."""
 
-    def __init__(self, gateway: Gateway, heads: Heads) -> None:
+    def __init__(self, gateway: Gateway, heads: Heads, verdict_of: VerdictOf) -> None:
         self._gateway = gateway
         self._heads = heads
+        self._verdict_of = verdict_of
 
     async def folder(self, visit: Visit, repo: RepoId, revision: Revision, path: RepoPath | None) -> Shown:
         known = await self._heads.of(visit, repo, revision)
@@ -39,7 +42,8 @@ class TreePages:
         told = await ask(self._gateway.repos, routes.Tree(repo, revision, path), visit.caller, pairs)
         entries = items(told.value)
         here = await asyncio.to_thread(self._here, entries) if not known.hosted else set()
-        views = [_entry(repo, revision, entry, here) for entry in entries]
+        verdicts = await asyncio.to_thread(self._verdicts, entries)
+        views = [_entry(repo, revision, entry, here, verdicts) for entry in entries]
         views.sort(key=lambda view: (not view.is_folder, view.name.lower()))
         here_href = page_href(repo, "tree", revision, path or "")
         cursor = dict(parse_qsl(told.next_query or "")).get("cursor")
@@ -49,7 +53,7 @@ class TreePages:
             entries=views,
             total_bytes=None if cursor or start else sum(view.size_bytes for view in views),
             older=f"{here_href}?{urlencode({'cursor': cursor})}" if cursor else None,
-            judges=False,
+            judges=bool(verdicts),
             shows_here=not known.hosted,
             shows_changes=known.hosted,
         )
@@ -69,6 +73,12 @@ class TreePages:
             older=f"{here}?{urlencode({'p': following})}" if following else None,
         )
         return _shown("commits", known, "history", f"History · {repo.repo_id}", view)
+
+    def _verdicts(self, entries: Sequence[Mapping[str, Any]]) -> dict[str, VerdictView]:
+        """What is said of these files, by path."""
+        etags = {text(entry.get("path")): _etag(entry) for entry in entries if entry.get("type") == "file"}
+        found = {path: self._verdict_of(etag) for path, etag in etags.items() if etag is not None}
+        return {path: verdict for path, verdict in found.items() if verdict is not None}
 
     def _here(self, entries: Sequence[Mapping[str, Any]]) -> set[str]:
         """The paths of those whose content is kept."""
@@ -100,7 +110,13 @@ def download_href(repo: RepoId, revision: str, path: str) -> str:
     )
 
 
-def _entry(repo: RepoId, revision: str, entry: Mapping[str, Any], here: set[str]) -> EntryView:
+def _entry(
+    repo: RepoId,
+    revision: str,
+    entry: Mapping[str, Any],
+    here: set[str],
+    verdicts: Mapping[str, VerdictView],
+) -> EntryView:
     path, is_folder = text(entry.get("path")), entry.get("type") == "directory"
     large, last = mapping(entry.get("lfs")), mapping(entry.get("lastCommit"))
     return EntryView(
@@ -112,6 +128,7 @@ def _entry(repo: RepoId, revision: str, entry: Mapping[str, Any], here: set[str]
         download="" if is_folder else download_href(repo, revision, path),
         changed=text(last.get("date")) or None,
         change=text(last.get("title")),
+        verdict=verdicts.get(path),
     )
 
 
