@@ -25,8 +25,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from moongate.core.verdicts import Report
-from moongate.scan.jail import Jail
 from moongate.scan.rules import ENGINE, RULES
+from moongate.scan.voices.choir import Asked, Choir
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
 from support import scan_samples
@@ -103,7 +103,7 @@ def samples(rows: list[dict[str, str]], clones: Path) -> Iterator[tuple[dict[str
             yield row, data
 
 
-def judged(jail: Jail, name: str, data: bytes) -> Report:
+def judged(jail: Choir, name: str, data: bytes) -> Report:
     descriptor = os.memfd_create("sample")
     try:
         with open(descriptor, "wb", closefd=False) as sample:
@@ -118,12 +118,13 @@ def main() -> None:
     words.add_argument("corpus", type=Path)
     words.add_argument("--clones", type=Path, required=True)
     words.add_argument("--misses", action="store_true", help="name what was judged wrongly")
+    words.add_argument("--voice", action="append", default=[], help="ask another scanner, too")
     given = words.parse_args()
     with given.corpus.open(newline="") as file:
         rows = list(csv.DictReader(file))
     table: dict[str, Counter[str]] = defaultdict(Counter)
     had = Counter[str]()
-    with Jail() as jail:
+    with Choir([Asked.parse(word) for word in given.voice]) as jail:
         for row, data in samples(rows, given.clones):
             report = judged(jail, row["materialise_as"].rsplit("/", 1)[-1], data)
             how = {"dangerous": "block", "clean": "clean"}.get(report.verdict, "review")

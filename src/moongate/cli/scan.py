@@ -23,6 +23,8 @@ from moongate.cli.terminal import Bars, bars, count, put, put_json, say
 if TYPE_CHECKING:
     from moongate.core.records import FileEntry
     from moongate.core.verdicts import Finding, Report
+    from moongate.scan.jail import Limits
+    from moongate.scan.voices.choir import Choir
 
 
 class FailOn(StrEnum):
@@ -53,7 +55,7 @@ def register(app: typer.Typer) -> None:
     app.command("scan")(scan)
 
 
-def scan(
+def scan(  # noqa: PLR0913  (each is an option)
     targets: Annotated[
         list[str],
         typer.Argument(metavar="FILE|DIR|REPO", help="./model.bin, ./folder, acme/tiny or acme/tiny@v1.0."),
@@ -62,6 +64,13 @@ def scan(
         FailOn,
         typer.Option(help="The exit code is 3 for dangerous files, 1 for others from this verdict on."),
     ] = FailOn.unclean,
+    voice: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="NAME",
+            help="Ask another scanner, too: picklescan, modelaudit, yara:RULES.yar, clamd:unix:PATH.",
+        ),
+    ] = None,
     sarif: Annotated[bool, typer.Option("--sarif", help="Print a SARIF 2.1.0 document to stdout.")] = False,
     timeout: Annotated[float, typer.Option(help="Seconds for one file, until it counts as failed.")] = 60.0,
     memory: Annotated[
@@ -86,10 +95,10 @@ def scan(
     """
     if as_json and sarif:
         raise wrong_usage("--json and --sarif both want stdout")
-    from moongate.scan.jail import Jail, Limits
+    from moongate.scan.jail import Limits
 
     judged: list[Judged] = []
-    with Jail(Limits(timeout, memory << 20)) as jail, bars(quiet=quiet) as shown:
+    with _choir(voice or [], Limits(timeout, memory << 20)) as jail, bars(quiet=quiet) as shown:
         for path, descriptor in _targets(targets, home):
             judged.append(Judged(path, _judge(jail, path, descriptor)))
             _note(shown, judged[-1])
@@ -107,11 +116,20 @@ def scan(
         raise typer.Exit(code)
 
 
-def _judge(jail: object, path: str, descriptor: int | None) -> Report:
-    from moongate.scan.jail import Jail
+def _choir(words: Sequence[str], limits: Limits) -> Choir:
+    from moongate.core.errors import BadRequest
+    from moongate.scan.voices.choir import Asked, Choir
+    from moongate.scan.voices.voice import VoiceAbsent
+
+    try:
+        return Choir([Asked.parse(word) for word in words], limits)
+    except (VoiceAbsent, BadRequest) as error:
+        raise wrong_usage(str(error)) from None
+
+
+def _judge(jail: Choir, path: str, descriptor: int | None) -> Report:
     from moongate.scan.ledger import Ledger
 
-    assert isinstance(jail, Jail)  # noqa: S101
     if descriptor is None:
         ledger = Ledger()
         ledger.add("not-here", "it is not kept here as a whole")

@@ -12,7 +12,7 @@ import socket
 import struct
 import subprocess  # our own interpreter, with arguments of our own
 import sys
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from types import TracebackType
 from typing import Any, Final, Self
 
@@ -40,8 +40,10 @@ class _Died(Exception):
 class Jail:
     """A context; `judge` may be called any number of times, by one caller at a time."""
 
-    def __init__(self, limits: Limits | None = None) -> None:
+    def __init__(self, limits: Limits | None = None, voice: tuple[str, str] | None = None) -> None:
+        """voice: the name and option of another scanner that judges there; None for our own."""
         self._limits = limits or Limits()
+        self._voice = voice
         self._process: subprocess.Popen[bytes] | None = None
         self._door: socket.socket | None = None
         self.confined = False
@@ -65,11 +67,11 @@ class Jail:
             return Report.from_json(_answer(door))
         except TimeoutError:
             self.close()
-            return _failed(f"the scanner was stopped after {self._limits.seconds:.0f} s")
+            return self._failed(f"was stopped after {self._limits.seconds:.0f} s")
         except (_Died, OSError, ValueError, KeyError, TypeError):
             code = self._code()
             self.close()
-            return _failed(f"the scanner died ({code})")
+            return self._failed(f"died ({code})")
 
     def close(self) -> None:
         """Ends the process. May be called twice."""
@@ -87,6 +89,7 @@ class Jail:
         ours, theirs = socket.socketpair()
         number = str(theirs.fileno())
         arguments = [sys.executable, "-m", "moongate.scan.worker", number, str(self._limits.memory_bytes)]
+        arguments += self._voice or ()
         environment = {key: os.environ[key] for key in ("PATH", "PYTHONPATH", "LANG") if key in os.environ}
         self._process = subprocess.Popen(  # noqa: S603
             arguments,
@@ -101,6 +104,15 @@ class Jail:
         ours.settimeout(_STARTING_SECONDS)
         self.confined = bool(_answer(ours)["confined"])
         return ours
+
+    def _failed(self, words: str) -> Report:
+        """Our own scanner's end means that nobody looked; a voice's end only that it said nothing."""
+        ledger = Ledger()
+        if self._voice is None:
+            ledger.add("scan-failed", f"the scanner {words}")
+            return ledger.report()
+        ledger.add("voice-failed", f"{self._voice[0]} {words}")
+        return replace(ledger.report(), engine=self._voice[0])
 
     def _code(self) -> str:
         if self._process is None:
@@ -128,9 +140,3 @@ def _exactly(door: socket.socket, length: int) -> bytes:
             raise _Died
         data += more
     return data
-
-
-def _failed(words: str) -> Report:
-    ledger = Ledger()
-    ledger.add("scan-failed", words)
-    return ledger.report()

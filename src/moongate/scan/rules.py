@@ -12,7 +12,7 @@ from typing import Final, Literal, TypeAlias
 from moongate.core.verdicts import Severity
 
 ENGINE: Final = "moongate-scan/1"
-RULES: Final = "2026.11.28"
+RULES: Final = "2026.11.28.1"
 
 Effect: TypeAlias = Literal["found", "unscanned", "failed"]
 """`unscanned` and `failed` rules say that something was not looked at; never clean."""
@@ -123,6 +123,10 @@ TABLE: Final[dict[str, Rule]] = {
     "secret": Rule(_S.MEDIUM, "A secret in a repository is known to all its readers.", "Revoke it."),
     "hidden-text": Rule(_S.LOW, "People do not see what models and programs read there."),
     "prompt-injection": Rule(_S.LOW, "A model that reads the text may follow it."),
+    "voice": Rule(_S.MEDIUM, "Another scanner calls it dangerous; ours does not know why."),
+    "voice-failed": Rule(_S.LOW, "Another scanner said nothing of the file."),
+    "yara-match": Rule(_S.HIGH, "It matches a rule that your organisation keeps.", _REFUSE),
+    "virus": Rule(_S.CRITICAL, "A scanner for viruses knows it.", _REFUSE),
     "not-here": Rule(
         _S.MEDIUM, "It could not be opened, or only a part of it is kept here.", "Pull it, then scan again.",
         "unscanned",

@@ -1,4 +1,6 @@
-"""The process that looks at strangers' bytes: `python -m moongate.scan.worker SOCKET MEMORY_BYTES`.
+"""The process that looks at strangers' bytes.
+
+    python -m moongate.scan.worker SOCKET MEMORY_BYTES [VOICE OPTION]
 
 It is given open files over a socket, one at a time, with a name; it answers with a report and opens nothing.
 A question is one line of JSON with a descriptor beside it; an answer is four bytes of length, then JSON.
@@ -10,6 +12,7 @@ import os
 import socket
 import struct
 import sys
+from dataclasses import replace
 from typing import Final
 
 import orjson
@@ -18,6 +21,7 @@ from moongate.core.spans import ByteSpan
 from moongate.scan.confine import confine
 from moongate.scan.engine import judge
 from moongate.scan.ledger import Ledger
+from moongate.scan.voices.voice import Voice, voice
 
 MAX_QUESTION_BYTES: Final = 64 << 10
 
@@ -42,6 +46,7 @@ def main() -> None:
     memory_bytes = int(sys.argv[2])
     # Imported lazily by the standard library otherwise, when nothing may be opened any more.
     bytes(8).decode("cp437"), bytes(8).decode("latin-1"), "".encode("raw-unicode-escape"), "".encode("utf-16")
+    other = voice(sys.argv[3], sys.argv[4]) if len(sys.argv) > 4 else None
     confined = confine(memory_bytes)
     _answer(door, orjson.dumps({"confined": confined}))
     while True:
@@ -49,7 +54,8 @@ def main() -> None:
         if not line or not descriptors:
             return
         try:
-            told = _judge(descriptors[0], orjson.loads(line)["name"])
+            name = orjson.loads(line)["name"]
+            told = _heard(other, descriptors[0], name) if other else _judge(descriptors[0], name)
         finally:
             os.close(descriptors[0])
         _answer(door, told)
@@ -63,6 +69,15 @@ def _judge(descriptor: int, name: str) -> bytes:
         ledger.add("scan-failed", f"the scanner failed: {type(error).__name__}")
         report = ledger.report()
     return orjson.dumps(report.as_json(), default=repr, option=orjson.OPT_NON_STR_KEYS)
+
+
+def _heard(other: Voice, descriptor: int, name: str) -> bytes:
+    ledger = Ledger()
+    try:
+        other.hear(OpenFile(descriptor), name, ledger)
+    except (MemoryError, RecursionError, Exception) as error:  # noqa: BLE001  (theirs, not ours)
+        ledger.add("voice-failed", f"{other.version} failed: {type(error).__name__}")
+    return orjson.dumps(replace(ledger.report(), engine=other.version).as_json())
 
 
 def _answer(door: socket.socket, data: bytes) -> None:

