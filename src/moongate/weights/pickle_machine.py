@@ -230,6 +230,14 @@ class Machine:
     def _text_line(self, encoding: str = "utf-8", errors: str = "strict") -> str:
         return self._cursor.line(MAX_LINE_BYTES).decode(encoding, errors)
 
+    def _name_line(self) -> str:
+        """A line of a name. At the end of the data CPython takes what is there, its last byte cut off."""
+        try:
+            return self._text_line()
+        except Ended:
+            rest = self._cursor.take(self._cursor.left) if self._cursor.left <= MAX_LINE_BYTES else b""
+            return rest[:-1].decode()
+
     def _data(self, length: int, *, is_text: bool) -> None:
         """A counted text or byte string: short ones are kept, long ones only pointed at."""
         if length < 0:
@@ -277,7 +285,7 @@ class Machine:
         self._push(what)
 
     def _inst(self) -> None:
-        self._import(self._text_line(), self._text_line(), "INST")
+        self._import(self._name_line(), self._name_line(), "INST")
         callee = self._pop()
         self._call(callee, tuple(self._to_mark()), "INST")
 
@@ -467,7 +475,7 @@ def _actions() -> list[Callable[[Machine], object] | None]:
         b"g": lambda s: s._recall(int(s._cursor.line(64))),
         b"h": lambda s: s._recall(s._number(1)),
         b"j": lambda s: s._recall(s._number(4)),
-        b"c": lambda s: s._import(s._text_line(), s._text_line(), "GLOBAL"),
+        b"c": lambda s: s._import(s._name_line(), s._name_line(), "GLOBAL"),
         b"\x93": Machine._stack_global,
         b"R": lambda s: s._reduce("REDUCE"),
         b"\x81": lambda s: s._reduce("NEWOBJ"),

