@@ -10,9 +10,8 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
 from urllib.parse import parse_qsl, unquote
 
 from aiohttp import hdrs, web
@@ -21,15 +20,17 @@ from pydantic import ValidationError
 from moongate import __version__
 from moongate.app import admin_models as models
 from moongate.app import feed_models, hosting_models
+from moongate.app.admin_approvals import approval_operations
 from moongate.app.admin_feeds import AdminFeeds
 from moongate.app.admin_hosting import AdminHosting
 from moongate.app.admin_models import Model
+from moongate.app.admin_policy import policy_operations
 from moongate.app.dispatch import MethodAbsent
 from moongate.app.door import Door
 from moongate.app.exchange import Exchange
 from moongate.app.hub_routes import read_body
 from moongate.app.jobs import JobBoard, Progress
-from moongate.app.permissions import Permission
+from moongate.app.operations import Asked, Operation, needing
 from moongate.app.replies import JSON_TYPE, Reply, json_reply
 from moongate.app.tokens import mint
 from moongate.core.errors import Absent, BadRequest, MoongateError, NotAllowed, StoreError
@@ -47,35 +48,6 @@ _MAX_QUERY_FIELDS = 32
 _VERIFY = models.NewVerify
 
 
-@dataclass(frozen=True, slots=True)
-class Asked:
-    """A request to one operation: the piece of its path in braces, its query, and its body as the model."""
-
-    part: str
-    query: Mapping[str, str]
-    body: Any  # a value of the operation's `takes`
-
-
-@dataclass(frozen=True, slots=True)
-class Operation:
-    """One operation. `path` is below `/api/moongate/v1` and may hold one piece in braces, at its end."""
-
-    method: str
-    path: str
-    summary: str
-    run: Callable[[Asked], Awaitable[Model]]
-    gives: type[Model]
-    takes: type[Model] | None = None
-    query: tuple[str, ...] = ()
-    status: int = 200
-    permission: Permission | None = None
-
-
-def needing(permission: Permission, *operations: Operation) -> tuple[Operation, ...]:
-    """These operations, with what they need; one that needs nothing stated is answered to nobody."""
-    return tuple(replace(operation, permission=permission) for operation in operations)
-
-
 class AdminRoutes:
     """Handles every path under the admin prefix."""
 
@@ -84,7 +56,11 @@ class AdminRoutes:
         self._door = door
         self._started_at = time.time()
         self.jobs = JobBoard(gateway.settings.home / "jobs")
-        self.operations = needing("admin", *self._table())
+        self.operations = (
+            *needing("admin", *self._table()),
+            *policy_operations(gateway.governing),
+            *approval_operations(gateway.governing.desk),
+        )
 
     def _table(self) -> tuple[Operation, ...]:
         repo, grant, limit = ("repo", "revision"), ("user", "pattern"), ("limit",)
@@ -164,7 +140,7 @@ class AdminRoutes:
                 return json_reply(200, openapi(self.operations), exchange.request_id)
             raise
         self._door.require(operation.permission, exchange.caller, exchange.request)
-        asked = Asked(part, _query(exchange.query, operation), await _body(exchange, operation))
+        asked = Asked(part, _query(exchange.query, operation), await _body(exchange, operation), exchange)
         answer = await operation.run(asked)
         body = answer.model_dump_json().encode()
         return Reply(operation.status, (JSON_TYPE,), body, request_id=exchange.request_id, shared=False)

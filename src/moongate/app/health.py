@@ -28,8 +28,13 @@ class Health:
         store: Path,
         is_ready: Callable[[], str],
         sample: Callable[[], None],
+        trouble: Callable[[], str] = lambda: "",
     ) -> None:
-        """`is_ready` says why not, or nothing. `sample` brings the gauges up to date before they are read."""
+        """`is_ready` says why not, or nothing. `sample` brings the gauges up to date before they are read.
+
+        `trouble` says what somebody should mend although we serve: a broken policy, for example.
+        """
+        self._trouble = trouble
         self._metrics = metrics
         self._store = store
         self._is_ready = is_ready
@@ -46,7 +51,11 @@ class Health:
         why_not = self._is_ready() or _why_not_writable(self._store)
         if why_not:
             return json_reply(503, {"status": "not ready", "why": why_not}, exchange.request_id)
-        return json_reply(200, {"status": "ready", "name": "moongate"}, exchange.request_id)
+        answer = {"status": "ready", "name": "moongate"}
+        if self._trouble():
+            # where it is wrong is for those who may see the log
+            answer["warning"] = "the policy is broken; the last good rules hold"
+        return json_reply(200, answer, exchange.request_id)
 
     async def metrics(self, exchange: Exchange) -> web.StreamResponse:
         """The counters."""

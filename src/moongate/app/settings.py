@@ -159,6 +159,15 @@ class Settings(BaseSettings):
         0.5, "Share of a file read by ranges after which the rest is fetched; 0 at once, 1 never.", ge=0, le=1
     )
     sparse_span_bytes: int = _row(8 * MIB, "A range up to this long fetches only itself.", "bytes", ge=0)
+    policy: str = _row(
+        "balanced", "What may pass: `open`, `balanced`, `strict`, or a policy file or folder.", "name or path"
+    )
+    two_approvers: bool = _row(
+        False, "An approval needs two persons, neither of whom asked for it; no other exceptions are made."
+    )
+    webhook_allowed_hosts: Names = _row(
+        (), "Hosts that webhooks may reach although their address is private: host[:port]."
+    )
     quota_bytes: int = _row(0, "Most bytes the store may hold; 0 is no limit.", "bytes", ge=0)
     eviction: Literal["lru", "fifo", "largest"] = _row(
         "lru", "Which files go first when the quota is reached."
@@ -219,6 +228,7 @@ class Settings(BaseSettings):
         "server_names",
         "trusted_proxies",
         "hosted_namespaces",
+        "webhook_allowed_hosts",
         mode="before",
     )
     @classmethod

@@ -29,13 +29,14 @@ from moongate.store.layout import Layout
 from moongate.store.segments import Segments
 
 if TYPE_CHECKING:
-    from moongate.app.admin_routes import Operation
     from moongate.app.connection import FrontDoor
     from moongate.app.dispatch import CasHandler, Dispatcher
     from moongate.app.door import Door
     from moongate.app.front import HostedRooms
+    from moongate.app.governing import Governing
     from moongate.app.identity import Identity
     from moongate.app.metrics import Metrics
+    from moongate.app.operations import Operation
     from moongate.app.request_log import RequestLog
     from moongate.app.sendfile import FileSender
     from moongate.app.upkeep import Upkeep
@@ -51,6 +52,7 @@ if TYPE_CHECKING:
     from moongate.hub.pull import Puller
     from moongate.hub.repos import Repos
     from moongate.hub.xet_files import XetFiles
+    from moongate.policy.desk import Desk
     from moongate.scan.feeds.intelligence import FeedIntelligence
     from moongate.scan.feeds.options import FeedOptions
     from moongate.scan.feeds.refreshing import OpenFetch, Refresher
@@ -144,6 +146,7 @@ class Gateway:
     feeds: Refresher
     services: HashServices
     intelligence: FeedIntelligence
+    governing: Governing
 
     @property
     def settings(self) -> Settings:
@@ -166,6 +169,7 @@ class Gateway:
     async def start(self) -> None:
         """Begins the upkeep; call it on the loop that will serve. Pulling works without."""
         self.upkeep.start()
+        self.governing.start()
 
     async def close(self) -> None:
         """Ends fills (their progress stays), questions in the air, upkeep and connections."""
@@ -174,6 +178,7 @@ class Gateway:
         self.assembler.close()
         await self.fills.stop()
         await self.xets.stop()
+        await self.governing.stop()
         await self.upkeep.stop()
         await self.repos.close()
         await self.cas.close()
@@ -190,6 +195,7 @@ def build(settings: Settings) -> Gateway:
     Raises:
         StoreError: the store or index cannot be made or opened.
     """
+    from moongate.app.governing import govern  # noqa: PLC0415
     from moongate.app.metrics import Metrics  # noqa: PLC0415 - looks at the environment when imported
     from moongate.app.upkeep import Upkeep  # noqa: PLC0415
     from moongate.hub.assembled import Assembler  # noqa: PLC0415 - commands without an upstream need none of it
@@ -303,7 +309,16 @@ def build(settings: Settings) -> Gateway:
         feeds,
         services,
         FeedIntelligence(stock.index, time.time, services),
+        govern(settings.policy, stock.index, audit, two_persons=settings.two_approvers),
     )
+
+
+def open_desk(stock: Stock) -> Desk:
+    """Requests and waivers of a home. Usable from any thread, beside a running gateway."""
+    from moongate.hub.audit import NoAudit  # noqa: PLC0415
+    from moongate.policy.desk import Desk  # noqa: PLC0415
+
+    return Desk(stock.index, NoAudit(), time.time, two_persons=stock.settings.two_approvers)
 
 
 def _identity(stock: Stock) -> Identity:
@@ -454,7 +469,13 @@ def front_door(gateway: Gateway) -> Front:
         git=GitRoutes(passing, gateway.content, files, door.base_url, hosting.lfs),
         hosting=hosting,
         ollama=OllamaRoutes(gateway.repos, files),
-        health=Health(gateway.metrics, gateway.stock.layout.root, _is_ready(gateway), _sampler(gateway)),
+        health=Health(
+            gateway.metrics,
+            gateway.stock.layout.root,
+            _is_ready(gateway),
+            _sampler(gateway),
+            lambda: gateway.governing.current.trouble,
+        ),
         admin=admin,
         pages=seen.pages,
         xet=xet,

@@ -18,6 +18,7 @@ from moongate import __version__
 from moongate.cli import (
     about,
     access,
+    approve,
     bundle,
     demo,
     doctor,
@@ -26,6 +27,7 @@ from moongate.cli import (
     grants,
     namespaces,
     pins,
+    policy,
     pull,
     removal,
     scan,
@@ -34,6 +36,7 @@ from moongate.cli import (
     show,
     tokens,
     upkeep,
+    waivers,
 )
 from moongate.cli.terminal import say
 from moongate.core.errors import MoongateError
@@ -81,6 +84,9 @@ access.register(app)
 namespaces.register(app)
 scan.register(app)
 feed.register(app)
+policy.register(app)
+approve.register(app)
+waivers.register(app)
 doctor.register(app)
 demo.register(app)
 about.register(app)

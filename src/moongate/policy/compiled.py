@@ -30,6 +30,11 @@ class Condition:
     read: Callable[[Facts], Any]  # the fact, whatever it is
     exception: bool = False
 
+    @property
+    def told(self) -> str:
+        """For people, as it stands in a list of them."""
+        return f"unless {self.words}" if self.exception else self.words
+
 
 @dataclass(frozen=True, slots=True)
 class CompiledRule:

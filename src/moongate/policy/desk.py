@@ -192,6 +192,17 @@ class Desk:
         """Those that hold now, the longest first; with `ended` all, the newest first."""
         return self._shelf.waivers(None if ended else self._clock())
 
+    def waiver(self, waiver_id: str) -> Waiver:
+        """One of them, whether it still holds or not.
+
+        Raises:
+            Absent: there is none with this id.
+        """
+        waiver = self._shelf.get_waiver(waiver_id)
+        if waiver is None:
+            raise Absent(f"there is no waiver {waiver_id[:60]!r}")
+        return waiver
+
     def add_waiver(self, wanted: NewWaiver, by: Actor) -> Waiver:
         """Make an exception that nobody asked for.
 
@@ -222,9 +233,7 @@ class Desk:
             Absent: there is none with this id.
             Conflict: it was revoked before.
         """
-        waiver = self._shelf.get_waiver(waiver_id)
-        if waiver is None:
-            raise Absent(f"there is no waiver {waiver_id[:60]!r}")
+        waiver = self.waiver(waiver_id)
         if waiver.revoked_at is not None:
             raise Conflict(f"waiver {waiver.id} was revoked before")
         self._audit.record(_about_waiver(waiver, "waiver.revoke", by))

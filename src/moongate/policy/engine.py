@@ -33,6 +33,7 @@ class Rules:
         self.default: Effect = default
         self.digest = digest
         self.source = source
+        self.effects: dict[str, Effect] = {rule.id: rule.effect for rule in rules}
         strict_first = sorted(rules, key=lambda rule: -_RANK[rule.effect])
         self._by_action = {
             action: tuple(rule for rule in strict_first if action in rule.actions) for action in _ACTIONS
