@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 
 from moongate.core.approvals import Request, Terms, Waiver
-from moongate.store.index import DeliveryRow, HookRow, Index
+from moongate.core.webhooks import DeliveryRow, HookRow
+from moongate.store.index import Index
 
 REQUEST = Request(
     "r-1", "key", "read", "models/acme/tiny", "a" * 40, "model.bin", "b" * 64, "hold", ("suspicious", "x"),

@@ -28,6 +28,7 @@ from moongate.app.admin_policy import policy_operations
 from moongate.app.dispatch import MethodAbsent
 from moongate.app.door import Door
 from moongate.app.exchange import Exchange
+from moongate.app.hooks import webhook_operations
 from moongate.app.hub_routes import read_body
 from moongate.app.jobs import JobBoard, Progress
 from moongate.app.operations import Asked, Operation, needing
@@ -60,6 +61,7 @@ class AdminRoutes:
             *needing("admin", *self._table()),
             *policy_operations(gateway.governing),
             *approval_operations(gateway.governing.desk),
+            *webhook_operations(gateway.announcing.hooks),
         )
 
     def _table(self) -> tuple[Operation, ...]:

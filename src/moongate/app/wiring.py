@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from moongate.app.door import Door
     from moongate.app.front import HostedRooms
     from moongate.app.governing import Governing
+    from moongate.app.hooks import Hooks
     from moongate.app.identity import Identity
     from moongate.app.metrics import Metrics
     from moongate.app.operations import Operation
@@ -52,6 +53,7 @@ if TYPE_CHECKING:
     from moongate.hub.pull import Puller
     from moongate.hub.repos import Repos
     from moongate.hub.xet_files import XetFiles
+    from moongate.policy.courier import Courier
     from moongate.policy.desk import Desk
     from moongate.scan.feeds.intelligence import FeedIntelligence
     from moongate.scan.feeds.options import FeedOptions
@@ -59,6 +61,7 @@ if TYPE_CHECKING:
     from moongate.scan.feeds.services import HashServices
     from moongate.upstream.cas import CasClient
     from moongate.upstream.client import UpstreamClient
+    from moongate.upstream.posting import Poster
 
 USER_AGENT = f"moongate/{__version__}"
 
@@ -147,6 +150,7 @@ class Gateway:
     services: HashServices
     intelligence: FeedIntelligence
     governing: Governing
+    announcing: Announcing
 
     @property
     def settings(self) -> Settings:
@@ -170,6 +174,7 @@ class Gateway:
         """Begins the upkeep; call it on the loop that will serve. Pulling works without."""
         self.upkeep.start()
         self.governing.start()
+        self.announcing.courier.start()
 
     async def close(self) -> None:
         """Ends fills (their progress stays), questions in the air, upkeep and connections."""
@@ -179,6 +184,7 @@ class Gateway:
         await self.fills.stop()
         await self.xets.stop()
         await self.governing.stop()
+        await self.announcing.close()
         await self.upkeep.stop()
         await self.repos.close()
         await self.cas.close()
@@ -287,7 +293,7 @@ def build(settings: Settings) -> Gateway:
         hot=hot,
     )
     puller = Puller(repos, stock.index, content.open, content.finished)
-    audit = NoAudit()
+    audit = announced(stock, NoAudit())
     feeds = open_refresher(stock, audit)
     services = HashServices(stock.index, feed_opener(settings), time.time)
     upkeep = Upkeep(fills, xets, stock.index, stock.keeping, metrics, stock.retain, feeds)
@@ -310,6 +316,7 @@ def build(settings: Settings) -> Gateway:
         services,
         FeedIntelligence(stock.index, time.time, services),
         govern(settings.policy, stock.index, audit, two_persons=settings.two_approvers),
+        announce_of(stock),
     )
 
 
@@ -318,7 +325,44 @@ def open_desk(stock: Stock) -> Desk:
     from moongate.hub.audit import NoAudit  # noqa: PLC0415
     from moongate.policy.desk import Desk  # noqa: PLC0415
 
-    return Desk(stock.index, NoAudit(), time.time, two_persons=stock.settings.two_approvers)
+    audit = announced(stock, NoAudit())
+    return Desk(stock.index, audit, time.time, two_persons=stock.settings.two_approvers)
+
+
+def announced(stock: Stock, audit: Audit) -> Audit:
+    """An audit log whose events are kept for webhooks, too."""
+    from moongate.policy.announcing import AnnouncingAudit, Outbox  # noqa: PLC0415
+
+    return AnnouncingAudit(audit, Outbox(stock.index, _source(stock.settings)))
+
+
+@dataclass(frozen=True, slots=True)
+class Announcing:
+    """What brings events to webhooks, and what administrators do with those. Belongs to an event loop."""
+
+    courier: Courier
+    hooks: Hooks
+    poster: Poster
+
+    async def close(self) -> None:
+        await self.courier.stop()
+        await self.poster.close()
+
+
+def announce_of(stock: Stock) -> Announcing:
+    """The webhooks of a home. Nothing is sent before the courier is started."""
+    from moongate.app.hooks import Hooks  # noqa: PLC0415
+    from moongate.policy.courier import Courier  # noqa: PLC0415
+    from moongate.upstream.posting import Poster  # noqa: PLC0415
+
+    settings = stock.settings
+    poster = Poster(settings.webhook_allowed_hosts, settings.upstream_timeout_seconds, USER_AGENT)
+    courier = Courier(stock.index, poster)
+    return Announcing(courier, Hooks(stock.index, courier, poster.check, _source(settings)), poster)
+
+
+def _source(settings: Settings) -> str:
+    return settings.public_url or f"http://{settings.host}:{settings.port}"
 
 
 def _identity(stock: Stock) -> Identity:

@@ -37,6 +37,7 @@ from moongate.cli import (
     tokens,
     upkeep,
     waivers,
+    webhooks,
 )
 from moongate.cli.terminal import say
 from moongate.core.errors import MoongateError
@@ -87,6 +88,7 @@ feed.register(app)
 policy.register(app)
 approve.register(app)
 waivers.register(app)
+webhooks.register(app)
 doctor.register(app)
 demo.register(app)
 about.register(app)

@@ -141,3 +141,24 @@ def test_a_waiver_can_be_made_unasked_but_not_where_two_approvers_are_needed(
     assert run(["waiver", "add", "--scope", "file", "--repo", "acme/tiny", "-m", "ours"]) == 2
     monkeypatch.setenv("MOONGATE_TWO_APPROVERS", "true")
     assert run(command) == 3
+
+
+def test_webhooks_are_added_with_a_secret_listed_tried_and_removed(
+    home: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    held(home)
+    assert run(["webhook", "add", "http://127.0.0.1:9/hook"]) == 2
+    assert "webhook_allowed_hosts" in capsys.readouterr().err
+    monkeypatch.setenv("MOONGATE_WEBHOOK_ALLOWED_HOSTS", "127.0.0.1:9")
+    assert run(["webhook", "add", "http://127.0.0.1:9/hook", "--event", "file.denid"]) == 2
+    assert "did you mean 'file.denied'?" in capsys.readouterr().err
+    assert run(["webhook", "add", "http://127.0.0.1:9/hook", "--event", "file.denied", "--json"]) == 0
+    added = told(capsys)
+
+    assert run(["webhook", "list", "--json"]) == 0
+    listed = told(capsys)["webhooks"]
+    assert [hook["id"] for hook in listed] == [added["id"]]
+    assert "secret" not in listed[0]
+    assert run(["webhook", "test", added["id"]]) == 4
+    assert run(["webhook", "rm", added["id"]]) == 0
+    assert run(["webhook", "rm", added["id"]]) == 1

@@ -74,7 +74,7 @@ from moongate.store.index.trusts import TrustRows
 from moongate.store.index.usage import RepoUsage, UsageRows
 from moongate.store.index.verdicts import VerdictRows
 from moongate.store.index.waivers import WaiverRows
-from moongate.store.index.webhooks import DeliveryRow, DeliveryState, HookRow, WebhookRows
+from moongate.store.index.webhooks import WebhookRows
 from moongate.store.index.xorbs import ChunkRun, XorbRows
 
 __all__ = [
@@ -88,15 +88,12 @@ __all__ = [
     "BaseModel",
     "BlobRow",
     "ChunkRun",
-    "DeliveryRow",
-    "DeliveryState",
     "DiscussionRow",
     "Eviction",
     "Failure",
     "GitObjectRow",
     "Grant",
     "HeldContent",
-    "HookRow",
     "HostedBlob",
     "HostedRef",
     "HostedRow",
