@@ -265,7 +265,7 @@ def _without_directory(inspection: Inspection, content: Ranged, place: Place, wh
         if header is None:
             return
         name = header.name or f"(at {at})"
-        length = header.packed_bytes or content.size_bytes - header.data_at
+        length = header.packed_bytes or max(0, content.size_bytes - header.data_at)
         part = Part(content, ByteSpan(header.data_at, header.data_at + length))
         method = _METHODS.get(header.method)
         inner: Ranged = part

@@ -7,6 +7,7 @@ that did it is told as `failed`.
 from __future__ import annotations
 
 import os
+import resource
 import signal
 import socket
 import struct
@@ -27,10 +28,11 @@ _STARTING_SECONDS = 30.0
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """What one file may cost."""
+    """What one file may cost. cpu_seconds: what the process may use in all; None for no bound."""
 
     seconds: float = 60.0
     memory_bytes: int = 512 << 20
+    cpu_seconds: int | None = None
 
 
 class _Died(Exception):
@@ -99,6 +101,9 @@ class Jail:
             pass_fds=(theirs.fileno(),),
             env=environment,
         )
+        if self._limits.cpu_seconds is not None:
+            bound = self._limits.cpu_seconds
+            resource.prlimit(self._process.pid, resource.RLIMIT_CPU, (bound, bound))
         theirs.close()
         self._door = ours
         ours.settimeout(_STARTING_SECONDS)

@@ -31,6 +31,7 @@ MAX_STREAMS: Final = 100_000
 MAX_OPERATIONS: Final = 50_000_000
 _MAX_NESTED_BYTES = 1 << 20
 _MAX_NESTED = 64
+_MAX_TRIED = 1000
 _MAX_PROBED_BYTES = 64 << 20
 _MAX_PROBED_OPERATIONS = 2_000_000
 _MAX_PROBED_EACH = 50_000
@@ -297,7 +298,10 @@ def judge_pickles(
     inner: see `Judge`.
     """
     trial = Ledger()
-    first = walk(content, Judge(trial, member, content, lax=True, external_objects=True))
+    head = content.read(ByteSpan(0, 2))
+    bound = _MAX_TRIED if head[:1] == b"\x80" and head[1:] <= b"\x05" else MAX_OPERATIONS
+    judge = Judge(trial, member, content, lax=True, external_objects=True)
+    first = walk(content, judge, max_operations=bound)
     marked = content.read(ByteSpan(0, 1)) == b"\x80" and first.protocol is not None and first.operations > 1
     if not (
         sure

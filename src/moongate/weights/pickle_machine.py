@@ -358,9 +358,10 @@ class Machine:
 
     def _make(self, kind: str, items: list[Value]) -> None:
         made = Made(kind)
-        made.add(items)
         self._push(made)
-        self._weigh(made)
+        if items:
+            made.add(items)
+            self._weigh(made)
 
     def _weigh(self, made: Made) -> None:
         if made.weight > _HEAVY and not self._is_heavy:
