@@ -9,7 +9,7 @@ from typing import Any, Final
 from urllib.parse import urlencode
 
 from moongate.app.pages.asking import items, mapping, text
-from moongate.app.pages.security import Place, content_href
+from moongate.app.pages.security import Place, Places, content_href
 from moongate.app.pages.visits import PageAnswer, Sent, Shown, Visit
 from moongate.core.approvals import SCOPES, Request, Scope, Terms, Waiver
 from moongate.core.errors import BadRequest, Conflict, MoongateError, NotAllowed
@@ -43,9 +43,9 @@ _MOST_DECIDED = 30
 class ApprovalPages:
     """The desk, for approvers: each sees and decides what is theirs."""
 
-    def __init__(self, desk: Desk) -> None:
+    def __init__(self, desk: Desk, places: Places) -> None:
         self._desk = desk
-        self.places: Sequence[Place] = ()
+        self._places = places
 
     def holds(self, visit: Visit) -> Sequence[HoldLine]:
         """What waits for this approver, the newest first. Blocks."""
@@ -57,7 +57,7 @@ class ApprovalPages:
 
     async def queue(self, visit: Visit) -> PageAnswer:
         view = await asyncio.to_thread(self._queue, visit)
-        values = {"view": view, "places": self.places, "place": "approvals"}
+        values = {"view": view, "places": self._places(visit), "place": "approvals"}
         return Shown("approvals", "Approvals", values, section="security")
 
     async def request(self, visit: Visit) -> PageAnswer:
@@ -89,7 +89,7 @@ class ApprovalPages:
     async def _shown(self, visit: Visit, request_id: str, wrong: MoongateError | None = None) -> Shown:
         request = await asyncio.to_thread(self._theirs, visit, request_id)
         view = _view(request, visit, wrong.message if wrong is not None else "")
-        values = {"view": view, "places": self.places, "place": "approvals"}
+        values = {"view": view, "places": self._places(visit), "place": "approvals"}
         status = 200 if wrong is None else 409 if isinstance(wrong, Conflict) else 400
         return Shown("request", view.name, values, section="security", status=status)
 

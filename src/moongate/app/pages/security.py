@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections import Counter
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 from urllib.parse import urlencode
 
@@ -49,8 +50,16 @@ Place = tuple[str, str, str, str]
 
 OVERVIEW: Final[Place] = ("overview", "Overview", "shield", SECURITY_PATH)
 
-Holds = Callable[[], Sequence[HoldLine]]
+Places = Callable[[Visit], Sequence[Place]]
+"""Those pages that a visitor may open."""
+
+Holds = Callable[[Visit], Sequence[HoldLine]]
 Feeds = Callable[[], Sequence[FeedLine]]
+
+
+def only_overview(visit: Visit) -> Sequence[Place]:
+    """Where there is no other page."""
+    return (OVERVIEW,)
 
 
 class SecurityPages:
@@ -61,17 +70,17 @@ class SecurityPages:
         gateway: Gateway,
         holds: Holds | None = None,
         feeds: Feeds | None = None,
-        places: Sequence[Place] = (),
+        places: Places = only_overview,
     ) -> None:
         self._gateway = gateway
-        self.places = (OVERVIEW, *places)
+        self._places = places
         self.heads = Heads(gateway, self.issues)
         self._holds = holds
         self._feeds = feeds
 
     async def dashboard(self, visit: Visit) -> PageAnswer:
         view = await asyncio.to_thread(self._gather, visit)
-        values = {"view": view, "places": self.places, "place": "overview"}
+        values = {"view": view, "places": self._places(visit), "place": "overview"}
         return Shown("security", "Security", values, section="security")
 
     async def content(self, visit: Visit) -> PageAnswer:
@@ -138,21 +147,21 @@ class SecurityPages:
             verdicts=[(verdict_view(verdict), counts.get(verdict, 0)) for verdict in _SHOWN],
             formats=[(name, [count[verdict] for verdict in _SHOWN]) for name, count in table],
             findings=[line for _, line in findings[:_NEWEST]],
-            holds=self._holds() if self._holds is not None else None,
+            holds=self._holds(visit) if self._holds is not None else None,
             feeds=self._feeds() if self._feeds is not None else None,
         )
 
     def _content(self, visit: Visit, etag: Etag) -> ContentView:
-        said, places = self._gateway.index.verdicts_of(etag), self._places(visit, etag)
+        said, places = self._gateway.index.verdicts_of(etag), self._standing(visit, etag)
         if not said or not (places or visit.is_admin):
             raise Absent("Nothing is known of this content.")
         return ContentView(
             evidence_view(said[0]),
-            [(f"{file.repo}/{file.entry.path}", _file_href(file)) for file in places],
+            [(f"{file.repo}/{file.entry.path}", file_href(file)) for file in places],
             [(verdict_view(one.verdict), one.judged_at, one.report.rules) for one in said[1:]],
         )
 
-    def _places(self, visit: Visit, etag: Etag) -> list[FileAt]:
+    def _standing(self, visit: Visit, etag: Etag) -> list[FileAt]:
         """Where a content stands, once for each path, in repositories that this visitor may see."""
         found: dict[tuple[RepoId, str], FileAt] = {}
         for file in self._gateway.index.where_is(etag):
@@ -161,12 +170,14 @@ class SecurityPages:
         return list(found.values())[:_MOST_PLACES]
 
     def _seen_line(self, visit: Visit, judged: Judged) -> ContentLine | None:
-        places = self._places(visit, judged.etag)
+        places = self._standing(visit, judged.etag)
         return _line(judged, places) if places or visit.is_admin else None
 
     def _line(self, judged: Judged, repo: RepoId) -> tuple[Judged, ContentLine] | None:
         places = [file for file in self._gateway.index.where_is(judged.etag) if file.repo == repo]
-        return (judged, _line(judged, places[:1])) if places else None
+        if not places:
+            return None
+        return judged, replace(_line(judged, places[:1]), name=str(places[0].entry.path))
 
 
 def content_href(etag: str) -> str:
@@ -174,7 +185,8 @@ def content_href(etag: str) -> str:
     return f"{CONTENT_PATH}?{urlencode({'digest': etag})}"
 
 
-def _file_href(file: FileAt) -> str:
+def file_href(file: FileAt) -> str:
+    """The page of a file."""
     return page_href(file.repo, "blob", file.commit_hash, file.entry.path)
 
 
@@ -186,7 +198,7 @@ def _line(judged: Judged, places: Sequence[FileAt]) -> ContentLine:
         verdict=verdict_view(report.verdict),
         name=f"{first.repo}/{first.entry.path}" if first is not None else judged.etag[:16],
         href=content_href(judged.etag),
-        place_href=_file_href(first) if first is not None else "",
+        place_href=file_href(first) if first is not None else "",
         what=gravest.what if gravest is not None else "",
         judged_at=judged.judged_at,
         formats=report.formats[:3],
