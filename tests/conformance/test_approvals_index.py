@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from moongate.core.approvals import Request, Terms, Waiver
+from moongate.core.asked import AskedRow
 from moongate.core.webhooks import DeliveryRow, HookRow
 from moongate.store.index import Index
 
@@ -120,3 +121,14 @@ def test_webhooks_and_what_is_still_to_be_sent(index: Index) -> None:
     assert index.drop_hook("h-1")
     assert not index.drop_hook("h-1")
     assert index.due_deliveries(100.0) == []
+
+
+def test_what_was_asked_is_kept_once_a_day_with_its_count(index: Index) -> None:
+    row = AskedRow(7, "f" * 64, "{}", "hold", 2, 700.0)
+    index.put_asked([row, replace(row, facts_digest="e" * 64)])
+    index.put_asked([replace(row, effect="deny", asked_count=3, asked_at=701.0), replace(row, day=8)])
+
+    assert index.asked_since(8) == [replace(row, day=8)]
+    assert replace(row, effect="deny", asked_count=5, asked_at=701.0) in index.asked_since(7)
+    assert len(index.asked_since(0)) == 3
+    assert index.prune_asked(8) == 2

@@ -29,7 +29,7 @@ def policy_operations(governing: Governing) -> tuple[Operation, ...]:
 def explanation(governing: Governing, facts: Facts) -> models.Explained:
     """How the rules that hold now, and the waivers, come out for these facts."""
     told = governing.current.rules.explain(facts).as_json()
-    decision = governing.policy.decide(facts)
+    decision = governing.waived.decide(facts)
     return models.Explained(
         **{
             **told,

@@ -18,10 +18,10 @@ import structlog
 from moongate.core.decisions import Effect
 from moongate.core.errors import StoreError
 from moongate.hub.audit import SYSTEM, Audit, AuditEvent
-from moongate.policy.asking import Policy
 from moongate.policy.current import CurrentPolicy
 from moongate.policy.desk import Desk, DeskShelf
 from moongate.policy.engine import Rules
+from moongate.policy.record import AskedShelf, RecordedPolicy
 from moongate.policy.waivers import WaivedPolicy, WaiverBook, WaiverShelf
 
 _LOOK_SECONDS = 2.0
@@ -30,16 +30,21 @@ _REMIND_SECONDS = 60.0
 log = structlog.get_logger("moongate.policy")
 
 
-class GovernShelf(DeskShelf, WaiverShelf, Protocol):
+class GovernShelf(DeskShelf, WaiverShelf, AskedShelf, Protocol):
     """What is needed of the index."""
 
 
 @dataclass(slots=True)
 class Governing:
-    """One per process. `start` and `stop` belong to the loop that serves."""
+    """One per process. `start` and `stop` belong to the loop that serves.
+
+    policy: what the gate asks: the rules that hold now, with waivers, and a record of what was asked.
+    waived: the same without the record, for questions that nobody really asked.
+    """
 
     current: CurrentPolicy
-    policy: Policy
+    waived: WaivedPolicy
+    policy: RecordedPolicy
     desk: Desk
     _task: asyncio.Task[None] | None = field(default=None, init=False)
 
@@ -54,6 +59,7 @@ class Governing:
             self._task.cancel()
             await asyncio.gather(self._task, return_exceptions=True)
             self._task = None
+            await asyncio.to_thread(self._flush)
 
     async def reload(self) -> bool:
         """Look at the files now; whether other rules hold than before."""
@@ -67,9 +73,16 @@ class Governing:
         while True:
             await asyncio.sleep(_LOOK_SECONDS)
             await asyncio.to_thread(self.current.refresh)
+            await asyncio.to_thread(self._flush)
             if self.current.trouble and time.monotonic() - reminded >= _REMIND_SECONDS:
                 _tell_broken(self.current.trouble)
                 reminded = time.monotonic()
+
+    def _flush(self) -> None:
+        try:
+            self.policy.flush()
+        except StoreError as error:
+            log.warning("what the policy was asked was not recorded", why=error.message)
 
 
 def govern(
@@ -105,7 +118,8 @@ def govern(
 
     book = WaiverBook(shelf, time.time, changes)
     desk = Desk(shelf, audit, time.time, two_persons=two_persons, changed=changed)
-    return Governing(current, WaivedPolicy(current, book, effect_of), desk)
+    waived = WaivedPolicy(current, book, effect_of)
+    return Governing(current, waived, RecordedPolicy(waived, shelf, time.time), desk)
 
 
 def _tell_broken(trouble: str) -> None:

@@ -148,6 +148,53 @@ def explain(
         raise typer.Exit(exits.REFUSED)
 
 
+@group.command("simulate")
+def simulate_draft(
+    draft: Annotated[str, typer.Argument(metavar="DRAFT", help="A preset, file or folder.")],
+    days: Annotated[int, typer.Option(help="How far back; 35 days are kept.", min=1, max=35)] = 7,
+    home: options.Home = None,
+    as_json: options.Json = False,
+) -> None:
+    """Ask a draft what was really asked, and list who would have been stopped.
+
+    Works on a home of this machine (or its database): that is where requests are recorded. Exit code 3 if
+    somebody would have been stopped who was not.
+
+    \b
+    Examples:
+      moongate policy simulate ./draft --days 30
+      moongate policy simulate strict --json | jq '.stopped[] | .actor' | sort | uniq -c
+    """
+    from moongate.cli.gateway import only_here
+    from moongate.cli.house import open_home
+    from moongate.policy.record import DAY_SECONDS
+    from moongate.policy.simulation import simulate
+
+    only_here("policy simulate", home)
+    rules = load_policy(draft, home).rules
+    with open_home(home) as stock:
+        found = simulate(stock.index.asked_since(int(time.time() // DAY_SECONDS) - days + 1), rules)
+    stopped = [change.as_json() for change in found.stopped]
+    freed = [change.as_json() for change in found.freed]
+    if as_json:
+        put_json(
+            {
+                "days": days, "asked": found.asked, "questions": found.questions,
+                "unreadable": found.unreadable, "policy": rules.digest, "effects": found.effects,
+                "actors_stopped": found.actors_stopped, "stopped": stopped, "freed": freed,
+            }
+        )  # fmt: skip
+    else:
+        columns = [Column(name) for name in ("who", "action", "what", "was", "would be", "rule", "times")]
+        put_table(columns, [_change(row) for row in stopped])
+        say(f"{count(found.asked, 'request')} in {days} days, {found.questions} different ones")
+        say(f"{count(len(stopped), 'question')} stopped that passed, {len(freed)} passing that were stopped")
+        if found.actors_stopped:
+            say(f"who would have been stopped: {', '.join(found.actors_stopped)}")
+    if stopped:
+        raise typer.Exit(exits.REFUSED)
+
+
 @group.command("schema")
 def schema(
     for_facts: Annotated[bool, typer.Option("--facts", help="That of facts, as tests write them.")] = False,
@@ -276,6 +323,12 @@ def _print_explained(answer: Mapping[str, Any]) -> None:
 def _shown(fact: object) -> str:
     text = ", ".join(map(str, fact)) if isinstance(fact, list) else str(fact)
     return text if len(text) <= 100 else f"{text[:97]}..."
+
+
+def _change(row: Mapping[str, Any]) -> list[str]:
+    what = f"{row['repo']} {row['path'] or ''}".strip()
+    rule = row["rules"][0] if row["rules"] else "default"
+    return [row["actor"], row["action"], what, row["before"], row["after"], rule, str(row["count"])]
 
 
 def _rank(effect: str) -> int:

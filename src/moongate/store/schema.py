@@ -33,11 +33,11 @@ from sqlalchemy import (
 
 from moongate.core.names import RepoId, parse_repo_type
 
-SCHEMA_VERSION: Final = "0010"
+SCHEMA_VERSION: Final = "0011"
 """The newest migration's revision. An index that is there needs no look at the migrations."""
 
 KNOWN_VERSIONS: Final = frozenset(
-    {"0001", "0002", "0003", "0004", "0005", "0006", "0007", "0008", "0009", "0010"}
+    {"0001", "0002", "0003", "0004", "0005", "0006", "0007", "0008", "0009", "0010", "0011"}
 )
 """Every revision this program can bring up to date; another one was written by a newer program."""
 
@@ -763,6 +763,19 @@ webhook_deliveries = Table(
     Column("why", Text, nullable=False),
     Index(None, "state", "next_at"),
     Index(None, "hook_id"),
+    sqlite_with_rowid=False,
+)
+
+
+decided_requests = Table(
+    "decided_requests",
+    metadata,
+    Column("day", Integer, primary_key=True, autoincrement=False),  # since the epoch
+    Column("facts_digest", Text, primary_key=True),
+    Column("facts", Text, nullable=False),  # JSON
+    Column("effect", Text, nullable=False),
+    Column("asked_count", BigInteger, nullable=False),
+    Column("asked_at", Double, nullable=False),
     sqlite_with_rowid=False,
 )
 

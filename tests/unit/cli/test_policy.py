@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ from moongate.cli.main import run
 from moongate.hub.audit import NoAudit
 from moongate.policy.desk import Desk
 from moongate.policy.loading import load
+from moongate.policy.record import RecordedPolicy
 from moongate.policy.short_facts import facts_from
 from moongate.store.index import Index
 
@@ -162,3 +164,21 @@ def test_webhooks_are_added_with_a_secret_listed_tried_and_removed(
     assert run(["webhook", "test", added["id"]]) == 4
     assert run(["webhook", "rm", added["id"]]) == 0
     assert run(["webhook", "rm", added["id"]]) == 1
+
+
+def test_simulate_lists_who_would_have_been_stopped(home: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    facts = facts_from(
+        {"repo": "acme/tiny", "actor": "eve", "path": "a.bin", "formats": ["pickle"], "verdict": "clean"},
+        time.time(),
+    )
+    with Index(home / "index.sqlite3") as index:
+        recorded = RecordedPolicy(load("balanced").rules, index, time.time)
+        recorded.decide(facts)
+        recorded.flush()
+
+    assert run(["policy", "simulate", "strict", "--json"]) == 3
+    answer = told(capsys)
+    assert answer["actors_stopped"] == ["eve"]
+    assert answer["stopped"][0]["rules"][0] == "unsafe-format"
+    assert run(["policy", "simulate", "open"]) == 0
+    assert "1 request in 7 days" in capsys.readouterr().err

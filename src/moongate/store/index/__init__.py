@@ -30,6 +30,7 @@ from moongate.store.index.approvals import ApprovalRows
 from moongate.store.index.audit import Added, AuditHead, AuditRow, AuditRows, AuditSearch
 from moongate.store.index.blobs import EVICTIONS, BlobRow, BlobRows, Eviction
 from moongate.store.index.database import Database
+from moongate.store.index.decided import DecidedRows
 from moongate.store.index.discussions import DiscussionRow, DiscussionRows
 from moongate.store.index.feeds import FeedRows
 from moongate.store.index.files import FileRows
@@ -145,6 +146,7 @@ class Index(
     ApprovalRows,
     WaiverRows,
     WebhookRows,
+    DecidedRows,
     VerdictRows,
     AuditRows,
     RecallRows,
