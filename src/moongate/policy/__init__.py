@@ -16,6 +16,7 @@ Facts go in as values, decisions come out; whoever asks fills the facts in. Noth
     current     the rules that hold now, read anew when their files change
     waivers     the policy with its dated exceptions
     desk        where holds wait for approvers
+    lore        what is kept here of a repository, as facts
     record      what was asked; simulation asks a draft the same
     announcing  events for webhooks, made of what the audit log is told; courier brings them
     short_facts facts as people write them; cases: the tests beside rules
