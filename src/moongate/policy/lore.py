@@ -1,7 +1,7 @@
 """What is known of a proxied repository, from the info that upstream gave of a commit.
 
-Licence, tags, ages, popularity and base models. Only what is kept here is looked at; upstream is not asked. Where no
-info is kept, nothing of this is known.
+Licence, tags, ages, popularity and base models. Only what is kept here is looked at; upstream is not asked.
+Where no info is kept, nothing of this is known.
 """
 
 from __future__ import annotations
