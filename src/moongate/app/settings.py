@@ -145,7 +145,7 @@ class Settings(BaseSettings):
         ge=64 * 1024,
     )
     xet: bool = _row(
-        False,
+        True,
         "Serve files that upstream keeps in Xet through Xet too; off hides it. Hosted files always are.",
     )
     xet_hot_reads: float = _row(
