@@ -15,7 +15,7 @@ import pytest
 
 from moongate.double import Cut, FlipByte, HubDouble, LfsFile, Match, Status
 from support.gateway import Gateway
-from support.raw import ask
+from support.raw import RawAnswer, ask
 from support.xet_talk import XetTalk, first_address, links
 
 MIB = 1 << 20
@@ -256,6 +256,52 @@ def test_6_data_addresses_hold_for_what_they_were_signed_for(tmp_path: Path, hub
             assert refused.status == 403, tampered
             assert refused.headers["x-error-code"] == "Forbidden"
         assert talk.data(url, f"bytes={start}-{last}", "POST").status == 405
+
+
+def test_6_data_is_the_same_on_a_kept_connection(tmp_path: Path, hub: HubDouble) -> None:
+    """There it is answered past the ordinary way, which a connection that closes always goes."""
+    with gateway(tmp_path, hub) as running:
+        talk = XetTalk(running.url, "acme/patched")
+        assert talk.read(NAME) == PATCHED
+        told = talk.cas(f"/v2/reconstructions/{talk.file_id(NAME)}").json()
+        entry = max(
+            (one for some in told["xorbs"].values() for one in some), key=lambda one: len(one["ranges"])
+        )
+        spans = [(one["bytes"]["start"], one["bytes"]["end"]) for one in entry["ranges"]]
+        (start, last), target = spans[0], entry["url"].removeprefix(running.url)
+        several = "bytes=" + ",".join(f"{a}-{b}" for a, b in spans)
+        while talk.data(entry["url"], f"bytes={start}-{last}").headers["x-moongate-cache"] != "hit":
+            assert ask(running.url, "/healthz").status == 200, "the file is being proven"
+        kept = http.client.HTTPConnection("127.0.0.1", running.port, timeout=30)
+        for path, asked, status in (
+            (target, f"bytes={start}-{last}", 206),
+            (target, f"bytes={start + 7}-{start + 9}", 206),
+            (target, several, 206),
+            (target, f"bytes={start}-{spans[-1][1] + 1}", 403),
+            (target[:-1] + ("A" if target[-1] != "A" else "B"), several, 403),
+        ):
+            closing = ask(running.url, path, "GET", {"Range": asked, "Connection": "close"})
+            assert closing.status == status
+            for _ in range(2):
+                kept.request("GET", path, headers={"Range": asked})
+                answer = kept.getresponse()
+                names = {name.lower(): value for name, value in answer.getheaders()}
+                assert _lasting(RawAnswer(answer.status, names, answer.read())) == _lasting(closing), asked
+        kept.close()
+
+
+def _lasting(answer: RawAnswer) -> tuple[int, dict[str, str], bytes]:
+    """An answer without what differs from one to the next."""
+    boundary = answer.headers.get("content-type", "").partition("boundary=")[2]
+    changing = {"date", "x-request-id", "connection"}
+    headers = {name: text for name, text in answer.headers.items() if name not in changing}
+    if boundary:
+        headers["content-type"] = headers["content-type"].replace(boundary, "edge")
+    return (
+        answer.status,
+        headers,
+        answer.body.replace(boundary.encode(), b"edge") if boundary else answer.body,
+    )
 
 
 @pytest.mark.parametrize("repo", ["gated", "private"])

@@ -19,9 +19,9 @@ from aiohttp.streams import EMPTY_PAYLOAD
 from aiohttp.web_protocol import RequestHandler
 
 from moongate.app.exchange import Exchange, begin
-from moongate.app.lane import FastLane, LongAnswer
+from moongate.app.lane import FastLane, LongAnswer, PiecedAnswer
 from moongate.app.replies import error_reply
-from moongate.app.sendfile import ClientGone, Outlet
+from moongate.app.sendfile import ClientGone, FileSpan, Outlet, Sending
 from moongate.core.errors import MoongateError
 
 MAX_TARGET_BYTES = 8190
@@ -151,51 +151,52 @@ class _Connection(RequestHandler):
         self._give(lane, transport, answer)
         return True
 
-    def _give(self, lane: FastLane, transport: asyncio.Transport, answer: bytes | LongAnswer) -> None:
-        if isinstance(answer, LongAnswer):
-            self._send(lane, transport, answer)
-        else:
+    def _give(
+        self, lane: FastLane, transport: asyncio.Transport, answer: bytes | LongAnswer | PiecedAnswer
+    ) -> None:
+        if isinstance(answer, bytes):
             transport.write(answer)
+        else:
+            self._send(lane, transport, answer)
         self._next_keepalive_close_time = self._loop.time() + self._keepalive_timeout
 
-    def _send(self, lane: FastLane, transport: asyncio.Transport, answer: LongAnswer) -> None:
-        """Sends what the socket takes at once, and the rest in a task, while no further request is read."""
+    def _send(self, lane: FastLane, transport: asyncio.Transport, answer: LongAnswer | PiecedAnswer) -> None:
+        """Sends what the socket takes at once; the rest is carried, while no further request is read."""
         assert lane.sender is not None  # noqa: S101 - a lane without one makes no long answers
-        sent, size_bytes = 0, answer.end - answer.start
+        sent = 0
         try:
             if self._outlet is None:
                 self._outlet = lane.sender.outlet(transport)
-            head, sent = self._outlet.start(answer.head, answer.body.fd, answer.start, size_bytes)
+            if isinstance(answer, LongAnswer):
+                size_bytes = answer.end - answer.start
+                head, sent = self._outlet.start(answer.head, answer.body.fd, answer.start, size_bytes)
+                if sent == size_bytes:
+                    lane.sent(answer, sent)
+                    return
+                left = FileSpan(answer.body.fd, answer.start + sent, size_bytes - sent)
+                rest = Sending(self._outlet, head, [left], sent)
+            else:
+                rest = Sending(self._outlet, answer.head, answer.pieces)
+                if rest.begin():
+                    lane.sent(answer, rest.sent_bytes)
+                    return
         except (ClientGone, MoongateError) as error:
             self._broken_off(lane, answer, sent, error)
             return
-        if sent == size_bytes:
-            lane.sent(answer, sent)
-            return
         transport.pause_reading()
-        rest = self._send_rest(lane, transport, self._outlet, answer, head, sent)
-        self._sending = self._loop.create_task(rest)
+        self._sending = self._loop.create_task(self._send_rest(lane, transport, answer, rest))
 
     async def _send_rest(
-        self,
-        lane: FastLane,
-        transport: asyncio.Transport,
-        outlet: Outlet,
-        answer: LongAnswer,
-        head: bytes,
-        sent: int,
+        self, lane: FastLane, transport: asyncio.Transport, answer: LongAnswer | PiecedAnswer, rest: Sending
     ) -> None:
-        size_bytes = answer.end - answer.start
         try:
-            await outlet.begin(head)
-            while sent < size_bytes:
-                sent += await outlet.send(answer.body.fd, answer.start + sent, size_bytes - sent)
+            await rest.finish()
         except (ClientGone, MoongateError, asyncio.CancelledError) as error:
             self._sending = None
-            self._broken_off(lane, answer, sent, error)
+            self._broken_off(lane, answer, rest.sent_bytes, error)
             return
         self._sending = None
-        lane.sent(answer, sent)
+        lane.sent(answer, rest.sent_bytes)
         if self.transport is None:
             self._close_outlet()
             return
@@ -210,7 +211,9 @@ class _Connection(RequestHandler):
             self._outlet.close()
             self._outlet = None
 
-    def _broken_off(self, lane: FastLane, answer: LongAnswer, sent_bytes: int, error: BaseException) -> None:
+    def _broken_off(
+        self, lane: FastLane, answer: LongAnswer | PiecedAnswer, sent_bytes: int, error: BaseException
+    ) -> None:
         why = (
             f"{type(error).__name__}: {error.message}" if isinstance(error, MoongateError) else "client left"
         )

@@ -3,8 +3,8 @@
 A metadata hit needs nothing awaited, yet a general handler pays for a task, a request object, a response
 object and several coroutines. The lane takes only what is sure: a plain GET or HEAD on an idle connection,
 from a Host that was checked before, by a caller who is known without asking, on a route that was parsed
-before, whose fresh answer the hub has at hand for this caller. All else goes the ordinary way,
-which decides everything again, so the lane can be left out without changing any answer.
+before, whose fresh answer the hub has at hand for this caller; or for signed xorb data (`data_lane`). All
+else goes the ordinary way, which decides all of it again: the lane can be left out, and no answer changes.
 
 What was found is believed for `memo_seconds`, a small part of the time that a branch is believed for.
 
@@ -17,12 +17,13 @@ from __future__ import annotations
 import asyncio
 import os
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import NamedTuple, Protocol
 
 from aiohttp import hdrs
 from aiohttp.http_parser import RawRequestMessage
 
+from moongate.app.data_lane import DataLane
 from moongate.app.door import Door
 from moongate.app.exchange import Record, new_request_id
 from moongate.app.file_routes import INLINE_BYTES, Resolved, plain_headers
@@ -30,14 +31,15 @@ from moongate.app.metrics import Metrics
 from moongate.app.repeats import Repeats
 from moongate.app.replies import date_line, freshness, head_bytes, head_start
 from moongate.app.request_log import RequestLog
-from moongate.app.sendfile import FileSender
+from moongate.app.sendfile import FilePiece, FileSender
 from moongate.app.xet_routes import XetHeaders
-from moongate.core.callers import Caller
+from moongate.core.callers import ANONYMOUS, Caller
 from moongate.core.names import RepoId, RepoPath, Revision
 from moongate.core.records import FileAt
 from moongate.hub.answers import Answer
 from moongate.hub.handles import Handle
 from moongate.wire import routes
+from moongate.wire.cas_paths import Data
 from moongate.wire.ranges import Unsatisfiable, parse_range
 from moongate.wire.xet_words import file_xet_headers, wants_file_info
 
@@ -97,7 +99,7 @@ class _Asked(NamedTuple):
     """A request that the lane answers, and when it came."""
 
     message: RawRequestMessage
-    route: routes.Route
+    route: routes.Route | Data
     caller: Caller
     peer: str | None
     request_id: str
@@ -128,6 +130,16 @@ class LongAnswer(NamedTuple):
     asked: _Asked
 
 
+class PiecedAnswer(NamedTuple):
+    """As `LongAnswer`, of pieces of open files and of memory; `handles` are released with it."""
+
+    head: bytes
+    pieces: Sequence[FilePiece | bytes]
+    handles: Sequence[Handle]
+    status: int
+    asked: _Asked
+
+
 class _Past(NamedTuple):
     """An answer that was given, and is not counted and logged yet. `ended`: as `time.perf_counter` has it."""
 
@@ -152,8 +164,10 @@ class FastLane:
         memo_seconds: float = 0.0,
         sender: FileSender | None = None,
         xet: XetHeaders | None = None,
+        data: DataLane | None = None,
     ) -> None:
         self._xet = xet
+        self._data = data
         self.sender = sender
         self._memo_seconds = memo_seconds
         self._generation = 0
@@ -196,7 +210,7 @@ class FastLane:
 
     def answer(
         self, message: RawRequestMessage, peer: str | None, head: bytes = b""
-    ) -> bytes | LongAnswer | None:
+    ) -> bytes | LongAnswer | PiecedAnswer | None:
         """What answers this request; None when it must go the ordinary way.
 
         `head`: the bytes that it was parsed from, when they are those of this request and no other.
@@ -208,6 +222,10 @@ class FastLane:
         host = headers.get(hdrs.HOST)
         if host is None or not self._door.knows_host(host):
             return None
+        if method == "GET" and self._data is not None and self.sender is not None:
+            data = self._signed(self._data, message, peer, started)
+            if data is not None:
+                return data
         caller = self._door.caller_at_hand(headers)
         if caller is None:
             return None
@@ -228,10 +246,21 @@ class FastLane:
         asked = _Asked(message, route, caller, peer, new_request_id(), started)
         return self._long(ready, asked) if isinstance(ready, _File) else self._short(ready, asked)
 
-    def sent(self, answer: LongAnswer, sent_bytes: int, error: str = "") -> None:
+    def sent(self, answer: LongAnswer | PiecedAnswer, sent_bytes: int, error: str = "") -> None:
         """A long answer ended: after so many bytes of its body, with an error if it was broken off."""
-        answer.body.release()
+        if isinstance(answer, LongAnswer):
+            answer.body.release()
+        else:
+            for handle in answer.handles:
+                handle.release()
+            self._metrics.xet_served(sent_bytes)
         self._ended(answer.asked, answer.status, sent_bytes, error)
+
+    def close(self) -> None:
+        """Let go of everything."""
+        self.settle()
+        if self._data is not None:
+            self._data.close()
 
     def settle(self) -> None:
         """Counts and logs what ended lately."""
@@ -388,6 +417,18 @@ class FastLane:
         )
         return LongAnswer(head, body, start, end, status, asked)
 
+    @staticmethod
+    def _signed(
+        lane: DataLane, message: RawRequestMessage, peer: str | None, started: float
+    ) -> PiecedAnswer | None:
+        """Xorb data: by its address alone, whoever asks."""
+        data = lane.answer(message.path, message.headers.get(hdrs.RANGE))
+        if data is None:
+            return None
+        asked = _Asked(message, data.route, ANONYMOUS, peer, new_request_id(), started)
+        head = b"%b%bX-Request-Id: %b\r\n\r\n" % (data.head, date_line(), asked.request_id.encode())
+        return PiecedAnswer(head, data.pieces, data.handles, 206, asked)
+
     def _known_head(self, thing: object, host: str) -> bytes | None:
         known = self._heads.get((id(thing), host))
         return known[1] if known is not None and known[0] is thing else None
@@ -429,7 +470,7 @@ def _record(past: _Past) -> Record:
         asked.peer,
         asked.message.headers.get("X-Amzn-Trace-Id"),
         asked.started,
-        type(asked.route).__name__,
+        "CasData" if isinstance(asked.route, Data) else type(asked.route).__name__,
         getattr(asked.route, "repo", None),
         asked.caller,
         "hit",

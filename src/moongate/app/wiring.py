@@ -30,6 +30,7 @@ from moongate.store.segments import Segments
 
 if TYPE_CHECKING:
     from moongate.app.connection import FrontDoor
+    from moongate.app.data_lane import DataLane
     from moongate.app.dispatch import CasHandler, Dispatcher
     from moongate.app.door import Door
     from moongate.app.front import HostedRooms
@@ -465,7 +466,7 @@ class Front:
     def close(self) -> None:
         self.sender.close()
         if self.server.lane is not None:
-            self.server.lane.settle()
+            self.server.lane.close()
         self.request_log.close()
 
 
@@ -536,6 +537,7 @@ def front_door(gateway: Gateway) -> Front:
         memo_seconds=min(0.5, settings.ref_ttl_seconds / 50),
         sender=sender,
         xet=xet_headers if settings.xet else None,  # hosted files do not come this way
+        data=_data_lane(gateway),
     )
     server = FrontDoor(dispatch, lane, settings.client_timeout_seconds, dispatch.note, seen.live.stop)
     return Front(server, sender, request_log, dispatch, admin.operations)
@@ -627,6 +629,16 @@ def _xet_rooms(gateway: Gateway, door: Door, sender: FileSender) -> tuple[XetRou
         gateway.repos, files, tokens, gateway.offers, access, base_url=door.base_url, pass_of=door.pass_of
     )
     return ways, cas_handler(questions, writes, data)
+
+
+def _data_lane(gateway: Gateway) -> DataLane:
+    """Data of proven files, past the rooms that answer for all of it."""
+    from moongate.app.data_addresses import DataAddresses  # noqa: PLC0415
+    from moongate.app.data_lane import DataLane  # noqa: PLC0415
+    from moongate.app.shared_secret import shared_secret  # noqa: PLC0415
+    from moongate.hub.chunks_at_hand import ChunksAtHand  # noqa: PLC0415
+
+    return DataLane(DataAddresses(shared_secret(gateway.settings.home)), ChunksAtHand(gateway.xets))
 
 
 def make_door(gateway: Gateway) -> Door:

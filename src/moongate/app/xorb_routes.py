@@ -16,6 +16,7 @@ from typing import Any, Literal, Protocol, cast
 from aiohttp import hdrs, web
 
 from moongate.app.data_addresses import DataAddresses
+from moongate.app.data_lane import DATA_TYPE, data_headers
 from moongate.app.dispatch import allow
 from moongate.app.exchange import Exchange
 from moongate.app.file_routes import INLINE_BYTES
@@ -30,7 +31,6 @@ from moongate.wire.data_urls import asked_spans
 from moongate.wire.ranges import multipart_frame
 from moongate.xet.hashes import XetHash, parse_hash
 
-_TYPE = "application/octet-stream"
 _GONE = "These chunks are no longer had at this address; ask the reconstruction again."
 
 
@@ -92,15 +92,11 @@ class XorbRoutes:
         row = self._xorbs.made_for(route.xorb, route.file_id) or self._xorbs.known(route.file_id)
         if row is None or self._xorbs.is_out_of_reach(row):
             raise NotAllowed(_GONE)
-        headers = [
-            ("ETag", f'"{route.xorb}"'),
-            ("Accept-Ranges", "bytes"),
-            ("Cache-Control", "private, no-transform"),
-        ]
+        headers = data_headers(route)
         xorb = parse_hash(route.xorb)
         if len(spans) > 1:
             return await self._several(exchange, row, xorb, spans, headers)
-        headers += [("Content-Type", _TYPE), ("Content-Range", spans[0].content_range(None))]
+        headers += [("Content-Type", DATA_TYPE), ("Content-Range", spans[0].content_range(None))]
         if exchange.method == "HEAD":
             return Reply(206, headers, b"", request_id=exchange.request_id, length_bytes=spans[0].length)
         return await self._one(exchange, row, xorb, spans[0], headers)
@@ -133,7 +129,7 @@ class XorbRoutes:
         headers: list[tuple[str, str]],
     ) -> web.StreamResponse:
         """Each range as it was asked for in a part of its own: clients count on that."""
-        frame = multipart_frame(spans, None, _TYPE, secrets.token_hex(16))
+        frame = multipart_frame(spans, None, DATA_TYPE, secrets.token_hex(16))
         headers.append(("Content-Type", frame.content_type))
         if exchange.method == "HEAD":
             return Reply(206, headers, b"", request_id=exchange.request_id, length_bytes=frame.length_bytes)

@@ -174,7 +174,7 @@ class Fills:
         self.rules = rules
         self.watcher = watcher
         self.make_room = make_room
-        self._handles = Handles(blobs)
+        self._handles: Handles[Etag] = Handles(blobs.open)
         self._fills: dict[Etag, Fill] = {}
         self._read: dict[Etag, float] = {}
 

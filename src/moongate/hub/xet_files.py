@@ -267,7 +267,7 @@ class XetFiles:
             EntryAbsent: the file has no such range.
             VerificationFailed, StoreFull, UpstreamError: as `SegmentBody.ready`.
         """
-        if not span or not _covered(row, xorb, span):
+        if not span or not covers(row, xorb, span):
             raise EntryAbsent("the file has no such range of that xorb")
         self._read[row.file_id] = self.room.clock()
         position = span.start
@@ -410,7 +410,8 @@ def _ranges(answer: Reconstruction) -> dict[XetHash, list[ChunkRange]]:
     return {xorb: list(ones) for xorb, ones in ranges.items()}
 
 
-def _covered(row: ReconstructionRow, xorb: XetHash, span: ByteSpan) -> bool:
+def covers(row: ReconstructionRow, xorb: XetHash, span: ByteSpan) -> bool:
+    """Whether a file needs all these bytes of a xorb."""
     spans = sorted(one.chunks.span for one in row.fetches if one.xorb == xorb)
     position = span.start
     for one in spans:
@@ -419,4 +420,4 @@ def _covered(row: ReconstructionRow, xorb: XetHash, span: ByteSpan) -> bool:
     return position >= span.end
 
 
-__all__ = ["Credentials", "XetFiles", "XetRules", "XetWatcher"]
+__all__ = ["Credentials", "XetFiles", "XetRules", "XetWatcher", "covers"]
