@@ -1,19 +1,6 @@
 """Xet's codecs on one core: cutting chunks, and all the checks of a fill, beside hashlib's sha256.
 
-What was tried for cutting, each beside the plain form (a 64-bit hash of every byte by six doubling steps, at
-0.21 of sha256), before it became what it is:
-
-- ages in steps of 16 first and 32-bit numbers from there on, what is found hashed exactly: kept, 1.3 times
-  as fast;
-- strides from 4 to 64 KiB: from 24 KiB on alike, 16 KiB a tenth slower, 4 KiB half as fast;
-- indices widened once, before the table is asked: no gain, numpy does the same inside;
-- a table of byte pairs, to save the first step: slower, its 512 KiB do not stay in the first-level cache;
-- shifts of 8, 16 and 32 bits as views that begin some bytes earlier: slower, numpy copies what is unaligned;
-- leaving out the least 8 KiB of every chunk: at most a twentieth to win, as strides must be much longer than
-  the cost of some fifteen calls; not done.
-
-For checking, weaving byte groups by widening and shifting instead of by strided writes made that step 1.3
-times as fast; decompression and the hashes are native already.
+`docs/benchmarks.md` tells what was tried.
 """
 
 from __future__ import annotations
