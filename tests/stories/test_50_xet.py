@@ -562,3 +562,26 @@ def test_19_chunks_that_are_lost_under_a_plain_reader_come_from_upstream(
                     with path.open("r+b") as file:
                         file.truncate(path.stat().st_size // 2)
             assert ask(running.url, f"/acme/base/resolve/main/{NAME}").body == BASE
+
+
+def test_20_five_fine_tunes_take_little_more_than_their_base(tmp_path: Path, hub: HubDouble) -> None:
+    """A twentieth changed in each, in one piece: 1.35 of the base at rest, chunks at both ends included."""
+    base = random.Random(20).randbytes(20 * MIB)
+    changed, family = len(base) // 20, {"family/base": base}
+    for number in range(5):
+        start, new = 3 * MIB * number + 12_345, random.Random(number).randbytes(changed)
+        family[f"family/tuned-{number}"] = base[:start] + new + base[start + changed :]
+    for repo, content in family.items():
+        hub.add_repo(repo, xet=True).commit({NAME: LfsFile(content)})
+    with gateway(tmp_path, hub) as running:
+        for repo, content in family.items():
+            assert XetTalk(running.url, repo).read(NAME) == content
+        kept = sum(
+            path.stat().st_size for path in (running.home / "store").glob("v*/xorbs/*/*/*") if path.is_file()
+        )
+        assert kept < 1.35 * len(base)
+        rows = ask(running.url, "/api/moongate/v1/repos").json()["repos"]
+        told = {row["repo"]: row for row in rows if row["repo"] in family}
+        assert {row["logical_bytes"] for row in told.values()} == {len(base)}
+        for repo in family.keys() - {"family/base"}:
+            assert changed <= told[repo]["own_bytes"] < 1.1 * changed + 2 * 128 * 1024
