@@ -576,6 +576,8 @@ def test_20_five_fine_tunes_take_little_more_than_their_base(tmp_path: Path, hub
     with gateway(tmp_path, hub) as running:
         for repo, content in family.items():
             assert XetTalk(running.url, repo).read(NAME) == content
+        while "moongate_xet_proof_seconds_count 6" not in ask(running.url, "/metrics").body.decode():
+            assert ask(running.url, "/healthz").status == 200, "the last one is being proven"
         kept = sum(
             path.stat().st_size for path in (running.home / "store").glob("v*/xorbs/*/*/*") if path.is_file()
         )
