@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import time
 from collections.abc import Iterator
 
@@ -9,11 +10,13 @@ import pytest
 from playwright.sync_api import Browser, Page
 
 from moongate.core.approvals import Request
+from moongate.core.asked import AskedRow
 from moongate.core.digests import Etag
 from moongate.core.verdicts import Finding, Judged, Report, Severity
 from moongate.hub.audit import NoAudit
 from moongate.policy.desk import Desk
 from moongate.policy.loading import load
+from moongate.policy.record import DAY_SECONDS
 from moongate.policy.short_facts import facts_from
 from moongate.store.index import Index
 from moongate.store.layout import Layout
@@ -59,6 +62,14 @@ class Guarded:
         bearer = {"Authorization": f"Bearer {self.stage.tokens['root']}"}
         answer = ask(self.stage.url, f"/{repo}/resolve/main/{path}", "HEAD", bearer)
         return Etag(answer.headers["etag"].strip('"'))
+
+    def ask(self, path: str) -> None:
+        """As if somebody had asked for a suspicious file while nothing held it."""
+        told = {"repo": "lab/tickets", "actor": "eve", "path": path, "verdict": "suspicious"}
+        facts = facts_from(told, time.time())
+        day = int(time.time() // DAY_SECONDS)
+        words = json.dumps({name: value for name, value in facts.as_json().items() if name != "at"})
+        self.index.put_asked([AskedRow(day, facts.digest, words, "allow", 3, time.time())])
 
     def hold(self, path: str) -> Request:
         told = {
@@ -204,6 +215,7 @@ def test_a_draft_is_checked_tested_and_explained(guarded: Guarded, browser: Brow
     page.goto(guarded.stage.url + "/-/policy")
     draft = page.get_by_label("The rules, as YAML")
     assert "id: dangerous" in draft.input_value()
+    guarded.ask("asked.bin")
     draft.fill(draft.input_value().replace("effect: hold", "effect: deny", 1))
     page.get_by_label("Repository").fill("lab/tickets")
     page.get_by_label("File").fill("config.json")
@@ -212,6 +224,7 @@ def test_a_draft_is_checked_tested_and_explained(guarded: Guarded, browser: Brow
     said = page.locator("main").inner_text()
     assert "The rules are well formed" in said
     assert page.get_by_role("row", name="lab/tickets/config.json hold deny").is_visible()
+    assert page.get_by_role("row", name="eve lab/tickets/asked.bin read allow deny").is_visible()
     assert (
         page.locator("section", has_text="As the draft would have it")
         .last.get_by_text("deny")

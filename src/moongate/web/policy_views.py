@@ -51,6 +51,31 @@ class ChangeLine:
 
 
 @dataclass(frozen=True, slots=True)
+class StoppedLine:
+    """A request that passed, and would no more. count: how often it was made."""
+
+    actor: str
+    action: str
+    name: str
+    before: str
+    after: str
+    reason: str
+    count: int
+
+
+@dataclass(frozen=True, slots=True)
+class ReplayView:
+    """What a draft says to what was really asked. freed: how many questions would pass that did not."""
+
+    days: int
+    asked: int
+    stopped: Sequence[StoppedLine]
+    more_stopped: int
+    actors: Sequence[str]
+    freed: int
+
+
+@dataclass(frozen=True, slots=True)
 class TriedView:
     """What came of a draft. problems: why it is none; changed: what would be decided otherwise."""
 
@@ -61,6 +86,7 @@ class TriedView:
     wrong: str
     changed: Sequence[ChangeLine]
     looked_at: int
+    replay: ReplayView | None = None
 
 
 @dataclass(frozen=True, slots=True)

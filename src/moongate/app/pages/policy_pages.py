@@ -15,14 +15,26 @@ from moongate.app.governing import Governing
 from moongate.app.pages.security import Place, Places
 from moongate.app.pages.visits import PageAnswer, Shown, Visit
 from moongate.core.errors import BadRequest
+from moongate.core.names import RepoId
 from moongate.core.records import FileAt
 from moongate.core.verdicts import VERDICTS, Judged
 from moongate.policy.cases import run_tests
 from moongate.policy.engine import Explanation, Rules
 from moongate.policy.loading import PRESETS, Loaded, assemble, preset_text, texts_of
+from moongate.policy.record import DAY_SECONDS
 from moongate.policy.short_facts import facts_from
+from moongate.policy.simulation import Change, simulate
 from moongate.policy.yaml_lines import BadPolicy
-from moongate.web.policy_views import ChangeLine, ExplainedView, PolicyView, RuleLine, TestLine, TriedView
+from moongate.web.policy_views import (
+    ChangeLine,
+    ExplainedView,
+    PolicyView,
+    ReplayView,
+    RuleLine,
+    StoppedLine,
+    TestLine,
+    TriedView,
+)
 from moongate.wire.page_paths import page_href
 
 if TYPE_CHECKING:
@@ -34,6 +46,7 @@ _ASKED = ("repo", "path", "action", "actor", "verdict", "findings", "formats", "
 _LISTS = ("findings", "formats")
 _MOST_OF_A_VERDICT = 300
 _MOST_CHANGES = 100
+_DAYS = 7
 _ALWAYS = float("inf")
 
 
@@ -118,7 +131,16 @@ class PolicyPages:
             except BadRequest as error:
                 wrong = error.message
         changed, looked_at = self._changes(self._governing.current.rules, loaded.rules)
-        return TriedView((), tests, now, then, wrong, changed[:_MOST_CHANGES], looked_at)
+        replay = self._replay(loaded.rules)
+        return TriedView((), tests, now, then, wrong, changed[:_MOST_CHANGES], looked_at, replay)
+
+    def _replay(self, then: Rules) -> ReplayView:
+        """Who would have been stopped of those who really asked."""
+        since = int(time.time() // DAY_SECONDS) - _DAYS + 1
+        found = simulate(self._gateway.index.asked_since(since), then)
+        stopped = [_stopped(change) for change in found.stopped[:_MOST_CHANGES]]
+        more = len(found.stopped) - len(stopped)
+        return ReplayView(_DAYS, found.asked, stopped, more, found.actors_stopped, len(found.freed))
 
     def _changes(self, now: Rules, then: Rules) -> tuple[list[ChangeLine], int]:
         """What of that which is here would be decided otherwise, and how much was looked at."""
@@ -178,6 +200,20 @@ def _explained(explanation: Explanation) -> ExplainedView:
     ]
     rules.sort(key=lambda rule: not rule[2])
     return ExplainedView(explanation.decision.effect, explanation.decision.reason, rules)
+
+
+def _stopped(change: Change) -> StoppedLine:
+    repo, content = change.facts.repo, change.facts.content
+    name = str(RepoId(repo.repo_type, repo.repo_id))
+    return StoppedLine(
+        actor=change.facts.actor.name,
+        action=change.facts.action,
+        name=f"{name}/{content.path}" if content is not None else name,
+        before=change.before,
+        after=change.after.effect,
+        reason=change.after.reason,
+        count=change.count,
+    )
 
 
 def _fact(fact: object) -> str:
