@@ -144,6 +144,12 @@ class Settings(BaseSettings):
         "bytes",
         ge=64 * 1024,
     )
+    trusted_signers: Path | None = _row(
+        None,
+        "Folder with public keys and root certificates whose signatures are believed; `signers` in the home "
+        "when unset.",
+        "path",
+    )
     xet: bool = _row(
         True,
         "Serve files that upstream keeps in Xet through Xet too; off hides it. Hosted files always are.",
@@ -264,7 +270,7 @@ class Settings(BaseSettings):
             ipaddress.ip_network(text, strict=False)
         return value
 
-    @field_validator("home", "store")
+    @field_validator("home", "store", "trusted_signers")
     @classmethod
     def _absolute(cls, value: Path | None) -> Path | None:
         return None if value is None else value.expanduser().absolute()

@@ -44,6 +44,7 @@ if TYPE_CHECKING:
     from moongate.app.upkeep import Upkeep
     from moongate.app.xet_routes import XetRoutes
     from moongate.core.feeds import FeedRow
+    from moongate.core.names import RepoId
     from moongate.core.records import FileEntry
     from moongate.hub.assembled import Assembler
     from moongate.hub.audit import Audit
@@ -56,6 +57,7 @@ if TYPE_CHECKING:
     from moongate.hub.xet_files import XetFiles
     from moongate.policy.courier import Courier
     from moongate.policy.desk import Desk
+    from moongate.policy.provenance.vouching import Vouching
     from moongate.scan.feeds.intelligence import FeedIntelligence
     from moongate.scan.feeds.options import FeedOptions
     from moongate.scan.feeds.refreshing import OpenFetch, Refresher
@@ -393,6 +395,46 @@ def open_intelligence(stock: Stock) -> FeedIntelligence:
     from moongate.scan.feeds.intelligence import FeedIntelligence  # noqa: PLC0415
 
     return FeedIntelligence(stock.index, time.time)
+
+
+def open_vouching(stock: Stock) -> Vouching:
+    """Who vouches for what is kept. Usable from any thread."""
+    from moongate.core.spans import ByteSpan  # noqa: PLC0415
+    from moongate.policy.provenance.keys import PrivateKey, Trust  # noqa: PLC0415
+    from moongate.policy.provenance.model_signing import MAX_BUNDLE_BYTES  # noqa: PLC0415
+    from moongate.policy.provenance.vouching import Vouching  # noqa: PLC0415
+    from moongate.store.at_rest import AtRest  # noqa: PLC0415
+
+    settings, at_rest = stock.settings, AtRest(stock.blobs, stock.segments, stock.index)
+
+    def read(entry: FileEntry) -> bytes | None:
+        if entry.size_bytes > MAX_BUNDLE_BYTES:
+            return None
+        try:
+            return at_rest.read(entry.etag, ByteSpan(0, entry.size_bytes))
+        except StoreError:
+            return None
+
+    def trust() -> Trust:
+        believed = Trust.read(settings.trusted_signers or settings.home / "signers")
+        own = settings.home / SIGNING_KEY
+        if own.exists():
+            believed = replace(believed, keys=(*believed.keys, PrivateKey.read(own).public))
+        return believed
+
+    return Vouching(stock.index, read, trust, time.time)
+
+
+def deliveries_of(stock: Stock, repo: RepoId) -> list[dict[str, object]]:
+    """Who received files of a repository, by the audit log: the newest thousand, the newest first."""
+    from moongate.store.index.audit import AuditSearch  # noqa: PLC0415
+
+    wanted = AuditSearch(kind="file.deliver", repo=f"{repo.repo_type}s/{repo.repo_id}")
+    rows = stock.index.search_audit(wanted, 1 << 62, 1000)
+    return [{"line": row.seq, "at": row.at, "actor": row.actor, "digest": row.digest} for row in rows]
+
+
+SIGNING_KEY = "moongate-signing.pem"
 
 
 def feed_opener(settings: Settings) -> OpenFetch:

@@ -28,6 +28,7 @@ from moongate.cli import (
     namespaces,
     pins,
     policy,
+    provenance,
     pull,
     removal,
     scan,
@@ -89,6 +90,7 @@ policy.register(app)
 approve.register(app)
 waivers.register(app)
 webhooks.register(app)
+provenance.register(app)
 doctor.register(app)
 demo.register(app)
 about.register(app)

@@ -33,11 +33,11 @@ from sqlalchemy import (
 
 from moongate.core.names import RepoId, parse_repo_type
 
-SCHEMA_VERSION: Final = "0011"
+SCHEMA_VERSION: Final = "0012"
 """The newest migration's revision. An index that is there needs no look at the migrations."""
 
 KNOWN_VERSIONS: Final = frozenset(
-    {"0001", "0002", "0003", "0004", "0005", "0006", "0007", "0008", "0009", "0010", "0011"}
+    {"0001", "0002", "0003", "0004", "0005", "0006", "0007", "0008", "0009", "0010", "0011", "0012"}
 )
 """Every revision this program can bring up to date; another one was written by a newer program."""
 
@@ -764,6 +764,18 @@ webhook_deliveries = Table(
     Index(None, "state", "next_at"),
     Index(None, "hook_id"),
     sqlite_with_rowid=False,
+)
+
+attestations = Table(
+    "attestations",
+    metadata,
+    Column("repo", Text, primary_key=True),
+    Column("commit_hash", Text, primary_key=True),
+    Column("sha256", Text, primary_key=True),  # of the body
+    Column("kind", Text, nullable=False),
+    Column("signer", Text, nullable=False),
+    Column("made_at", Double, nullable=False),
+    Column("body", LargeBinary, nullable=False),
 )
 
 

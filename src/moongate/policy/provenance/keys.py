@@ -257,3 +257,15 @@ def _read(path: Path) -> bytes:
             return opened.read(_MOST_FILE_BYTES)
     except OSError as error:
         raise BadRequest(f"cannot read {path}: {error.strerror}") from None
+
+
+def read_certificates(path: Path) -> list[x509.Certificate]:
+    """The certificates of a PEM file, in their order.
+
+    Raises:
+        BadRequest: there is none.
+    """
+    try:
+        return x509.load_pem_x509_certificates(_read(path))
+    except ValueError:
+        raise BadRequest(f"{path.name} holds no certificate, in PEM") from None

@@ -28,7 +28,7 @@ from moongate.policy.provenance.keys import PrivateKey, Trust, Untrusted, verify
 PREDICATE: Final = "https://model_signing/signature/v1.0"
 STATEMENT: Final = "https://in-toto.io/Statement/v1"
 BUNDLE: Final = "application/vnd.dev.sigstore.bundle.v0.3+json"
-SIGNATURE_NAMES: Final = ("model.sig", "model.sig.json", "model.sigstore.json", "claims.jsonl")
+SIGNATURE_NAMES: Final = ("model.sig", "model.sig.json", "model.sigstore.json")
 MAX_BUNDLE_BYTES: Final = 64 << 20
 
 _BUNDLES: Final = re.compile(

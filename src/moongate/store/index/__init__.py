@@ -4,7 +4,7 @@
        │     pins · fills · access · leases · removal
        │     hosted_places · hosted_git · hosted_uploads · hosted_usage           (what is hosted here)
        │     hosted_lineage · discussions · verdicts · audit · recalls
-       │     feeds · services                                   (threat intelligence)
+       │     feeds · services · attestations                    (threat intelligence, provenance)
        │     tokens · accounts · standing · sessions · trusts                     (who is who)
        └── Database: SqliteDatabase | PostgresDatabase
 
@@ -27,6 +27,7 @@ from moongate.store.index.access import AccessRow, AccessRows, Allowed, Grant
 from moongate.store.index.accounts import AccountRows
 from moongate.store.index.answers import AnswerRows, StoredAnswer
 from moongate.store.index.approvals import ApprovalRows
+from moongate.store.index.attestations import AttestationRows
 from moongate.store.index.audit import Added, AuditHead, AuditRow, AuditRows, AuditSearch
 from moongate.store.index.blobs import EVICTIONS, BlobRow, BlobRows, Eviction
 from moongate.store.index.database import Database
@@ -153,6 +154,7 @@ class Index(
     FeedRows,
     ServiceRows,
     DigestRows,
+    AttestationRows,
 ):
     """The index at a path or URL, made when there is none, brought up to date when it is old."""
 
