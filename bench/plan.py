@@ -23,6 +23,7 @@ MEASURES = (
     "crowd",
     "olah",
     "policy",
+    "scan",
     "xet_codecs",
     "xet_cold",
     "xet_warm",

@@ -34,7 +34,7 @@ def _storage(kind: str, count: int, key: int = 0) -> bytes:
     )
 
 
-def _state_dict(kind: str, tensors: int = 8, protocol: bytes = b"\x80\x02") -> bytes:
+def state_dict(kind: str, tensors: int = 8, protocol: bytes = b"\x80\x02") -> bytes:
     body = b"".join(text(f"layer.{n}.weight") + _storage(kind, 64, n) for n in range(tensors))
     return protocol + names("collections", "OrderedDict") + b")R(" + body + b"u."
 
@@ -64,7 +64,7 @@ def _lightning() -> bytes:
     config += names("typing", "Any") + b"sb" + text("_content") + names("collections", "defaultdict")
     config += names("builtins", "dict") + b"\x85R" + b"ub"
     return (
-        b"\x80\x02}(" + text("epoch") + b"K\x03" + text("state_dict") + _state_dict("FloatStorage")[2:-1]
+        b"\x80\x02}(" + text("epoch") + b"K\x03" + text("state_dict") + state_dict("FloatStorage")[2:-1]
         + text("hyper_parameters") + config + text("callbacks") + b"}"
         + names("pytorch_lightning.callbacks.model_checkpoint", "ModelCheckpoint") + b"}su."
     )  # fmt: skip
@@ -72,13 +72,13 @@ def _lightning() -> bytes:
 
 def _fairseq() -> bytes:
     args = names("argparse", "Namespace") + b")\x81}" + text("arch") + text("transformer") + b"sb"
-    return b"\x80\x02}(" + text("args") + args + text("model") + _state_dict("HalfStorage")[2:-1] + b"u."
+    return b"\x80\x02}(" + text("args") + args + text("model") + state_dict("HalfStorage")[2:-1] + b"u."
 
 
 def _legacy() -> bytes:
     """Torch's container before archives: pickles one after the other, then storages."""
     sysinfo = b"\x80\x02}" + text("little_endian") + b"\x88s."
-    model = _state_dict("FloatStorage", 1).replace(b"tQ", b"NtQ", 1)
+    model = state_dict("FloatStorage", 1).replace(b"tQ", b"NtQ", 1)
     keys = b"\x80\x02]" + text("0") + b"a."
     storage = struct.pack("<Q", 64) + bytes(256)
     return b"\x80\x02\x8a\x0al\xfc\x9cF\xf9 j\xa8P\x19.\x80\x02M\xe9\x03." + sysinfo + model + keys + storage
@@ -183,11 +183,11 @@ BENIGN: dict[str, bytes] = {
     "sk_pipe.joblib": _pipeline(),
     "sk_rf_lz4.joblib": lz4.frame.compress(_joblib()),
     "sk_rf_z.joblib": zlib.compress(_joblib()),
-    "torch_bf16.pt": torch_zip(_state_dict("BFloat16Storage"), 8),
-    "torch_half.pt": torch_zip(_state_dict("HalfStorage"), 8),
-    "torch_int8.pt": torch_zip(_state_dict("CharStorage"), 8),
+    "torch_bf16.pt": torch_zip(state_dict("BFloat16Storage"), 8),
+    "torch_half.pt": torch_zip(state_dict("HalfStorage"), 8),
+    "torch_int8.pt": torch_zip(state_dict("CharStorage"), 8),
     "torch_legacy.pt": _legacy(),
-    "torch_p4.pth": torch_zip(_state_dict("FloatStorage", protocol=b"\x80\x04"), 8),
+    "torch_p4.pth": torch_zip(state_dict("FloatStorage", protocol=b"\x80\x04"), 8),
     "training_args.bin": torch_zip(_args()),
     "pandas_df.pkl.gz": b"",
     "fastai.pkl": made("fastai.learner", "Learner", {"name": "x"}),

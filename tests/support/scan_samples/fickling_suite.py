@@ -82,7 +82,7 @@ SAMPLES: dict[str, bytes] = {
     + b"(" + text("malicious content") + b"l\x86R.",
     "test_dotted_attr_via_stdlib_module#1": _new_call("pathlib", "os.system"),
     "test_frame_boundary_divergence#1": divergence(268),
-    **_numbered("test_frame_boundary_straddle_variants", [framed(body, len(body)) for body, _ in STRADDLING]),
+    **_numbered("test_frame_boundary_straddle_variants", [framed(body, len(body) - 1) for body, _ in STRADDLING]),
     "test_missing_ctypes#1": b"\x80\x05" + _memoised("builtins", "getattr", b"\x93", "ctypes", "CDLL", b"\x93",
                                                      "libc.dylib", b"\x85", b"R", "system", b"\x86", b"R",
                                                      b"C\x02id", b"\x85", b"R") + b".",

@@ -69,7 +69,7 @@ SUSPECTS = frozenset(
 """Not to be served unasked, and not proven to run anything."""
 
 
-def _state_dict(protocol: int) -> bytes:
+def state_dict(protocol: int) -> bytes:
     dice = np.random.default_rng(1)
     layers = {f"layer.{n}.weight": dice.standard_normal((24, 24), dtype=np.float32) for n in range(8)}
     return pickle.dumps(OrderedDict(layers), protocol)
@@ -105,7 +105,7 @@ BENIGN: dict[str, bytes] = {
     "np_generator.pkl": pickle.dumps(np.random.default_rng(3), 4),
     "np_random_state.pkl": pickle.dumps(np.random.RandomState(3), 4),
     "np_scalars.pkl": pickle.dumps([np.float32(1), np.int64(2), np.bool_(True), np.str_("x")], 4),
-    "np_state_dict_p2.pkl": _state_dict(2),
+    "np_state_dict_p2.pkl": state_dict(2),
     "ordereddict.pkl": pickle.dumps(OrderedDict(a=1, b=2), 4),
     "pandas_df.pkl": _frame(),
     "pathlib.pkl": pickle.dumps(PurePosixPath("/tmp/out"), 4),
