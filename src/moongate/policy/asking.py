@@ -25,9 +25,10 @@ class Policy(Protocol):
         """
 
     def foresee(self, facts: Facts) -> Decision | None:
-        """What will refuse whatever is still learned (a verdict, say); None when nothing is sure to.
+        """What will deny whatever is still learned (a verdict, say); None when nothing is sure to.
 
-        For refusing early, before content was looked at. As fast as `decide`.
+        For refusing early, before content was looked at. What is only held is not foreseen, since whoever
+        decides about it needs the evidence. As fast as `decide`.
         """
 
 

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from moongate.core.decisions import EFFECTS, Action, Decision, Effect
-from moongate.policy.compiled import NARROWING, CompiledRule
+from moongate.policy.compiled import CompiledRule
 from moongate.policy.facts import Facts
 from moongate.policy.fields import preparer
 from moongate.policy.logic import Answer, Asked
@@ -63,8 +63,8 @@ class Rules:
         """See `asking.Policy.foresee`."""
         asked = self._asked(facts)
         for rule in self._by_action[facts.action]:
-            if rule.effect not in NARROWING:
-                break
+            if rule.effect != "deny":
+                break  # what is held is looked at first: its request needs the evidence
             if rule.test(asked) is True:
                 return Decision(rule.effect, _reason(rule, facts), (rule.id,), policy=self.digest)
         return None

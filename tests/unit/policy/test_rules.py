@@ -165,7 +165,8 @@ def test_what_no_rule_is_about_gets_the_default() -> None:
 def test_what_is_sure_to_be_refused_is_foreseen_and_nothing_else() -> None:
     policy = rules(
         "rules:\n  - {id: bad, effect: deny, when: {verdict: dangerous}}\n"
-        "  - {id: nc, effect: hold, when: {licence_group: non-commercial}}\n"
+        "  - {id: nc, effect: deny, when: {licence_group: non-commercial}}\n"
+        "  - {id: wait, effect: hold, when: {organisation: acme}}\n"
     )
     unjudged = facts_from({"repo": "acme/tiny", "licence": "mit", "path": "a"}, NOW)
     licence = facts_from({"repo": "acme/tiny", "licence": "cc-by-nc-4.0", "path": "a"}, NOW)
@@ -175,7 +176,7 @@ def test_what_is_sure_to_be_refused_is_foreseen_and_nothing_else() -> None:
     assert policy.foresee(unjudged) is None
     foreseen = policy.foresee(licence)
     assert foreseen is not None
-    assert (foreseen.effect, foreseen.rules) == ("hold", ("nc",))
+    assert (foreseen.effect, foreseen.rules) == ("deny", ("nc",))
     assert policy.foresee(dangerous) is not None
 
 
