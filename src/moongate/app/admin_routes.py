@@ -25,6 +25,7 @@ from moongate.app.admin_feeds import AdminFeeds
 from moongate.app.admin_hosting import AdminHosting
 from moongate.app.admin_models import Model
 from moongate.app.admin_policy import policy_operations
+from moongate.app.admin_verdicts import AdminVerdicts, VerdictDetails, VerdictList
 from moongate.app.dispatch import MethodAbsent
 from moongate.app.door import Door
 from moongate.app.exchange import Exchange
@@ -62,6 +63,7 @@ class AdminRoutes:
             *policy_operations(gateway.governing),
             *approval_operations(gateway.governing.desk),
             *webhook_operations(gateway.announcing.hooks),
+            *needing("approve", *self._verdicts_table()),
         )
 
     def _table(self) -> tuple[Operation, ...]:
@@ -91,6 +93,13 @@ class AdminRoutes:
             Operation("GET", "/jobs/{id}", "One of them", self._job, models.Job),
             Operation("DELETE", "/jobs/{id}", "Ask it to end", self._cancel, models.Job),
         )  # fmt: skip
+
+    def _verdicts_table(self) -> tuple[Operation, ...]:
+        verdicts, asked = AdminVerdicts(self._gateway.index), ("verdict", "repo", "before", "limit")
+        return (
+            Operation("GET", "/verdicts", "What scans said", verdicts.listed, VerdictList, None, asked),
+            Operation("GET", "/verdicts/{etag}", "One content", verdicts.details, VerdictDetails),
+        )
 
     def _hosting_table(self) -> tuple[Operation, ...]:
         hosting, given = AdminHosting(self._gateway.repos.hosted.places), hosting_models

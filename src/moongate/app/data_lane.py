@@ -14,6 +14,7 @@ from typing import Any, NamedTuple, Protocol
 from moongate.app.data_addresses import DataAddresses
 from moongate.app.replies import head_start
 from moongate.app.sendfile import FilePiece, FileSpan
+from moongate.core.digests import Etag
 from moongate.core.errors import BadName, NotAllowed
 from moongate.core.spans import ByteSpan
 from moongate.hub.handles import Handle
@@ -69,14 +70,21 @@ class _Permit(NamedTuple):
     expires_seconds: int
     start: bytes
     row: Any
+    verdict: str
 
 
 class DataLane:
     """Finds answers to data addresses. One per process."""
 
     def __init__(
-        self, addresses: DataAddresses, chunks: ProvenChunks, now: Callable[[], float] = time.time
+        self,
+        addresses: DataAddresses,
+        chunks: ProvenChunks,
+        now: Callable[[], float] = time.time,
+        may_flow: Callable[[Etag, str], bool] = lambda etag, told: True,
     ) -> None:
+        """may_flow: whether a content's chunks may go to who was let pass by the verdict that is told."""
+        self._may_flow = may_flow
         self._addresses = addresses
         self._chunks = chunks
         self._now = now
@@ -92,7 +100,7 @@ class DataLane:
         if known is None or known.expires_seconds <= self._now():
             return None
         row = self._chunks.proven(known.route.file_id)
-        if row is None:
+        if row is None or not self._may_flow(row.etag, known.verdict):
             return None
         if row is not known.row:
             if not all(self._chunks.needs(row, known.xorb, span) for span in known.spans):
@@ -118,7 +126,7 @@ class DataLane:
         except (NotAllowed, BadName):  # the ordinary way tells why
             return None
         start = head_start(206, [*data_headers(route), ("X-Moongate-Cache", "hit")])
-        return _Permit(route, xorb, spans, signed.expires_seconds, start, None)
+        return _Permit(route, xorb, spans, signed.expires_seconds, start, None, signed.verdict)
 
     def _keep(self, target: str, ranges: str, permit: _Permit) -> None:
         if len(self._permits) >= _KEPT:

@@ -17,6 +17,7 @@ from aiohttp import web
 
 from moongate.core.callers import ANONYMOUS, Caller
 from moongate.core.names import RepoId
+from moongate.core.records import FileAt
 
 Outcome = Literal["hit", "miss", "stale", "pass"]
 
@@ -53,6 +54,10 @@ class Record:
     status: int = 0
     sent_bytes: int = 0
     error: str = ""
+    file: FileAt | None = None
+    """The file that was asked for, once it is known which."""
+    agent: str = ""
+    """What the client calls itself."""
 
 
 @dataclass(slots=True, eq=False, kw_only=True)
@@ -97,6 +102,7 @@ def begin(request: web.BaseRequest) -> Exchange:
         new_request_id(),
         request.remote,
         headers.get("X-Amzn-Trace-Id"),
+        agent=headers.get("User-Agent", ""),
         request=request,
     )
 

@@ -26,7 +26,7 @@ from moongate.core.records import FileAt
 from moongate.core.spans import ByteSpan
 from moongate.hub.content import OpenBody
 from moongate.wire import routes
-from moongate.wire.headers import etag_matches, file_headers
+from moongate.wire.headers import etag_matches, file_headers, header_text
 from moongate.wire.lfs import pointer_text
 from moongate.wire.ranges import Unsatisfiable, if_range, multipart_frame, parse_range
 from moongate.wire.xet_words import FILE_INFO_TYPE, file_info, wants_file_info
@@ -118,7 +118,7 @@ class FileRoutes:
     async def give(self, exchange: Exchange, file: FileAt, headers: Headers) -> web.StreamResponse:
         """The file, or the part asked for, with these headers; access was checked before."""
         request, entry = exchange.request, file.entry
-        headers = list(headers)
+        headers, exchange.file = list(headers), file
         if etag_matches(request.headers.get(hdrs.IF_NONE_MATCH), entry.etag):
             return Reply(304, [*headers, _mark(exchange)], b"", request_id=exchange.request_id)
         if exchange.method == "HEAD":
@@ -151,6 +151,7 @@ class FileRoutes:
         try:
             headers.append(_mark(exchange))
             count = await _first_bytes(body, span)
+            headers += warned(body.warning)
             if count == span.length <= INLINE_BYTES:
                 data = body.read(span.start, count)
                 if len(data) == count:
@@ -177,6 +178,7 @@ class FileRoutes:
                 ("Content-Type", frame.content_type),
                 ("Content-Length", str(frame.length_bytes)),
                 _mark(exchange),
+                *warned(body.warning),
             ]
             response = streamed(exchange, 206, headers)
             await response.prepare(exchange.request)
@@ -206,6 +208,11 @@ class FileRoutes:
 def plain_headers(file: FileAt) -> list[tuple[str, str]]:
     """A file's headers, but for those that every reply of ours has."""
     return [pair for pair in file_headers(file) if pair[0] != "Access-Control-Expose-Headers"]
+
+
+def warned(warning: str) -> list[tuple[str, str]]:
+    """The header that tells why a file passed only with a warning; mostly none."""
+    return [("X-Moongate-Warning", header_text(warning))] if warning else []
 
 
 async def _first_bytes(body: OpenBody, span: ByteSpan) -> int:

@@ -26,7 +26,7 @@ from aiohttp.http_parser import RawRequestMessage
 from moongate.app.data_lane import DataLane
 from moongate.app.door import Door
 from moongate.app.exchange import Record, new_request_id
-from moongate.app.file_routes import INLINE_BYTES, Resolved, plain_headers
+from moongate.app.file_routes import INLINE_BYTES, Resolved, plain_headers, warned
 from moongate.app.metrics import Metrics
 from moongate.app.repeats import Repeats
 from moongate.app.replies import date_line, freshness, head_bytes, head_start
@@ -76,15 +76,19 @@ class FilesAtHand(Protocol):
         self, repo: RepoId, revision: Revision, path: RepoPath, caller: Caller
     ) -> tuple[FileAt, Resolved] | None: ...
 
+    @property
+    def guard_serial(self) -> int: ...
+    def passes(self, file: FileAt, caller: Caller) -> str | None: ...
     def sealed(self, file: FileAt) -> Handle | None: ...
 
 
 class _Ready(NamedTuple):
-    """An answer found: its constant head, its body."""
+    """An answer found: its constant head, its body, and the file that it is, if it is one."""
 
     head: bytes
     body: bytes
     status: int
+    file: FileAt | None = None
 
 
 class _File(NamedTuple):
@@ -93,6 +97,7 @@ class _File(NamedTuple):
     file: FileAt
     places: tuple[str, str]
     base_url: str
+    warning: str
 
 
 class _Asked(NamedTuple):
@@ -104,6 +109,7 @@ class _Asked(NamedTuple):
     peer: str | None
     request_id: str
     started: float
+    file: FileAt | None = None
 
 
 class _Repeat(NamedTuple):
@@ -170,7 +176,7 @@ class FastLane:
         self._data = data
         self.sender = sender
         self._memo_seconds = memo_seconds
-        self._generation = 0
+        self._generation = (0, 0)
         self._memos: dict[tuple[str, str, str, str], tuple[float, routes.Route, _Ready | _File]] = {}
         self._repeats: Repeats[_Repeat] = Repeats()
         self._answers = answers
@@ -199,7 +205,7 @@ class FastLane:
         asks = self._door.caller_at_hand(message.headers)
         if asks is not caller and asks != caller:
             return None
-        asked = _Asked(message, route, caller, peer, new_request_id(), started)
+        asked = _Asked(message, route, caller, peer, new_request_id(), started, ready.file)
         if isinstance(ready, _Ready):
             return self._short(ready, asked) if first < 0 else None
         if first < 0:
@@ -243,7 +249,7 @@ class FastLane:
         until, route, ready = memo
         if head and plain and key in self._memos and _may_be_repeated(message, ready):
             self._repeats.note(head, headers.get(hdrs.RANGE), _Repeat(until, message, route, caller, ready))
-        asked = _Asked(message, route, caller, peer, new_request_id(), started)
+        asked = _Asked(message, route, caller, peer, new_request_id(), started, ready.file)
         return self._long(ready, asked) if isinstance(ready, _File) else self._short(ready, asked)
 
     def sent(self, answer: LongAnswer | PiecedAnswer, sent_bytes: int, error: str = "") -> None:
@@ -283,9 +289,10 @@ class FastLane:
 
     def _forgot(self) -> bool:
         """Whether what was found is not to be believed any more; if so, it is forgotten."""
-        if self._generation == self._answers.generation:
+        generation = (self._answers.generation, self._files.guard_serial)
+        if self._generation == generation:
             return False
-        self._generation = self._answers.generation
+        self._generation = generation
         self._memos.clear()
         self._repeats.clear()
         return True
@@ -337,14 +344,15 @@ class FastLane:
             return None
         file = found[0]
         face = self._face(file, headers.get(hdrs.ACCEPT), host)
-        if face is None:
+        warning = self._files.passes(file, caller) if wants_body else ""
+        if face is None or warning is None:
             return None
         content = b""
         if wants_body:
             if file.entry.size_bytes > INLINE_BYTES or hdrs.RANGE in headers:
                 place, base_url = face
-                places = (f"200 {place}", f"206 {place}")
-                return None if self.sender is None else _File(file, places, base_url)
+                places = (f"200 {place}{warning}", f"206 {place}{warning}")
+                return None if self.sender is None else _File(file, places, base_url, warning)
             body = self._files.sealed(file)
             if body is None:
                 return None
@@ -355,11 +363,12 @@ class FastLane:
             if len(content) != file.entry.size_bytes:
                 return None
         place, base_url = face
+        place += warning
         head = self._known_head(file, place)
         if head is None:
-            told = self._told(file, base_url)
+            told = self._told(file, base_url, warning)
             head = self._keep_head(file, place, head_bytes(200, told, file.entry.size_bytes))
-        return _Ready(head, content, 200)
+        return _Ready(head, content, 200, file)
 
     def _face(self, file: FileAt, accept: str | None, host: str) -> tuple[str, str] | None:
         """What a file's head depends on besides the file: for one offered as Xet, our address; see `_told`.
@@ -372,13 +381,13 @@ class FastLane:
         return None if base_url is None else (host, base_url)
 
     @staticmethod
-    def _told(file: FileAt, base_url: str) -> list[tuple[str, str]]:
+    def _told(file: FileAt, base_url: str, warning: str) -> list[tuple[str, str]]:
         xet_headers = file_xet_headers(file, base_url) if base_url else []
-        return [*plain_headers(file), *xet_headers, ("X-Moongate-Cache", "hit")]
+        return [*plain_headers(file), *xet_headers, ("X-Moongate-Cache", "hit"), *warned(warning)]
 
     def _short(self, ready: _Ready, asked: _Asked) -> bytes:
         """An answer in one write."""
-        head, body, status = ready
+        head, body, status, _ = ready
         if asked.message.method == "HEAD":
             body = b""
         self._ended(asked, status, len(body))
@@ -404,7 +413,8 @@ class FastLane:
         place = ready.places[status == 206]
         head = self._known_head(file, place)
         if head is None:
-            head = self._keep_head(file, place, head_start(status, self._told(file, ready.base_url)))
+            told = self._told(file, ready.base_url, ready.warning)
+            head = self._keep_head(file, place, head_start(status, told))
         where = b""
         if status == 206:
             where = b"Content-Range: bytes %d-%d/%d\r\n" % (start, end - 1, file.entry.size_bytes)
@@ -477,4 +487,6 @@ def _record(past: _Past) -> Record:
         past.status,
         past.sent_bytes,
         past.error,
+        asked.file,
+        asked.message.headers.get("User-Agent", ""),
     )

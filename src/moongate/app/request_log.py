@@ -12,7 +12,7 @@ import os
 import re
 import sys
 import time
-from collections.abc import MutableMapping
+from collections.abc import Callable, MutableMapping
 from typing import Literal
 
 import orjson
@@ -42,9 +42,13 @@ class RequestLog:
         self._pending: list[bytes] = []
         self._timer: asyncio.TimerHandle | None = None
         self._stamp: tuple[int, str] = (0, "")
+        self.tell: Callable[[Record], None] | None = None
+        """Told of every finished exchange, whether a line is written or not."""
 
     def write(self, exchange: Record, seconds: float, ended_at: float | None = None) -> None:
         """Notes an exchange that finished now, or at a time a moment ago."""
+        if self.tell is not None:
+            self.tell(exchange)
         if not self.enabled:
             return
         now = time.time() if ended_at is None else ended_at

@@ -191,6 +191,11 @@ class Settings(BaseSettings):
     )
     log_level: Literal["debug", "info", "warning", "error"] = _row("info", "Least severe words on stderr.")
     log_format: Literal["json", "text"] = _row("text", "Shape of log lines.")
+    guard: Literal["off", "observe", "enforce"] = _row(
+        "enforce",
+        "Judge content before it is given out: enforce refuses what the policy refuses, observe only tells, "
+        "off looks at nothing.",
+    )
     log_requests: bool = _row(True, "Write one line per request.")
 
     @classmethod

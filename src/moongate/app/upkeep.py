@@ -1,4 +1,4 @@
-"""What a running gateway does on the side: notes reads, keeps the quota, tidies up once an hour.
+"""What a running gateway does on the side: notes reads, keeps the quota, judges anew, tidies up hourly.
 
 Every worker notes its own reads; of the chores that concern the store as a whole, a lease in the index
 lets one process do each.
@@ -25,6 +25,7 @@ _EVICT_SECONDS = 60.0
 _TIDY_SECONDS = 3600.0
 _FEEDS_SECONDS = 15.0
 _DIGESTS_AT_ONCE = 5000
+_JUDGE_SECONDS = 60.0
 
 log = structlog.get_logger("moongate.upkeep")
 
@@ -83,8 +84,13 @@ class Upkeep:
         metrics: Metrics,
         retain: Callable[[], int] = lambda: 0,
         feeds: Feeds | None = None,
+        rejudge: Callable[[Callable[[], bool]], int] = lambda stop: 0,
     ) -> None:
-        """`retain`: lets go of what retention rules do not keep, and says how many files that was."""
+        """
+        retain: lets go of what retention rules do not keep, and says how many files that was.
+        rejudge: judges again what is outdated, until told to stop, and says how many contents that was.
+        """
+        self._rejudge = rejudge
         self._retain = retain
         self._feeds = feeds
         self._fills = fills
@@ -116,7 +122,7 @@ class Upkeep:
     async def _run(self) -> None:
         if self._index.was_created:
             await self._guarded("register", self._collect)
-        next_evict = next_tidy = time.monotonic() + _NOTE_SECONDS
+        next_evict = next_tidy = next_judge = time.monotonic() + _NOTE_SECONDS
         while True:
             await asyncio.sleep(_NOTE_SECONDS)
             await self._guarded("note", self._note)
@@ -124,6 +130,9 @@ class Upkeep:
             if now >= next_evict:
                 next_evict = now + _EVICT_SECONDS
                 await self._guarded("evict", self._evict)
+            if now >= next_judge:
+                next_judge = now + _JUDGE_SECONDS
+                await self._guarded("judge again", self._judge)
             if now >= next_tidy:
                 next_tidy = now + _TIDY_SECONDS
                 await self._guarded("tidy", self._collect)
@@ -164,6 +173,12 @@ class Upkeep:
                 xet_files=evicted.xet_files,
                 freed_bytes=evicted.freed_bytes,
             )
+
+    def _judge(self) -> None:
+        if self._index.try_lease("judge again", self._owner, _JUDGE_SECONDS, time.time()):
+            count = self._rejudge(lambda: self._stopping)
+            if count:
+                log.info("judged again", contents=count)
 
     def _collect(self) -> None:
         if self._index.try_lease("tidy", self._owner, _TIDY_SECONDS, time.time()):

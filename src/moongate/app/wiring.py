@@ -10,6 +10,9 @@ Order on the way in: FrontDoor (limits, framing) → Dispatcher (Host, caller, e
 
 from __future__ import annotations
 
+import asyncio
+import os
+import threading
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
@@ -20,10 +23,12 @@ import structlog
 from moongate import __version__
 from moongate.app.settings import Settings
 from moongate.core.callers import ANONYMOUS, Caller
-from moongate.core.digests import Etag
-from moongate.core.errors import MoongateError, StoreError, UpstreamError
+from moongate.core.digests import Etag, is_sha256
+from moongate.core.errors import MoongateError, StoreError, UpstreamError, VerificationFailed
+from moongate.core.names import RepoId
+from moongate.core.spans import ByteSpan
 from moongate.store.blobs import Blobs
-from moongate.store.index import Index
+from moongate.store.index import Index, ReconstructionRow
 from moongate.store.keeping import Ages, Collected, Keeping
 from moongate.store.layout import Layout
 from moongate.store.segments import Segments
@@ -44,29 +49,37 @@ if TYPE_CHECKING:
     from moongate.app.upkeep import Upkeep
     from moongate.app.xet_routes import XetRoutes
     from moongate.core.feeds import FeedRow
-    from moongate.core.names import RepoId
-    from moongate.core.records import FileEntry
+    from moongate.core.records import FileAt, FileEntry
+    from moongate.core.verdicts import Finding, Judged
     from moongate.hub.assembled import Assembler
     from moongate.hub.audit import Audit
     from moongate.hub.content import Content
     from moongate.hub.fill import Fills
+    from moongate.hub.guard import Guard
     from moongate.hub.hosted.repos import HostedRepos
     from moongate.hub.offers import XetOffers
     from moongate.hub.pull import Puller
+    from moongate.hub.rejudging import Rejudging
     from moongate.hub.repos import Repos
     from moongate.hub.xet_files import XetFiles
     from moongate.policy.courier import Courier
     from moongate.policy.desk import Desk
+    from moongate.policy.gate import PolicyGate
     from moongate.policy.provenance.vouching import Vouching
     from moongate.scan.feeds.intelligence import FeedIntelligence
     from moongate.scan.feeds.options import FeedOptions
     from moongate.scan.feeds.refreshing import OpenFetch, Refresher
     from moongate.scan.feeds.services import HashServices
+    from moongate.scan.pool import Jails
+    from moongate.store.serial import Serial
     from moongate.upstream.cas import CasClient
     from moongate.upstream.client import UpstreamClient
     from moongate.upstream.posting import Poster
 
 USER_AGENT = f"moongate/{__version__}"
+
+_MOST_JAILS = 4
+_WARM_SECONDS = 0.5
 
 log = structlog.get_logger("moongate.fills")
 
@@ -154,6 +167,7 @@ class Gateway:
     intelligence: FeedIntelligence
     governing: Governing
     announcing: Announcing
+    guarding: Guarding
 
     @property
     def settings(self) -> Settings:
@@ -178,6 +192,7 @@ class Gateway:
         self.upkeep.start()
         self.governing.start()
         self.announcing.courier.start()
+        self.guarding.warm()
 
     async def close(self) -> None:
         """Ends fills (their progress stays), questions in the air, upkeep and connections."""
@@ -188,12 +203,92 @@ class Gateway:
         await self.xets.stop()
         await self.governing.stop()
         await self.announcing.close()
+        self.guarding.close()
         await self.upkeep.stop()
         await self.repos.close()
         await self.cas.close()
         await self.upstream.close()
         self.identity.close()
         self.stock.close()
+
+
+@dataclass(frozen=True, slots=True)
+class Guarding:
+    """What stands before content: who judges it, and who decides. `changes` is shared by all processes."""
+
+    guard: Guard
+    gate: PolicyGate
+    jails: Jails
+    changes: Serial
+
+    def judge(self, etag: Etag, size_bytes: int, descriptor: int) -> None:
+        """Has content judged whose hash is right. Blocks."""
+        if not self.guard.gate.is_off:
+            self.guard.judging.whole(etag, size_bytes, descriptor)
+
+    def judge_row(self, row: ReconstructionRow, read: Callable[[ByteSpan], bytes]) -> None:
+        """As `judge`, of a file that is here in chunks."""
+        if not self.guard.gate.is_off:
+            self.guard.judging.whole_read(row.etag, row.size_bytes, read)
+
+    def warm(self) -> None:
+        """Have a scanner ready for the first file, once the gateway is."""
+        if not self.guard.gate.is_off:
+            thread = threading.Thread(target=self.jails.warm, name="warm", daemon=True)
+            asyncio.get_running_loop().call_later(_WARM_SECONDS, thread.start)
+
+    def rejudging(self, stock: Stock) -> Rejudging:
+        """Looks again at what is kept. Nothing is outdated where nothing is judged."""
+        from moongate.hub.rejudging import Rejudging  # noqa: PLC0415
+        from moongate.store.at_rest import AtRest  # noqa: PLC0415
+
+        return Rejudging(self.guard.judging, AtRest(stock.blobs, stock.segments, stock.index).read)
+
+    def close(self) -> None:
+        self.jails.close()
+
+
+def make_guarding(
+    stock: Stock,
+    metrics: Metrics,
+    governing: Governing,
+    intelligence: FeedIntelligence,
+    is_hosted: Callable[[RepoId], bool],
+    changes: Serial,
+    audit: Audit,
+) -> Guarding:
+    """The guard of a process. Starts no scanner yet."""
+    from moongate.hub.audit import SYSTEM, AuditEvent  # noqa: PLC0415
+    from moongate.hub.guard import Guard  # noqa: PLC0415 - commands without an upstream need none of it
+    from moongate.hub.intelligence import Subject  # noqa: PLC0415
+    from moongate.hub.judging import Judging  # noqa: PLC0415
+    from moongate.policy.facts import Repository  # noqa: PLC0415
+    from moongate.policy.gate import GateFacts, PolicyGate  # noqa: PLC0415
+    from moongate.scan.pool import Jails  # noqa: PLC0415
+
+    def repository(repo: RepoId) -> Repository:
+        hosted, facts = is_hosted(repo), stock.index.get_facts(repo)
+        private, gated = (facts.private, facts.gated) if facts is not None else (None, None)
+        return Repository(repo.repo_type, repo.repo_id, hosted, private=private, gated=gated)
+
+    jails = Jails(max(1, min(_MOST_JAILS, os.cpu_count() or 1)), feeds=intelligence.feeds_version)
+    judging = Judging(stock.index, jails, changes, metrics, intelligence)
+
+    def detected(judged: Judged) -> None:
+        rules = [finding.rule for finding in judged.report.findings[:5]]
+        details = {"verdict": judged.verdict, "basis": judged.basis, "findings": rules}
+        audit.note(AuditEvent("scan.detect", SYSTEM, digest=judged.etag, details=details))
+
+    judging.on_detection = detected
+
+    def hits(file: FileAt) -> tuple[Finding, ...]:
+        sha256 = file.entry.etag if is_sha256(file.entry.etag) else None
+        return intelligence.known(Subject(sha256=sha256, repo=file.repo, hosted=is_hosted(file.repo)))
+
+    mode = stock.settings.guard
+    facts = GateFacts(repository, hits, feed_age_seconds=intelligence.oldest_age_seconds)
+    gate = PolicyGate(governing.policy, mode, facts, changes, metrics, audit=audit, holds=governing.desk)
+    return Guarding(Guard(gate, judging), gate, jails, changes)
 
 
 def build(settings: Settings) -> Gateway:
@@ -204,7 +299,6 @@ def build(settings: Settings) -> Gateway:
     Raises:
         StoreError: the store or index cannot be made or opened.
     """
-    from moongate.app.governing import govern  # noqa: PLC0415
     from moongate.app.metrics import Metrics  # noqa: PLC0415 - looks at the environment when imported
     from moongate.app.upkeep import Upkeep  # noqa: PLC0415
     from moongate.hub.assembled import Assembler  # noqa: PLC0415 - commands without an upstream need none of it
@@ -260,7 +354,22 @@ def build(settings: Settings) -> Gateway:
     )
     offers.hosts = hosted.hosts
     repos = Repos(proxied, hosted, Lists(stock.index, hosted.places, hosted.lists, proxied), metrics)
-    fills = Fills(stock.layout, stock.blobs, fill_rules, _FillLedger(stock.index, metrics), make_room)
+    audit = announced(stock, NoAudit())
+    governing, changes = _governing(stock, audit)
+    feeds = open_refresher(stock, audit)
+    services = HashServices(stock.index, feed_opener(settings), time.time)
+    intelligence = FeedIntelligence(stock.index, time.time, services)
+    guarding = make_guarding(stock, metrics, governing, intelligence, repos.is_hosted, changes, audit)
+    _guard_answers(stock, repos, guarding)
+    forget = guarding.guard.judging.forget_unproven
+    fills = Fills(
+        stock.layout,
+        stock.blobs,
+        fill_rules,
+        _FillLedger(stock.index, metrics, forget),
+        make_room,
+        guarding.judge,
+    )
     cas = CasClient(upstream, guard, timeout_seconds=settings.upstream_timeout_seconds, user_agent=USER_AGENT)
     xets = XetFiles(
         cas,
@@ -268,8 +377,9 @@ def build(settings: Settings) -> Gateway:
         stock.index,
         repos,
         XetRules(connections=settings.fill_connections, offline=settings.offline),
-        _XetLedger(stock.index, metrics),
+        _XetLedger(stock.index, metrics, forget),
         make_room,
+        judge=guarding.judge_row,
     )
 
     def source_of(road: Road, size_bytes: int) -> FileSource:
@@ -294,33 +404,53 @@ def build(settings: Settings) -> Gateway:
         speaks_xet=settings.xet,
         assembler=assembler,
         hot=hot,
+        guard=guarding.guard,
     )
     puller = Puller(repos, stock.index, content.open, content.finished)
-    audit = announced(stock, NoAudit())
-    feeds = open_refresher(stock, audit)
-    services = HashServices(stock.index, feed_opener(settings), time.time)
-    upkeep = Upkeep(fills, xets, stock.index, stock.keeping, metrics, stock.retain, feeds)
-    return Gateway(
-        stock,
-        metrics,
-        upstream,
-        repos,
+    upkeep = Upkeep(
         fills,
         xets,
-        cas,
-        offers,
-        content,
-        puller,
-        upkeep,
-        assembler,
-        audit,
-        _identity(stock),
+        stock.index,
+        stock.keeping,
+        metrics,
+        stock.retain,
         feeds,
-        services,
-        FeedIntelligence(stock.index, time.time, services),
-        govern(settings.policy, stock.index, audit, two_persons=settings.two_approvers),
-        announce_of(stock),
+        guarding.rejudging(stock).run,
     )
+    return Gateway(
+        stock=stock,
+        metrics=metrics,
+        upstream=upstream,
+        repos=repos,
+        fills=fills,
+        xets=xets,
+        cas=cas,
+        offers=offers,
+        content=content,
+        puller=puller,
+        upkeep=upkeep,
+        assembler=assembler,
+        audit=audit,
+        identity=_identity(stock),
+        feeds=feeds,
+        services=services,
+        intelligence=intelligence,
+        governing=governing,
+        announcing=announce_of(stock),
+        guarding=guarding,
+    )
+
+
+def _guard_answers(stock: Stock, repos: Repos, guarding: Guarding) -> None:
+    """Have repositories tell verdicts, and judge what comes in."""
+    from moongate.hub.hosted.arrivals import Arrivals  # noqa: PLC0415
+    from moongate.hub.security import SecurityAnswers  # noqa: PLC0415
+    from moongate.store.at_rest import AtRest  # noqa: PLC0415
+
+    judging, at_rest = guarding.guard.judging, AtRest(stock.blobs, stock.segments, stock.index)
+    repos.hosted.have_judged(Arrivals(judging, guarding.gate, at_rest.read))
+    if not guarding.gate.is_off:
+        repos.security = SecurityAnswers(judging, stock.index)
 
 
 def open_desk(stock: Stock) -> Desk:
@@ -329,7 +459,31 @@ def open_desk(stock: Stock) -> Desk:
     from moongate.policy.desk import Desk  # noqa: PLC0415
 
     audit = announced(stock, NoAudit())
-    return Desk(stock.index, audit, time.time, two_persons=stock.settings.two_approvers)
+    changed, two = open_changes(stock).raise_it, stock.settings.two_approvers
+    return Desk(stock.index, audit, time.time, two_persons=two, changed=changed)
+
+
+def _governing(stock: Stock, audit: Audit) -> tuple[Governing, Serial]:
+    """What governs a gateway, and the number that all processes of its home share."""
+    from moongate.app.governing import govern  # noqa: PLC0415
+
+    settings, changes = stock.settings, open_changes(stock)
+    governing = govern(
+        settings.policy,
+        stock.index,
+        audit,
+        two_persons=settings.two_approvers,
+        changes=lambda: changes.value,
+        changed=changes.raise_it,
+    )
+    return governing, changes
+
+
+def open_changes(stock: Stock) -> Serial:
+    """The number that says to all processes of a home that something may pass no longer, or now may."""
+    from moongate.store.serial import Serial  # noqa: PLC0415
+
+    return Serial(stock.layout.home / "guard.serial")
 
 
 def announced(stock: Stock, audit: Audit) -> Audit:
@@ -516,6 +670,7 @@ def front_door(gateway: Gateway) -> Front:
     """The gateway's HTTP face."""
     from moongate.app.admin_routes import AdminRoutes  # noqa: PLC0415 - a gateway without HTTP needs none of it
     from moongate.app.connection import FrontDoor  # noqa: PLC0415
+    from moongate.app.deliveries import Deliveries  # noqa: PLC0415
     from moongate.app.file_routes import FileRoutes  # noqa: PLC0415
     from moongate.app.front import Rooms, dispatcher  # noqa: PLC0415
     from moongate.app.git_routes import GitRoutes  # noqa: PLC0415
@@ -535,6 +690,7 @@ def front_door(gateway: Gateway) -> Front:
     door = make_door(gateway)
     sender = FileSender()
     request_log = RequestLog(settings.log_format, enabled=settings.log_requests)
+    request_log.tell = Deliveries(gateway.audit)
     passing = Passing(
         gateway.upstream,
         offline=settings.offline,
@@ -544,7 +700,8 @@ def front_door(gateway: Gateway) -> Front:
         changed=gateway.repos.changed,
         is_hosted=gateway.repos.is_hosted,
     )
-    xet_headers = XetHeaders(gateway.offers, door.base_url)
+    guard = gateway.guarding.guard
+    xet_headers = XetHeaders(gateway.offers, door.base_url, guard.may_be_offered)
     files = FileRoutes(gateway.content, sender, xet_headers)
     xet, cas = _xet_rooms(gateway, door, sender)
     hosting = _hosted_rooms(gateway, door, xet)
@@ -638,6 +795,7 @@ def _xet_rooms(gateway: Gateway, door: Door, sender: FileSender) -> tuple[XetRou
     from moongate.app.xet_tokens import XetTokens  # noqa: PLC0415
     from moongate.app.xorb_routes import XorbRoutes  # noqa: PLC0415
     from moongate.hub.by_xet import FilesByXet  # noqa: PLC0415
+    from moongate.hub.guarded_xet import XetGuard  # noqa: PLC0415
     from moongate.hub.hosted.xet_access import XetAccess  # noqa: PLC0415
     from moongate.hub.hosted.xet_uploads import XetUploads  # noqa: PLC0415
     from moongate.hub.xet_made import XetService  # noqa: PLC0415
@@ -656,6 +814,7 @@ def _xet_rooms(gateway: Gateway, door: Door, sender: FileSender) -> tuple[XetRou
         gateway.metrics,
         base_url=door.base_url,
         whole_after_bytes=gateway.settings.sparse_span_bytes,
+        guard=XetGuard(gateway.guarding.guard, gateway.content, gateway.xets),
     )
     access = XetAccess(gateway.repos.hosted, gateway.repos.proxied.access)
     uploads = XetUploads(
@@ -666,7 +825,7 @@ def _xet_rooms(gateway: Gateway, door: Door, sender: FileSender) -> tuple[XetRou
         make_room=_room_maker(gateway.stock, gateway.metrics),
     )
     writes = CasWriteRoutes(tokens, uploads, secret, base_url=door.base_url)
-    data = XorbRoutes(service, sender, gateway.offers, gateway.metrics, addresses)
+    data = XorbRoutes(service, sender, gateway.offers, gateway.metrics, addresses, gateway.guarding.guard)
     ways = XetRoutes(
         gateway.repos, files, tokens, gateway.offers, access, base_url=door.base_url, pass_of=door.pass_of
     )
@@ -680,7 +839,9 @@ def _data_lane(gateway: Gateway) -> DataLane:
     from moongate.app.shared_secret import shared_secret  # noqa: PLC0415
     from moongate.hub.chunks_at_hand import ChunksAtHand  # noqa: PLC0415
 
-    return DataLane(DataAddresses(shared_secret(gateway.settings.home)), ChunksAtHand(gateway.xets))
+    addresses = DataAddresses(shared_secret(gateway.settings.home))
+    may_flow = gateway.guarding.guard.may_flow
+    return DataLane(addresses, ChunksAtHand(gateway.xets), may_flow=may_flow)
 
 
 def make_door(gateway: Gateway) -> Door:
@@ -724,9 +885,11 @@ def make_door(gateway: Gateway) -> Door:
 class _FillLedger:
     """Writes down what fills do: counters, new blobs, failures. Called from worker threads."""
 
-    def __init__(self, index: Index, metrics: Metrics) -> None:
+    def __init__(self, index: Index, metrics: Metrics, forget: Callable[[Etag], None]) -> None:
+        """forget: called for content whose bytes turned out to be others."""
         self._index = index
         self._metrics = metrics
+        self._forget = forget
 
     def fetched(self, count: int) -> None:
         self._metrics.fetched(count)
@@ -745,15 +908,18 @@ class _FillLedger:
     def failed(self, etag: Etag, error: MoongateError) -> None:
         self._metrics.fill_failed(type(error).__name__)
         log.warning("fill failed", etag=etag, kind=type(error).__name__, why=error.message)
+        _forget_wrong(self._forget, etag, error)
         _record_failure(self._index, etag, error)
 
 
 class _XetLedger:
     """Writes down what the fills of Xet files do. Called from worker threads."""
 
-    def __init__(self, index: Index, metrics: Metrics) -> None:
+    def __init__(self, index: Index, metrics: Metrics, forget: Callable[[Etag], None]) -> None:
+        """forget: called for content whose bytes turned out to be others."""
         self._index = index
         self._metrics = metrics
+        self._forget = forget
 
     def fetched(self, count: int) -> None:
         self._metrics.xet_fetched(count)
@@ -767,11 +933,21 @@ class _XetLedger:
     def failed(self, file_id: str, etag: Etag, error: MoongateError) -> None:
         self._metrics.xet_failed(type(error).__name__)
         log.warning("xet fill failed", file=file_id, etag=etag, kind=type(error).__name__, why=error.message)
+        _forget_wrong(self._forget, etag, error)
         _record_failure(self._index, etag, error)
 
     def fell_back(self, etag: Etag, error: MoongateError) -> None:
         self._metrics.xet_fell_back(type(error).__name__)
         log.warning("read on without the CAS", etag=etag, kind=type(error).__name__, why=error.message)
+
+
+def _forget_wrong(forget: Callable[[Etag], None], etag: Etag, error: MoongateError) -> None:
+    """What was said of bytes that were not the content's is worth nothing."""
+    if isinstance(error, VerificationFailed):
+        try:
+            forget(etag)
+        except StoreError as trouble:
+            log.warning("a verdict was not forgotten", etag=etag, why=trouble.message)
 
 
 def _record_failure(index: Index, etag: Etag, error: MoongateError) -> None:

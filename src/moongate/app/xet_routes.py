@@ -13,6 +13,7 @@ from moongate.app.exchange import Exchange, Outcome
 from moongate.app.replies import JSON_TYPE, Headers, Reply, freshness
 from moongate.app.xet_tokens import XetGrant, XetTokens
 from moongate.core.callers import Caller
+from moongate.core.digests import Etag
 from moongate.core.errors import Absent
 from moongate.core.names import CommitHash, RepoId, Revision
 from moongate.core.records import FileAt
@@ -64,13 +65,23 @@ class Hosts(Protocol):
 class XetHeaders:
     """The headers of a file that say where it is had through Xet; none when it is not offered so."""
 
-    def __init__(self, offers: Offers, base_url: Callable[[web.BaseRequest], str]) -> None:
+    def __init__(
+        self,
+        offers: Offers,
+        base_url: Callable[[web.BaseRequest], str],
+        may_be_offered: Callable[[Etag], bool] = lambda etag: True,
+    ) -> None:
+        """may_be_offered: whether nothing is known against a content; clients tell a plain refusal best."""
         self._offers = offers
         self._base_url = base_url
+        self._may_be_offered = may_be_offered
 
     def offered(self, file: FileAt) -> bool:
         """Whether `on` would give any."""
-        return file.entry.xet_hash is not None and self._offers.offered_at(file)
+        entry = file.entry
+        return (
+            entry.xet_hash is not None and self._offers.offered_at(file) and self._may_be_offered(entry.etag)
+        )
 
     def of(self, file: FileAt, request: web.BaseRequest) -> list[tuple[str, str]]:
         """The headers for this client."""

@@ -9,7 +9,9 @@ MoongateError
 │   ├─ AuthRequired      nobody said who they are, and this gateway wants to know
 │   ├─ GatedRepo         the repo is gated, and access was not confirmed
 │   ├─ ScopeMissing      the token is good, and not for this
-│   └─ QuotaExceeded     a hosted namespace has no room for it
+│   ├─ QuotaExceeded     a hosted namespace has no room for it
+│   ├─ RefusedByPolicy   what it is, or where it comes from, is not let pass
+│   └─ HeldByPolicy      it waits for somebody to approve it, or for a verdict
 ├─ Absent                it is not there, and we are sure
 │   ├─ RepoAbsent · RevisionAbsent · EntryAbsent
 ├─ RepoMoved             the repository has another name now
@@ -76,6 +78,14 @@ class ScopeMissing(NotAllowed):
 
 class QuotaExceeded(NotAllowed):
     """A hosted namespace has no room for it."""
+
+
+class RefusedByPolicy(NotAllowed):
+    """What it is, or where it comes from, is not let pass. The message tells why."""
+
+
+class HeldByPolicy(NotAllowed):
+    """It waits for somebody to approve it, or for a verdict. The message tells why, and what to do."""
 
 
 class Absent(MoongateError):

@@ -54,8 +54,8 @@ def judge(content: Ranged, name: str = "") -> Report:
     ledger = Ledger()
     counted = Counted(content, ledger)
     place = Place(name.rsplit("/", 1)[-1])
-    _compare_with_name(content, ledger, place)
     Inspection(ledger, SCANNERS, scan_anything).look(counted, place)
+    _compare_with_name(content, ledger, place)
     return ledger.report()
 
 
@@ -72,7 +72,9 @@ def _compare_with_name(content: Ranged, ledger: Ledger, place: Place) -> None:
     if promised and content.size_bytes:
         kind = sniff(content.read(ByteSpan(0, HEAD_BYTES)), content.size_bytes)
         if kind not in promised:
-            ledger.add("content-mismatch", f"{place.name} holds {kind}")
+            # Data that nothing would run is broken, not dangerous.
+            level = Severity.LOW if kind == "data" and not ledger.formats else None
+            ledger.add("content-mismatch", f"{place.name} holds {kind}", severity=level)
 
 
 def scan_program(inspection: Inspection, content: Ranged, place: Place) -> None:

@@ -13,16 +13,21 @@ import socket
 import struct
 import subprocess  # our own interpreter, with arguments of our own
 import sys
+import time
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from types import TracebackType
 from typing import Any, Final, Self
 
 import orjson
 
+from moongate.core.spans import ByteSpan
 from moongate.core.verdicts import Report
 from moongate.scan.ledger import Ledger
 
 MAX_ANSWER_BYTES: Final = 16 << 20
+NO_MORE: Final = 0xFFFFFFFF
+"""In place of a length: there are no bytes, and it was enough."""
 _STARTING_SECONDS = 30.0
 
 
@@ -35,8 +40,20 @@ class Limits:
     cpu_seconds: int | None = None
 
 
+Read = Callable[[ByteSpan], bytes | None]
+"""Gives the bytes of a span, fewer where the content ends; None ends a glance with what it found so far."""
+
+
 class _Died(Exception):
     """The process is gone, or would not answer."""
+
+
+class _NotRead(Exception):
+    """What was wanted could not be read; that is no fault of the content's."""
+
+    def __init__(self, why: BaseException) -> None:
+        super().__init__()
+        self.why = why
 
 
 class Jail:
@@ -61,12 +78,52 @@ class Jail:
 
     def judge(self, descriptor: int, name: str) -> Report:
         """The report on an open file, whose descriptor stays the caller's. Never raises for what is in it."""
-        try:
-            door = self._started()
-            question = orjson.dumps({"name": name[-1024:]})
-            socket.send_fds(door, [question], [descriptor])
+
+        def ask(door: socket.socket) -> dict[str, Any]:
+            socket.send_fds(door, [orjson.dumps({"name": name[-1024:]})], [descriptor])
             door.settimeout(self._limits.seconds)
-            return Report.from_json(_answer(door))
+            return _answer(door)
+
+        return self._report(ask)
+
+    def judge_read(
+        self, read: Read, size_bytes: int, name: str, *, glance_bytes: int | None = None
+    ) -> Report:
+        """The report on content that `read` gives by span, as much of it as is wanted.
+
+        glance_bytes: only glance, at so much of the beginning; see `scan.glance`.
+
+        What `read` raises is raised here, and costs the process; its time is not counted.
+        """
+
+        def ask(door: socket.socket) -> dict[str, Any]:
+            question = {"name": name[-1024:], "size_bytes": size_bytes, "glance_bytes": glance_bytes}
+            door.settimeout(self._limits.seconds)
+            door.sendall(orjson.dumps(question))
+            left = self._limits.seconds
+            while True:
+                door.settimeout(max(0.001, left))
+                begun = time.monotonic()
+                told = _answer(door)
+                left -= time.monotonic() - begun
+                if "want" not in told:
+                    return told
+                start, end = told["want"]
+                try:
+                    data = read(ByteSpan(start, end))
+                except BaseException as error:
+                    raise _NotRead(error) from error
+                door.settimeout(self._limits.seconds)
+                door.sendall(_counted(data))
+
+        return self._report(ask)
+
+    def _report(self, ask: Callable[[socket.socket], dict[str, Any]]) -> Report:
+        try:
+            return Report.from_json(ask(self._started()))
+        except _NotRead as error:
+            self.close()
+            raise error.why from None
         except TimeoutError:
             self.close()
             return self._failed(f"was stopped after {self._limits.seconds:.0f} s")
@@ -74,6 +131,18 @@ class Jail:
             code = self._code()
             self.close()
             return self._failed(f"died ({code})")
+
+    def start(self) -> None:
+        """Starts the process, so that the first judgement need not wait for that.
+
+        Raises:
+            OSError: it does not start.
+        """
+        try:
+            self._started()
+        except _Died as error:
+            self.close()
+            raise OSError("the scanner did not start") from error
 
     def close(self) -> None:
         """Ends the process. May be called twice."""
@@ -135,6 +204,10 @@ def _answer(door: socket.socket) -> dict[str, Any]:
         raise _Died
     told: dict[str, Any] = orjson.loads(_exactly(door, length))
     return told
+
+
+def _counted(data: bytes | None) -> bytes:
+    return struct.pack("<I", NO_MORE) if data is None else struct.pack("<I", len(data)) + data
 
 
 def _exactly(door: socket.socket, length: int) -> bytes:

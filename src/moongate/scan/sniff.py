@@ -47,6 +47,8 @@ _MAGICS: Final[tuple[tuple[bytes, str], ...]] = (
     (b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1", "office"),
 )
 _ZLIB = re.compile(rb"\x78[\x01\x5e\x9c\xda]")
+_LONGEST_HEADER_BYTES = 1 << 40
+"""What claims a longer header, or one of less than `{}`, nobody reads as safetensors."""
 _LZMA = re.compile(rb"\x5d\x00\x00[\s\S]{2}")
 _SAFETENSORS = re.compile(rb"[\s\S]{8}[ \t\r\n]*\{")
 # What CPython compiles: a number of its own between 3000 and 3999, then flags.
@@ -77,7 +79,7 @@ def sniff(head: bytes, size_bytes: int) -> str:
         return "zlib"
     if _LZMA.match(head) and size_bytes > 13:
         return "lzma"
-    if _SAFETENSORS.match(head[:64]) and head[5:8] == b"\x00\x00\x00":
+    if _SAFETENSORS.match(head[:64]) and 1 < int.from_bytes(head[:8], "little") < _LONGEST_HEADER_BYTES:
         return "safetensors"
     return "text" if is_text(head) else "data"
 
