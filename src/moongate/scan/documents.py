@@ -26,7 +26,7 @@ _FOREIGN_TAG = re.compile(
 _TARGET = re.compile(r"""^[ \t]*(?:-[ \t]*)?["']?_target_["']?[ \t]*:[ \t]*["']?([\w.]+)""", re.MULTILINE)
 _DEPENDENCIES = re.compile(r"^\s*(?:dependencies|requires|[\w-]+)\s*=\s*\[([^\]]*)\]", re.MULTILINE)
 _NAME = re.compile(r"""["']([A-Za-z0-9][\w.-]*)\s*(?:\[[^\]"']*\])?\s*(?:[=<>!~;@(][^"']*)?["']""")
-_PROSE: Final = (".md", ".rst", ".txt", ".html", ".htm", ".csv", ".tsv", ".jsonl", ".tex", ".log", ".srt")
+PROSE: Final = (".md", ".rst", ".txt", ".html", ".htm", ".csv", ".tsv", ".jsonl", ".tex", ".log", ".srt")
 _TEST_VIRUS = "$EICAR-" + "STANDARD-ANTIVIRUS-TEST-FILE!"
 
 
@@ -40,7 +40,7 @@ def judge_lines(text: str, ledger: Ledger, member: str, name: str) -> None:
     for target in dict.fromkeys(_TARGET.findall(text)):
         judge_target(target, ledger, member)
     if not text.lstrip().startswith(("{", "[")) and (command := fetches_and_runs(text)):
-        mild = Severity.LOW if name.endswith(_PROSE) else None
+        mild = Severity.LOW if name.endswith(PROSE) else None
         ledger.add("shell-fetch-and-run", f"runs {command[:120]!r}", member=member, severity=mild)
 
 

@@ -68,6 +68,9 @@ _PAGES = frozenset(
         *("django", "starlette", "dash", "shiny", "quart", "gunicorn", "tornado", "sanic"),
     ]
 )
+_MODELS = frozenset(
+    ("torch", "transformers", "datasets", "tensorflow", "keras", "diffusers", "jax", "flax", "timm")
+)
 _TOOLS = frozenset(
     [
         *(
@@ -169,13 +172,14 @@ class _Reader:
         self._member = member
         self._names: dict[str, str] = {}
         self._sends = self._takes = self._drop = ""
-        self._is_program = False
+        self._is_program = self._is_of_model = False
 
     def read(self, tree: ast.AST) -> None:
         nodes = list(ast.walk(tree))
         for node in nodes:
             self._learn(node)
         self._is_program = self._serves_or_starts(nodes)
+        self._is_of_model = any(name.partition(".")[0] in _MODELS for name in self._names.values())
         for node in nodes:
             if isinstance(node, ast.Call):
                 self._judge_call(node)
@@ -275,7 +279,8 @@ class _Reader:
             words = f"imports a module whose name it works out ({name})"
             self._find("code-hides", words, node, Severity.LOW if name != "__import__" else None)
         elif name == "getattr" and _is_worked_out(node, 1) and self._name(node.args[0]) in _POWERFUL:
-            self._find("code-runs", f"takes a name it works out from {self._name(node.args[0])}", node)
+            words = f"takes a name it works out from {self._name(node.args[0])}"
+            self._find("code-runs", words, node, Severity.MEDIUM if self._is_program else None)
         elif _LOADS.match(name):
             self._judge_load(name, node)
         elif _SENDS.match(name):
@@ -291,7 +296,7 @@ class _Reader:
         severity: Severity | None = None
         if program in _TOOLS:
             severity = Severity.LOW if self._is_program else Severity.MEDIUM
-        elif self._is_program and program is None:
+        elif program is None and (self._is_program or not self._is_of_model):
             severity = Severity.MEDIUM
         self._find("code-runs", f"calls {name} ({program or 'with what it works out'})", node, severity)
 

@@ -16,7 +16,7 @@ import orjson
 from moongate.core.spans import ByteSpan
 from moongate.core.verdicts import Severity
 from moongate.scan import keras, templates, torchscript
-from moongate.scan.documents import judge_lines, judge_project, judge_target
+from moongate.scan.documents import PROSE, judge_lines, judge_project, judge_target
 from moongate.scan.imports import Standing, standing
 from moongate.scan.inspection import Inspection, Place
 from moongate.scan.ledger import Ledger
@@ -80,7 +80,9 @@ def scan_text(inspection: Inspection, content: Ranged, place: Place) -> None:
         templates.judge_template(text, ledger, member, "the text")
     if _XML.match(text) and (not _HTML.match(text) or text.lstrip().startswith("<svg")):
         _judge_xml(text, ledger, member)
-    elif (_DOCKER.search(text) and _DOCKER_STEP.search(text)) or name.startswith("dockerfile"):
+    elif name.startswith("dockerfile") or (
+        not name.endswith(PROSE) and _DOCKER.search(text) and _DOCKER_STEP.search(text)
+    ):
         ledger.saw("dockerfile")
         judge_dockerfile(text, ledger, member)
     elif stripped.startswith("[") and "\n[" in text:
