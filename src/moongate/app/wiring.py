@@ -262,14 +262,9 @@ def make_guarding(
     from moongate.hub.guard import Guard  # noqa: PLC0415 - commands without an upstream need none of it
     from moongate.hub.intelligence import Subject  # noqa: PLC0415
     from moongate.hub.judging import Judging  # noqa: PLC0415
-    from moongate.policy.facts import Repository  # noqa: PLC0415
     from moongate.policy.gate import GateFacts, PolicyGate  # noqa: PLC0415
+    from moongate.policy.lore import Lore  # noqa: PLC0415
     from moongate.scan.pool import Jails  # noqa: PLC0415
-
-    def repository(repo: RepoId) -> Repository:
-        hosted, facts = is_hosted(repo), stock.index.get_facts(repo)
-        private, gated = (facts.private, facts.gated) if facts is not None else (None, None)
-        return Repository(repo.repo_type, repo.repo_id, hosted, private=private, gated=gated)
 
     jails = Jails(max(1, min(_MOST_JAILS, os.cpu_count() or 1)), feeds=intelligence.feeds_version)
     judging = Judging(stock.index, jails, changes, metrics, intelligence)
@@ -286,7 +281,9 @@ def make_guarding(
         return intelligence.known(Subject(sha256=sha256, repo=file.repo, hosted=is_hosted(file.repo)))
 
     mode = stock.settings.guard
-    facts = GateFacts(repository, hits, feed_age_seconds=intelligence.oldest_age_seconds)
+    facts = GateFacts(
+        Lore(stock.index, is_hosted, time.time).of, hits, feed_age_seconds=intelligence.oldest_age_seconds
+    )
     gate = PolicyGate(governing.policy, mode, facts, changes, metrics, audit=audit, holds=governing.desk)
     return Guarding(Guard(gate, judging), gate, jails, changes)
 

@@ -20,7 +20,7 @@ from moongate.core.callers import Caller
 from moongate.core.decisions import Action, Decision
 from moongate.core.digests import Etag
 from moongate.core.errors import HeldByPolicy, NotAllowed, RefusedByPolicy
-from moongate.core.names import RepoId
+from moongate.core.names import CommitHash, RepoId
 from moongate.core.records import FileAt
 from moongate.core.verdicts import Finding, Judged, Severity
 from moongate.hub.audit import Audit, AuditEvent, NoAudit, actor_of
@@ -58,9 +58,11 @@ class GateFacts:
     repository. actor: who asks, with teams and roles. is_recalled: whether a content was taken back.
     """
 
-    repository: Callable[[RepoId], Repository]
+    repository: Callable[[RepoId, CommitHash], Repository]
     hits: Callable[[FileAt], tuple[Finding, ...]] = lambda file: ()
-    actor: Callable[[Caller], Actor] = lambda caller: Actor(caller.user, caller.kind)
+    actor: Callable[[Caller], Actor] = lambda caller: Actor(
+        caller.user, caller.kind, caller.teams, caller.roles
+    )
     feed_age_seconds: Callable[[], float | None] = lambda: None
     is_recalled: Callable[[Etag], bool] = lambda etag: False
 
@@ -153,7 +155,7 @@ class PolicyGate:
     def facts(self, action: Action, file: FileAt, caller: Caller, judged: Judged | None) -> Facts:
         """What the policy is told of a question."""
         entry, hits = file.entry, self._facts.hits(file)
-        known = self._facts.repository(file.repo)
+        known = self._facts.repository(file.repo, file.commit_hash)
         repository = replace(known, commit_hash=file.commit_hash or None, pinned=bool(file.commit_hash))
         content = Content(
             str(entry.path),
