@@ -19,10 +19,11 @@ from pydantic import ValidationError
 
 from moongate import __version__
 from moongate.app import admin_models as models
-from moongate.app import feed_models, hosting_models
+from moongate.app import feed_models, hosting_models, identity_models
 from moongate.app.admin_approvals import approval_operations
 from moongate.app.admin_feeds import AdminFeeds
 from moongate.app.admin_hosting import AdminHosting
+from moongate.app.admin_identity import AdminIdentity
 from moongate.app.admin_models import Model
 from moongate.app.admin_policy import policy_operations
 from moongate.app.admin_verdicts import AdminVerdicts, VerdictDetails, VerdictList
@@ -34,11 +35,12 @@ from moongate.app.hub_routes import read_body
 from moongate.app.jobs import JobBoard, Progress
 from moongate.app.operations import Asked, Operation, needing
 from moongate.app.replies import JSON_TYPE, Reply, json_reply
-from moongate.app.tokens import mint
+from moongate.app.tokens import Bounds, mint
 from moongate.core.errors import Absent, BadRequest, MoongateError, NotAllowed, StoreError
 from moongate.core.names import RepoId, Revision, parse_repo, parse_revision
 from moongate.core.records import FileEntry
 from moongate.hub.pull import PullPlan
+from moongate.hub.trusts import check_place
 
 if TYPE_CHECKING:
     from moongate.app.wiring import Gateway
@@ -84,6 +86,7 @@ class AdminRoutes:
             Operation("DELETE", "/grants", "Take back a grant", self._ungrant, models.Gone, None, grant),
             *self._hosting_table(),
             *self._feeds_table(),
+            *self._identity_table(),
             Operation("GET", "/failures", "Files that failed", self._failures, models.Failures, None, limit),
             Operation("POST", "/gc", "Bring disk and index together", self._gc, models.Collected),
             Operation("POST", "/evict", "Make room under the quota now", self._evict, models.Evicted),
@@ -129,6 +132,28 @@ class AdminRoutes:
             Operation("POST", "/feeds/refresh", "Fetch one now", feeds.refresh, given.Refreshed, name),
             Operation("POST", "/feeds/approve", "Let it count", feeds.approve, given.Refreshed, name),
             Operation("POST", "/feeds/refuse", "Forget what is held", feeds.refuse, models.Gone, name),
+        )  # fmt: skip
+
+    def _identity_table(self) -> tuple[Operation, ...]:
+        who, given = (
+            AdminIdentity(self._gateway.identity.people, self._gateway.identity.trusts),
+            identity_models,
+        )
+        role, account, state, pair = given.Role, given.NewAccount, given.AccountState, given.GroupTeam
+        of_role, of_pair = ("subject", "role", "namespace"), ("group", "team")
+        return (
+            Operation("GET", "/trusts", "Trusted issuers", who.trusts, given.Trusts),
+            Operation("POST", "/trusts", "Trust one", who.trust, given.Trust, given.NewTrust, (), 201),
+            Operation("DELETE", "/trusts/{id}", "Trust no more", who.distrust, models.Gone),
+            Operation("GET", "/roles", "Roles of the gateway", who.roles, given.Roles),
+            Operation("POST", "/roles", "Give a role", who.give_role, role, role, (), 201),
+            Operation("DELETE", "/roles", "Take a role back", who.take_role, models.Gone, None, of_role),
+            Operation("GET", "/accounts", "People and service accounts", who.accounts, given.Accounts),
+            Operation("POST", "/accounts", "A service account", who.add_service, account, account, (), 201),
+            Operation("POST", "/accounts/state", "Disable, enable", who.set_disabled, state, state),
+            Operation("GET", "/groups", "Groups in teams", who.groups, given.GroupTeams),
+            Operation("POST", "/groups", "Have a group be in a team", who.map_group, pair, pair, (), 201),
+            Operation("DELETE", "/groups", "Take that back", who.unmap_group, models.Gone, None, of_pair),
         )  # fmt: skip
 
     async def __call__(self, exchange: Exchange) -> web.StreamResponse:
@@ -273,7 +298,12 @@ class AdminRoutes:
 
     async def _tokens(self, _: Asked) -> Model:
         rows = await asyncio.to_thread(self._gateway.index.tokens)
-        return models.Tokens(tokens=[models.Token.model_validate(_fields(row, models.Token)) for row in rows])
+        return models.Tokens(
+            tokens=[
+                models.Token.model_validate({**_fields(row, models.Token), "places": list(row.places)})
+                for row in rows
+            ]
+        )
 
     async def _mint(self, asked: Asked) -> Model:
         wanted: models.NewToken = asked.body
@@ -285,6 +315,10 @@ class AdminRoutes:
             wanted.expires_seconds,
             wanted.note,
             time.time(),
+            Bounds(
+                tuple(check_place(place) for place in wanted.places),
+                max_seconds=self._gateway.settings.token_max_seconds,
+            ),
         )
         return models.Minted(
             token=secret.reveal(),
@@ -293,6 +327,7 @@ class AdminRoutes:
             scope=row.scope,
             created_at=row.created_at,
             expires_at=row.expires_at,
+            places=list(row.places),
         )
 
     async def _revoke(self, asked: Asked) -> Model:

@@ -75,7 +75,6 @@ class IdTokens(Protocol):
     """For whom a signed token of a trusted issuer stands; `app.id_token_callers.IdTokenCallers`."""
 
     async def caller(self, token: str, base_url: str, /) -> Caller: ...
-    def at_hand(self, token: str, /) -> Caller | None: ...
 
 
 class UpstreamIdentity(Protocol):
@@ -191,7 +190,7 @@ class Door:
         if token is None:
             return None
         if looks_like_id_token(token):
-            return self._id_tokens.at_hand(token) if self._id_tokens is not None else None
+            return None
         if not looks_like_ours(token):
             return _upstream_caller(token) if self.is_open else None
         try:

@@ -21,7 +21,9 @@ from moongate.app.hosted_git_routes import HostedGitRoutes, no_locks
 from moongate.app.hosted_routes import MANAGE_PREFIX, HostedRoutes
 from moongate.app.hub_routes import HubRoutes
 from moongate.app.lfs_uploads import LfsUploads
+from moongate.app.login_routes import LoginRoutes
 from moongate.app.metrics import Metrics
+from moongate.app.oauth_routes import OAuthRoutes
 from moongate.app.ollama_routes import OllamaRoutes
 from moongate.app.permissions import Page
 from moongate.app.request_log import RequestLog
@@ -65,6 +67,8 @@ class Rooms:
     health: Health
     admin: PageHandler
     pages: OwnPages | None = None
+    login: LoginRoutes | None = None
+    oauth: OAuthRoutes | None = None
     xet: XetRoutes | None = None
     cas: CasHandler | None = None
     hosting: HostedRooms | None = None
@@ -88,10 +92,26 @@ def pages_of(rooms: Rooms) -> Mapping[str, Page]:
     """Our own exact addresses, and what they need."""
     health = rooms.health
     return {
+        **_ways_in(rooms),
         "/healthz": Page("healthz", health.healthz, "public", any_host=True),
         "/readyz": Page("readyz", health.readyz, "public", any_host=True),
         "/metrics": Page("metrics", health.metrics, "watch", any_host=True),
         **(rooms.pages.exact if rooms.pages is not None else {}),
+    }
+
+
+def _ways_in(rooms: Rooms) -> Mapping[str, Page]:
+    """Where sessions and tokens begin: for everybody, since whoever comes has none yet."""
+    if rooms.login is None or rooms.oauth is None:
+        return {}
+    login, oauth = rooms.login, rooms.oauth
+    return {
+        "/login": Page("login", login.login, "public"),
+        "/login/callback": Page("login_callback", login.callback, "public"),
+        "/logout": Page("logout", login.logout, "public", "public"),
+        "/device": Page("device", login.device, "public", "public"),
+        "/oauth/token": Page("oauth_token", oauth.token, "public", "public"),
+        "/oauth/device": Page("oauth_device", oauth.device, "public", "public"),
     }
 
 

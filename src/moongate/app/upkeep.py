@@ -85,12 +85,15 @@ class Upkeep:
         retain: Callable[[], int] = lambda: 0,
         feeds: Feeds | None = None,
         rejudge: Callable[[Callable[[], bool]], int] = lambda stop: 0,
+        forget: Callable[[], None] = lambda: None,
     ) -> None:
         """
         retain: lets go of what retention rules do not keep, and says how many files that was.
         rejudge: judges again what is outdated, until told to stop, and says how many contents that was.
+        forget: lets go of ways in that have ended.
         """
         self._rejudge = rejudge
+        self._forget = forget
         self._retain = retain
         self._feeds = feeds
         self._fills = fills
@@ -182,6 +185,7 @@ class Upkeep:
 
     def _collect(self) -> None:
         if self._index.try_lease("tidy", self._owner, _TIDY_SECONDS, time.time()):
+            self._forget()
             released = self._retain()
             if released:
                 log.info("let go of old revisions", files=released)

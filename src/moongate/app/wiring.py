@@ -42,7 +42,9 @@ if TYPE_CHECKING:
     from moongate.app.governing import Governing
     from moongate.app.hooks import Hooks
     from moongate.app.identity import Identity
+    from moongate.app.login_routes import LoginRoutes
     from moongate.app.metrics import Metrics
+    from moongate.app.oauth_routes import OAuthRoutes
     from moongate.app.operations import Operation
     from moongate.app.request_log import RequestLog
     from moongate.app.sendfile import FileSender
@@ -56,11 +58,13 @@ if TYPE_CHECKING:
     from moongate.hub.content import Content
     from moongate.hub.fill import Fills
     from moongate.hub.guard import Guard
+    from moongate.hub.hosted.places import Places
     from moongate.hub.hosted.repos import HostedRepos
     from moongate.hub.offers import XetOffers
     from moongate.hub.pull import Puller
     from moongate.hub.rejudging import Rejudging
     from moongate.hub.repos import Repos
+    from moongate.hub.sign_ins import SignInRules
     from moongate.hub.xet_files import XetFiles
     from moongate.policy.courier import Courier
     from moongate.policy.desk import Desk
@@ -80,6 +84,15 @@ USER_AGENT = f"moongate/{__version__}"
 
 _MOST_JAILS = 4
 _WARM_SECONDS = 0.5
+
+_EXCHANGED_KEPT_SECONDS = 7 * 86400.0
+"""How long exchanged tokens are listed after they ended."""
+
+_GROUPS_SECONDS = 30 * 86400.0
+"""How long groups count that an issuer told of at a sign-in, where nobody signs in again."""
+
+DEVICE_TOKEN_SECONDS = 30 * 86400.0
+"""How long a token is good for that a person let a command line have, where no setting says less."""
 
 log = structlog.get_logger("moongate.fills")
 
@@ -116,6 +129,13 @@ class Stock:
         objects = GitObjects(self.index)
         Sweeping(self.index, objects, time.time).run()
         return Retention(self.index, objects, time.time).run().files
+
+    def forget(self) -> None:
+        """Forgets sessions and exchanged tokens that ended, and groups that no issuer told of lately."""
+        now = time.time()
+        self.index.prune_ways_in(now)
+        self.index.prune_exchanged(now - _EXCHANGED_KEPT_SECONDS)
+        self.index.prune_groups(now - _GROUPS_SECONDS)
 
     def close(self) -> None:
         """Lets go of the index. May be called twice."""
@@ -208,7 +228,7 @@ class Gateway:
         await self.repos.close()
         await self.cas.close()
         await self.upstream.close()
-        self.identity.close()
+        await self.identity.close()
         self.stock.close()
 
 
@@ -413,6 +433,7 @@ def build(settings: Settings) -> Gateway:
         stock.retain,
         feeds,
         guarding.rejudging(stock).run,
+        stock.forget,
     )
     return Gateway(
         stock=stock,
@@ -428,7 +449,7 @@ def build(settings: Settings) -> Gateway:
         upkeep=upkeep,
         assembler=assembler,
         audit=audit,
-        identity=_identity(stock),
+        identity=_identity(stock, hosted.places),
         feeds=feeds,
         services=services,
         intelligence=intelligence,
@@ -519,19 +540,61 @@ def _source(settings: Settings) -> str:
     return settings.public_url or f"http://{settings.host}:{settings.port}"
 
 
-def _identity(stock: Stock) -> Identity:
+def _identity(stock: Stock, places: Places) -> Identity:
     """Who is who."""
+    from moongate.app.id_token_callers import IdTokenCallers  # noqa: PLC0415
     from moongate.app.identity import Identity  # noqa: PLC0415
     from moongate.app.last_used import LastUsed  # noqa: PLC0415
     from moongate.app.sessions import Sessions  # noqa: PLC0415
+    from moongate.hub.devices import Devices  # noqa: PLC0415
+    from moongate.hub.issuers import Issuers  # noqa: PLC0415
+    from moongate.hub.people import People  # noqa: PLC0415
+    from moongate.hub.sign_ins import SignIns  # noqa: PLC0415
     from moongate.hub.standing import Standing  # noqa: PLC0415
+    from moongate.hub.trusts import Trusts  # noqa: PLC0415
+    from moongate.upstream.issuer import IssuerClient  # noqa: PLC0415
 
     settings, index = stock.settings, stock.index
+    standing = Standing(index, time.time, settings.sign_in_role)
+    client = IssuerClient(settings.upstream_timeout_seconds, USER_AGENT)
+    issuers = Issuers(client, time.time)
+    trusts = Trusts(index, issuers, time.time)
+    sign_ins = None
+    if settings.oidc_issuer is not None:
+        sign_ins = SignIns(_sign_in_rules(settings), issuers, index, time.time, places.hosts_namespace)
     return Identity(
-        Standing(index, time.time, settings.sign_in_role),
+        standing,
         Sessions(index, settings.session_seconds),
         LastUsed(index),
+        People(index, standing, places, time.time),
+        trusts,
+        IdTokenCallers(trusts, standing),
+        Devices(index, time.time),
+        sign_ins,
+        client,
     )
+
+
+def _sign_in_rules(settings: Settings) -> SignInRules:
+    """Where people sign in, and how.
+
+    Raises:
+        BadRequest: something is missing.
+    """
+    from moongate.core.callers import Secret  # noqa: PLC0415
+    from moongate.hub.sign_ins import SignInRules, check_rules  # noqa: PLC0415
+    from moongate.wire.oidc import check_issuer  # noqa: PLC0415
+
+    secret = settings.oidc_client_secret.get_secret_value() if settings.oidc_client_secret else ""
+    rules = SignInRules(
+        check_issuer(settings.oidc_issuer or ""),
+        settings.oidc_client_id,
+        Secret(secret) if secret else None,
+        settings.oidc_user_claim,
+        settings.oidc_groups_claim,
+    )
+    check_rules(rules)
+    return rules
 
 
 def open_refresher(stock: Stock, audit: Audit) -> Refresher:
@@ -704,6 +767,7 @@ def front_door(gateway: Gateway) -> Front:
     hosting = _hosted_rooms(gateway, door, xet)
     admin = AdminRoutes(gateway, door)
     seen = make_pages(gateway, door, files, shared_secret(settings.home))
+    login, oauth = _ways_in(gateway, door)
     rooms = Rooms(
         hub=HubRoutes(gateway.repos, passing, door.base_url, gateway.repos.hosted.places.namespaces_of),
         files=files,
@@ -719,6 +783,8 @@ def front_door(gateway: Gateway) -> Front:
         ),
         admin=admin,
         pages=seen.pages,
+        login=login,
+        oauth=oauth,
         xet=xet,
         cas=cas,
     )
@@ -737,6 +803,21 @@ def front_door(gateway: Gateway) -> Front:
     )
     server = FrontDoor(dispatch, lane, settings.client_timeout_seconds, dispatch.note, seen.live.stop)
     return Front(server, sender, request_log, dispatch, admin.operations)
+
+
+def _ways_in(gateway: Gateway, door: Door) -> tuple[LoginRoutes, OAuthRoutes]:
+    """Where people and workloads get sessions and tokens."""
+    from moongate.app.login_routes import LoginRoutes  # noqa: PLC0415
+    from moongate.app.oauth_routes import DeviceRules, OAuthRoutes  # noqa: PLC0415
+    from moongate.app.shared_secret import shared_secret  # noqa: PLC0415
+
+    who, audit, settings = gateway.identity, gateway.audit, gateway.settings
+    secret = shared_secret(settings.home)
+    rules = DeviceRules(who.sign_ins is not None, settings.token_max_seconds or DEVICE_TOKEN_SECONDS)
+    return (
+        LoginRoutes(who.sign_ins, who.sessions, who.devices, door, audit, secret),
+        OAuthRoutes(who.trusts, who.devices, gateway.index, door, audit, rules),
+    )
 
 
 def _hosted_rooms(gateway: Gateway, door: Door, xet: XetRoutes) -> HostedRooms:
@@ -872,6 +953,7 @@ def make_door(gateway: Gateway) -> Door:
         stands=gateway.identity.standing,
         sessions=gateway.identity.sessions,
         last_used=gateway.identity.last_used,
+        id_tokens=gateway.identity.id_tokens,
     )
     others_may = settings.upstream_orgs or settings.oidc_issuer or gateway.index.trusts()
     if not door.is_open and not others_may and not gateway.index.any_token(time.time()):

@@ -26,6 +26,7 @@ from moongate.cli import (
     feed,
     grants,
     namespaces,
+    people,
     pins,
     policy,
     provenance,
@@ -36,6 +37,7 @@ from moongate.cli import (
     shelf,
     show,
     tokens,
+    trusts,
     upkeep,
     waivers,
     webhooks,
@@ -83,6 +85,8 @@ bundle.register(app)
 tokens.register(app)
 grants.register(app)
 access.register(app)
+people.register(app)
+trusts.register(app)
 namespaces.register(app)
 scan.register(app)
 feed.register(app)

@@ -9,7 +9,7 @@ from dataclasses import asdict
 from typing import TYPE_CHECKING, Final, cast
 
 from moongate.app.pages.visits import PageAnswer, Sent, Shown, Visit
-from moongate.app.tokens import mint
+from moongate.app.tokens import Bounds, mint
 from moongate.core.callers import Scope
 from moongate.core.errors import AuthRequired, NotAllowed
 from moongate.web.views import MadeToken, TokenForm, TokensView, TokenView
@@ -75,8 +75,11 @@ class TokenPages:
             seconds,
             form.note,
             now,
-            origin="sign-in" if own and caller.by_roles else "",
-            places=caller.places,
+            Bounds(
+                caller.places,
+                "sign-in" if own and caller.by_roles else "",
+                self._gateway.settings.token_max_seconds,
+            ),
         )
         return MadeToken(row.user, secret.reveal())
 

@@ -21,7 +21,7 @@ class StandingRows:
                 by(standing_roles.c.place, standing_roles.c.subject, standing_roles.c.role)
             )
         )
-        self._standing = prepare(select(standing_roles))
+        self._standing_rows = prepare(select(standing_roles))
 
     def add_standing(self, row: StandingRow) -> None:
         """Let a subject have a role, beside others. Again is free."""
@@ -33,5 +33,5 @@ class StandingRows:
 
     def standing(self) -> list[StandingRow]:
         """Every role, by place and subject. There are few."""
-        rows = sorted(self._db.all(self._standing))
+        rows = sorted(self._db.all(self._standing_rows))
         return [StandingRow(*row) for row in rows]
