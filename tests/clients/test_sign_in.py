@@ -25,7 +25,6 @@ from support.raw import ask
 pytestmark = pytest.mark.clients
 
 MOONGATE = Path(sys.executable).parent / "moongate"
-HERE = Path(__file__).parent / "oidc"
 PEOPLE = {
     "alice": {
         "email": "Alice@acme.example", "email_verified": True, "groups": ["ml-engineers"],
@@ -96,13 +95,11 @@ class _NoRedirects(urllib.request.HTTPRedirectHandler):
 
 
 @pytest.fixture(scope="module")
-def provider_url(program: Callable[[str], Path]) -> Iterator[tuple[str, int]]:
+def provider_url(program: Callable[[str], Path], oidc_provider: Path) -> Iterator[tuple[str, int]]:
     """The provider's address, and the port that its client, the gateway, will have."""
-    if not (HERE / "node_modules" / "oidc-provider").is_dir():
-        pytest.skip("the OpenID Connect provider is not here; run: make setup")
     port = free_port()
     given = {"redirect_uris": [f"http://localhost:{port}/login/callback"], "people": PEOPLE}
-    command = [str(program("node")), str(HERE / "provider.mjs"), json.dumps(given)]
+    command = [str(program("node")), str(oidc_provider / "provider.mjs"), json.dumps(given)]
     with subprocess.Popen(
         command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
     ) as process:

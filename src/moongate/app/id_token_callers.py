@@ -36,7 +36,7 @@ class IdTokenCallers:
         """
         key = (base_url, hashlib.sha256(token.encode()).hexdigest())
         known = self._known.get(key)
-        if known is not None and known[0] > self._now():
+        if known is not None and known[0] > self._now() and self._trusts.comes_in(known[1].user):
             return self._as_caller(known[1])
         given = await self._trusts.direct(token, base_url)
         if len(self._known) >= _KEPT:

@@ -16,7 +16,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Final, Protocol
 
-from moongate.core.accounts import TrustRow
+from moongate.core.accounts import AccountRow, TrustRow
 from moongate.core.callers import Scope, place_holds
 from moongate.core.errors import BadName, BadRequest, NotAllowed
 from moongate.core.names import RepoId, is_repo_segment, parse_repo
@@ -37,6 +37,7 @@ class TrustIndex(Protocol):
     def trusts(self) -> list[TrustRow]: ...
     def put_trust(self, row: TrustRow) -> None: ...
     def drop_trust(self, trust_id: str) -> bool: ...
+    def account(self, name: str) -> AccountRow | None: ...
 
 
 class TargetRefused(NotAllowed):
@@ -104,6 +105,11 @@ class Trusts:
         self._until = float("-inf")
         return removed
 
+    def comes_in(self, user: str) -> bool:
+        """Whether nobody disabled the account of this name, if there is one. A point read."""
+        account = self._index.account(user)
+        return account is None or account.disabled_at is None
+
     async def direct(self, token: str, own_address: str) -> Given:
         """What a token is worth that comes in as it is.
 
@@ -134,7 +140,11 @@ class Trusts:
     async def _worth(self, token: str, own_address: str, *, direct: bool = False) -> list[Given]:
         """By every trust that fits, the oldest first; never empty."""
         issuer = issuer_of(token)
-        rows = [row for row in self._lately() if row.issuer == issuer and (row.direct or not direct)]
+        rows = [
+            row
+            for row in self._lately()
+            if row.issuer == issuer and (row.direct or not direct) and self.comes_in(row.user)
+        ]
         if not rows:
             raise BadIdToken("nobody here trusts the issuer of this token")
         found: list[Given] = []
