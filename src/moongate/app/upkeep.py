@@ -75,7 +75,7 @@ class Feeds(Protocol):
 class Upkeep:
     """A background task; `start` it on a running loop, `stop` it before the index closes."""
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - it looks after many rooms
         self,
         fills: Fills,
         xets: XetReads,
