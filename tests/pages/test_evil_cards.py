@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import pytest
 from playwright.sync_api import Browser
 
-from support.pages import Stage, watched
+from support.pages import Stage, staged, watched
 
 P = "window.pwned=1;alert(1)"
 U = "https://elsewhere.example/x"
@@ -126,10 +128,12 @@ def test_there_are_enough_of_them() -> None:
 
 
 @pytest.fixture(scope="module")
-def evil(stage: Stage) -> Stage:
-    stage.push("lab/evil", {f"cards/{number:03}.md": card.encode() for number, card in enumerate(EVIL)})
-    stage.push("lab/evil", {"README.md": "\n\n".join(EVIL).encode()})
-    return stage
+def evil(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stage]:
+    """A gateway that judges nothing, since one that does holds many of these cards before they are shown."""
+    with staged(tmp_path_factory.mktemp("evil"), guard="off") as stage:
+        stage.push("lab/evil", {f"cards/{number:03}.md": card.encode() for number, card in enumerate(EVIL)})
+        stage.push("lab/evil", {"README.md": "\n\n".join(EVIL).encode()})
+        yield stage
 
 
 def test_no_evil_card_does_anything(evil: Stage, browser: Browser) -> None:

@@ -89,8 +89,8 @@ def made_token(gateway: Gateway, user: str, scope: str) -> str:
 
 
 @contextmanager
-def staged(folder: Path, *arguments: str) -> Iterator[Stage]:
-    """A gateway in front of a Hub, hosting `lab`, with something of everything."""
+def staged(folder: Path, *arguments: str, guard: str = "") -> Iterator[Stage]:
+    """A gateway in front of a Hub, hosting `lab`, with something of everything. guard: the setting."""
     double = HubDouble(folder / "hub")
     double.add_repo("acme/tiny").commit(
         {
@@ -105,7 +105,7 @@ def staged(folder: Path, *arguments: str) -> Iterator[Stage]:
     }
     double.add_repo("acme/evil").commit({"README.md": "# evil\n", **evil})
     double.add_repo("acme/rows", "dataset").commit({"README.md": "# rows\n", "train.jsonl": '{"x": 1}\n'})
-    env = {"MOONGATE_HOSTED_NAMESPACES": "lab"}
+    env = {"MOONGATE_HOSTED_NAMESPACES": "lab", **({"MOONGATE_GUARD": guard} if guard else {})}
     home = folder / "home"
     home.mkdir()
     with double.running():
