@@ -16,18 +16,18 @@ def verdict(data: bytes, name: str) -> tuple[str, list[str]]:
     return report.verdict, [f"{finding.rule}: {finding.what}" for finding in report.findings]
 
 
-@pytest.mark.parametrize("name", scan_samples.MALICIOUS)
+@pytest.mark.parametrize("name", sorted(scan_samples.MALICIOUS))
 def test_the_malicious_are_dangerous(name: str) -> None:
     told, why = verdict(scan_samples.MALICIOUS[name], name)
     assert told == "dangerous", why
 
 
-@pytest.mark.parametrize("name", scan_samples.SUSPECTS)
+@pytest.mark.parametrize("name", sorted(scan_samples.SUSPECTS))
 def test_the_odd_are_not_clean(name: str) -> None:
     assert verdict(scan_samples.SUSPECTS[name], name)[0] != "clean"
 
 
-@pytest.mark.parametrize("name", scan_samples.BENIGN)
+@pytest.mark.parametrize("name", sorted(scan_samples.BENIGN))
 def test_the_ordinary_are_clean(name: str) -> None:
     told, why = verdict(scan_samples.BENIGN[name], name)
     assert told == "clean", why
@@ -42,7 +42,7 @@ _HARMLESS = frozenset(
 )
 
 
-@pytest.mark.parametrize("name", fickling_suite.SAMPLES)
+@pytest.mark.parametrize("name", sorted(fickling_suite.SAMPLES))
 def test_what_another_scanners_tests_expect(name: str) -> None:
     told, why = verdict(fickling_suite.SAMPLES[name], "x.pkl")
     if name in _HARMLESS:
