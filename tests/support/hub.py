@@ -179,14 +179,15 @@ def _pipeline(hub: FurnishedHub) -> None:
         "unet": ["diffusers", "UNet2DModel"],
     }
     unet = {"_class_name": "UNet2DModel", "sample_size": 8, "block_out_channels": [32, 64]}
+    full, half = (safetensors({"unet": (dtype, [50_000])}) for dtype in ("F32", "F16"))
     hub.double.add_repo("acme/pipeline", xet=True).commit(
         {
             "README.md": "---\nlibrary_name: diffusers\n---\n",
             "model_index.json": json.dumps(index),
             "unet/config.json": json.dumps(unet),
-            "unet/diffusion_pytorch_model.safetensors": LfsFile(safetensors({"unet": ("F32", [50_000])})),
+            "unet/diffusion_pytorch_model.safetensors": LfsFile(full),
             "unet/diffusion_pytorch_model.bin": LfsFile(b"unet pickle" * 20_000),
-            "unet/diffusion_pytorch_model.fp16.safetensors": LfsFile(safetensors({"unet": ("F16", [50_000])})),
+            "unet/diffusion_pytorch_model.fp16.safetensors": LfsFile(half),
             "scheduler/scheduler_config.json": '{"_class_name": "DDPMScheduler"}',
             "original.ckpt": LfsFile(b"the whole in one" * 9_000),
         }
