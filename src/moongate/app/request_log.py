@@ -18,6 +18,7 @@ from typing import Literal
 import orjson
 
 from moongate.app.exchange import Record
+from moongate.core.redaction import redacted
 from moongate.wire.lfs import UPLOADS_PREFIX
 
 LogFormat = Literal["json", "text"]
@@ -26,7 +27,6 @@ FLUSH_SECONDS = 0.2
 _FLUSH_LINES = 512
 _STDERR = 2
 _TOKEN_IN_PATH = re.compile(r"hf_[A-Za-z0-9]{24,}")
-_TOKEN = re.compile(r"\bhf_[A-Za-z0-9]{8,}|(?i:\b(?:bearer|basic)\s+)[A-Za-z0-9+/=._~-]{6,}")
 
 
 class RequestLog:
@@ -99,11 +99,6 @@ def _shown_path(path: str) -> str:
         return f"{UPLOADS_PREFIX}•••"
     shown = path[:512]
     return _TOKEN_IN_PATH.sub("•••", shown) if "hf_" in shown else shown
-
-
-def redacted(text: str) -> str:
-    """The text without anything that looks like a token."""
-    return _TOKEN.sub("•••", text)
 
 
 def configure_logging(level: str, shape: LogFormat) -> None:

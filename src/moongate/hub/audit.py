@@ -73,6 +73,7 @@ KINDS: Final[Mapping[str, str]] = {
     "pin.delete": "a pin was removed",
     # the log itself
     "audit.start": "the log began, or a key signs its checkpoints from here on",
+    "audit.lose": "lines were given up because they could not be written; `details.lines` of them",
     "audit.archive": "old lines were moved to an archive",
 }
 """Every kind of event, as `scope.action`, and what it means. Whoever needs another adds a row."""
