@@ -50,6 +50,29 @@ _MAX_BODY_BYTES = 1 << 20
 _MAX_FAILURES = 1000
 _MAX_QUERY_FIELDS = 32
 _VERIFY = models.NewVerify
+_SUBJECTS = ("name", "place", "team", "user", "pattern")
+"""What an operation's query or body calls that which it is about."""
+
+
+_AUDITED = {
+    ("DELETE", "/repos"): "repo.delete",
+    ("POST", "/pins"): "pin.create",
+    ("DELETE", "/pins"): "pin.delete",
+    ("POST", "/tokens"): "token.create",
+    ("DELETE", "/tokens/{id}"): "token.revoke",
+    ("POST", "/grants"): "access.grant",
+    ("DELETE", "/grants"): "access.revoke",
+    ("POST", "/gc"): "content.collect",
+    ("POST", "/evict"): "content.evict",
+    ("POST", "/namespaces"): "namespace.create",
+    ("POST", "/limits"): "namespace.change",
+    ("DELETE", "/namespaces"): "namespace.delete",
+    ("POST", "/teams"): "access.grant",
+    ("DELETE", "/teams"): "access.revoke",
+    ("POST", "/access"): "access.grant",
+    ("DELETE", "/access"): "access.revoke",
+}
+"""The kind of event (`hub.audit.KINDS`) that is written down when an operation changed something."""
 
 
 class AdminRoutes:
@@ -178,6 +201,9 @@ class AdminRoutes:
         self._door.require(operation.permission, exchange.caller, exchange.request)
         asked = Asked(part, _query(exchange.query, operation), await _body(exchange, operation), exchange)
         answer = await operation.run(asked)
+        kind = _AUDITED.get((operation.method, operation.path))
+        if kind is not None:
+            _tell(kind, asked, answer)
         body = answer.model_dump_json().encode()
         return Reply(operation.status, (JSON_TYPE,), body, request_id=exchange.request_id, shared=False)
 
@@ -465,6 +491,22 @@ def _content(model: type[Model], schemas: dict[str, object]) -> dict[str, object
     schemas.update(schema.pop("$defs", {}))
     schemas[model.__name__] = schema
     return {"application/json": {"schema": {"$ref": f"#/components/schemas/{model.__name__}"}}}
+
+
+def _tell(kind: str, asked: Asked, answer: Model) -> None:
+    """Has an operation written down that changed something."""
+    told = answer.model_dump()
+    if told.get("removed") is False or told.get("revoked") is False or told.get("added") is False:
+        return
+    body = {} if asked.body is None else asked.body.model_dump(exclude_none=True)
+    given = {**asked.query, **body}
+    repo = given.pop("repo", None)
+    subject = asked.part or next((str(given[name]) for name in _SUBJECTS if given.get(name)), "")
+    if kind == "token.create":
+        subject = str(told["id"])
+    asked.exchange.tell(
+        kind, parse_repo(str(repo)) if repo else None, subject=subject, details={**given, "way": "admin api"}
+    )
 
 
 def _fields(row: object, model: type[Model]) -> dict[str, object]:

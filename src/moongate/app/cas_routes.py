@@ -144,8 +144,8 @@ class CasRoutes:
         grant = self._grant(exchange)
         return await self._files.file(grant.repo, grant.commit_hash, file_id, grant.caller)
 
-    async def _reconstruction(self, exchange: Exchange, file_id: str) -> tuple[XetFile, str]:
-        """The whole file's reconstruction, and what its addresses are to tell.
+    async def _reconstruction(self, exchange: Exchange, file_id: str) -> tuple[FileAt, XetFile, str]:
+        """A file, the whole of its reconstruction, and what its addresses are to tell.
 
         Raises:
             RefusedByPolicy, HeldByPolicy: the guard does not let the file pass.
@@ -173,7 +173,8 @@ class CasRoutes:
             row = await self._instead(exchange, file, error)
         except (AuthRequired, BadToken) as error:
             raise NotAllowed(error.message) from error  # ours was good; it is upstream that refuses
-        return row, await self._guard.admit(file, exchange.caller, row) if self._guard is not None else ""
+        verdict = await self._guard.admit(file, exchange.caller, row) if self._guard is not None else ""
+        return file, row, verdict
 
     async def _instead(self, exchange: Exchange, file: FileAt, error: MoongateError) -> XetFile:
         """A reconstruction whose chunks are made of the file's plain bytes; or the error."""
@@ -184,7 +185,7 @@ class CasRoutes:
     # Reconstructions
 
     async def _one(self, exchange: Exchange, route: cas_paths.OneFile) -> web.StreamResponse:
-        row, verdict = await self._reconstruction(exchange, route.file_id)
+        file, row, verdict = await self._reconstruction(exchange, route.file_id)
         exchange.outcome = "hit" if row.verified else "miss"
         spans = parse_range(exchange.request.headers.get(hdrs.RANGE), row.size_bytes)
         if isinstance(spans, Unsatisfiable):
@@ -197,6 +198,8 @@ class CasRoutes:
         if not row.verified and (span.length > self._whole_after_bytes or span.length == row.size_bytes):
             self._xets.ensure(row)
         cut = cut_terms(row.terms, span)
+        if exchange.method == "GET":
+            exchange.reconstructed = ((file, span.length),)
         base_url = self._base_url(exchange.request)
         write, each = (write_v2, MAX_SIGNED_RANGES) if route.version == 2 else (write_v1, 1)
 
@@ -220,7 +223,9 @@ class CasRoutes:
     async def _several(self, exchange: Exchange) -> web.StreamResponse:
         """Whole files, in the words of version 1: the terms of each, and the ranges of all."""
         file_ids = await self._asked_files(exchange)
-        rows = {file_id: await self._reconstruction(exchange, file_id) for file_id in file_ids}
+        found = {file_id: await self._reconstruction(exchange, file_id) for file_id in file_ids}
+        rows = {file_id: (row, verdict) for file_id, (_, row, verdict) in found.items()}
+        exchange.reconstructed = tuple((file, row.size_bytes) for file, row, _ in found.values())
         exchange.outcome = "hit" if all(row.verified for row, _ in rows.values()) else "miss"
         for row, _ in rows.values():
             if not row.verified:

@@ -16,6 +16,7 @@ from typing import NoReturn, Protocol
 import structlog
 from aiohttp import web
 
+from moongate.app.auditing import Auditing
 from moongate.app.door import Door
 from moongate.app.exchange import Exchange, PageHandler, RouteHandler, begin
 from moongate.app.metrics import Metrics
@@ -23,8 +24,9 @@ from moongate.app.permissions import CAS_ROUTES, ROUTES, UPLOADS, Page
 from moongate.app.replies import JSON_TYPE, Reply, error_reply
 from moongate.app.request_log import RequestLog, who
 from moongate.app.sendfile import BrokenOff, ClientGone
-from moongate.core.errors import MoongateError, RepoMoved
+from moongate.core.errors import MoongateError, NotAllowed, RepoMoved
 from moongate.core.names import RepoId
+from moongate.hub.audit import NoAudit
 from moongate.wire import routes
 from moongate.wire.cas_paths import CasRoute, parse_cas_path
 from moongate.wire.errors import error_answer
@@ -90,6 +92,7 @@ class Dispatcher:
         signed: SignedAddresses | None = None,
         metrics: Metrics,
         request_log: RequestLog,
+        auditing: Auditing | None = None,
     ) -> None:
         """`pages`: our own exact paths; `below`: our own prefixes, such as the admin API's.
 
@@ -103,13 +106,14 @@ class Dispatcher:
         self._signed = signed or SignedAddresses()
         self._metrics = metrics
         self._log = request_log
+        self._auditing = auditing or Auditing(NoAudit())
         self._routes: dict[str, routes.Route] = {}
 
     async def __call__(self, request: web.BaseRequest) -> web.StreamResponse:
         exchange = begin(request)
         self._metrics.running += 1
         try:
-            response = await self._answer(exchange)
+            response = await self._told(exchange)
         except MoongateError as error:
             response = self._refuse(exchange, error)
         except MethodAbsent as error:
@@ -134,6 +138,18 @@ class Dispatcher:
         else:
             exchange.status = exchange.status or response.status
         self._finish(exchange)
+        return response
+
+    async def _told(self, exchange: Exchange) -> web.StreamResponse:
+        """The answer, after what an auditor will want to know of it was written down."""
+        try:
+            response = await self._answer(exchange)
+        except NotAllowed as error:
+            await self._auditing.refused(exchange, error)
+            raise
+        finally:
+            if exchange.happened:
+                await self._auditing.told(exchange)
         return response
 
     async def _answer(self, exchange: Exchange) -> web.StreamResponse:
@@ -286,6 +302,7 @@ class Dispatcher:
         seconds = time.perf_counter() - exchange.started
         self._metrics.count(exchange, seconds)
         self._log.write(exchange, seconds)
+        self._auditing.finished(exchange)
 
 
 def allow(exchange: Exchange, *methods: str) -> None:

@@ -298,6 +298,17 @@ class Door:
             case _:
                 raise NotAllowed("Nobody was given permission for this.")
 
+    def address_of(self, peer: str | None, forwarded: str | None) -> str:
+        """A client's address: the peer's, or whom trusted proxies say they ask for.
+
+        Of a chain of proxies the last address that is none of theirs counts: what stands before it is what
+        the client made up.
+        """
+        if forwarded and self._proxies and self._is_trusted(peer):
+            told = [word.strip() for word in forwarded.split(",")]
+            return next((word for word in reversed(told) if not self._is_trusted(word)), told[0])[:64]
+        return peer or ""
+
     def require_admin(self, caller: Caller, *, local: bool) -> None:
         """Lets administrators through: scope `admin`, or anybody on this machine while we listen on loopback.
 

@@ -9,6 +9,7 @@ from urllib.parse import quote
 
 from aiohttp import web
 
+from moongate.app.auditing import Auditing
 from moongate.app.cas_routes import CasRoutes
 from moongate.app.cas_write_routes import CasWriteRoutes
 from moongate.app.dispatch import Browser, CasHandler, Dispatcher, SignedAddresses
@@ -74,7 +75,13 @@ class Rooms:
     hosting: HostedRooms | None = None
 
 
-def dispatcher(rooms: Rooms, door: Door, metrics: Metrics, request_log: RequestLog) -> Dispatcher:
+def dispatcher(
+    rooms: Rooms,
+    door: Door,
+    metrics: Metrics,
+    request_log: RequestLog,
+    auditing: Auditing | None = None,
+) -> Dispatcher:
     """What answers every request."""
     return Dispatcher(
         door,
@@ -84,6 +91,7 @@ def dispatcher(rooms: Rooms, door: Door, metrics: Metrics, request_log: RequestL
         browser=rooms.pages,
         metrics=metrics,
         request_log=request_log,
+        auditing=auditing,
         signed=SignedAddresses(rooms.cas, rooms.hosting.lfs.receive if rooms.hosting else None),
     )
 

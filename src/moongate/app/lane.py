@@ -23,6 +23,7 @@ from typing import NamedTuple, Protocol
 from aiohttp import hdrs
 from aiohttp.http_parser import RawRequestMessage
 
+from moongate.app.auditing import Auditing
 from moongate.app.data_lane import DataLane
 from moongate.app.door import Door
 from moongate.app.exchange import Record, new_request_id
@@ -37,6 +38,7 @@ from moongate.core.callers import ANONYMOUS, Caller
 from moongate.core.names import RepoId, RepoPath, Revision
 from moongate.core.records import FileAt
 from moongate.hub.answers import Answer
+from moongate.hub.audit import NoAudit
 from moongate.hub.handles import Handle
 from moongate.wire import routes
 from moongate.wire.cas_paths import Data
@@ -134,6 +136,7 @@ class LongAnswer(NamedTuple):
     end: int
     status: int
     asked: _Asked
+    file: FileAt
 
 
 class PiecedAnswer(NamedTuple):
@@ -154,6 +157,7 @@ class _Past(NamedTuple):
     sent_bytes: int
     error: str
     ended: float
+    file: FileAt | None
 
 
 class FastLane:
@@ -171,7 +175,9 @@ class FastLane:
         sender: FileSender | None = None,
         xet: XetHeaders | None = None,
         data: DataLane | None = None,
+        auditing: Auditing | None = None,
     ) -> None:
+        self._auditing = auditing or Auditing(NoAudit())
         self._xet = xet
         self._data = data
         self.sender = sender
@@ -254,13 +260,15 @@ class FastLane:
 
     def sent(self, answer: LongAnswer | PiecedAnswer, sent_bytes: int, error: str = "") -> None:
         """A long answer ended: after so many bytes of its body, with an error if it was broken off."""
+        file: FileAt | None = None
         if isinstance(answer, LongAnswer):
+            file = answer.file
             answer.body.release()
         else:
             for handle in answer.handles:
                 handle.release()
             self._metrics.xet_served(sent_bytes)
-        self._ended(answer.asked, answer.status, sent_bytes, error)
+        self._ended(answer.asked, answer.status, sent_bytes, file, error)
 
     def close(self) -> None:
         """Let go of everything."""
@@ -279,9 +287,12 @@ class FastLane:
             record, seconds = _record(one), one.ended - one.asked.started
             self._metrics.count(record, seconds)
             self._log.write(record, seconds, epoch + one.ended)
+            self._auditing.finished(record, epoch + one.ended)
 
-    def _ended(self, asked: _Asked, status: int, sent_bytes: int, error: str = "") -> None:
-        self._past.append(_Past(asked, status, sent_bytes, error, time.perf_counter()))
+    def _ended(
+        self, asked: _Asked, status: int, sent_bytes: int, file: FileAt | None, error: str = ""
+    ) -> None:
+        self._past.append(_Past(asked, status, sent_bytes, error, time.perf_counter(), file))
         if len(self._past) >= _PAST_KEPT:
             self.settle()
         elif self._timer is None:
@@ -387,10 +398,10 @@ class FastLane:
 
     def _short(self, ready: _Ready, asked: _Asked) -> bytes:
         """An answer in one write."""
-        head, body, status, _ = ready
+        head, body, status, file = ready
         if asked.message.method == "HEAD":
             body = b""
-        self._ended(asked, status, len(body))
+        self._ended(asked, status, len(body), file)
         return b"%b%bX-Request-Id: %b\r\n\r\n%b" % (head, date_line(), asked.request_id.encode(), body)
 
     def _long(self, ready: _File, asked: _Asked) -> LongAnswer | None:
@@ -425,7 +436,7 @@ class FastLane:
             date_line(),
             asked.request_id.encode(),
         )
-        return LongAnswer(head, body, start, end, status, asked)
+        return LongAnswer(head, body, start, end, status, asked, file)
 
     @staticmethod
     def _signed(
@@ -487,6 +498,8 @@ def _record(past: _Past) -> Record:
         past.status,
         past.sent_bytes,
         past.error,
-        asked.file,
-        asked.message.headers.get("User-Agent", ""),
+        past.file,
+        (),
+        asked.message.headers.get(hdrs.USER_AGENT, ""),
+        asked.message.headers.get("X-Forwarded-For"),
     )

@@ -197,6 +197,11 @@ class Settings(BaseSettings):
         "off looks at nothing.",
     )
     log_requests: bool = _row(True, "Write one line per request.")
+    audit_checkpoints: str | None = _row(
+        None,
+        "Where signed checkpoints of the audit log are taken: a file, a folder (ends in /), syslog: or "
+        "syslog://host:port.",
+    )
 
     @classmethod
     def settings_customise_sources(

@@ -16,6 +16,7 @@ import threading
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from functools import cache
 from typing import TYPE_CHECKING
 
 import structlog
@@ -34,6 +35,7 @@ from moongate.store.layout import Layout
 from moongate.store.segments import Segments
 
 if TYPE_CHECKING:
+    from moongate.app.auditing import Auditing
     from moongate.app.connection import FrontDoor
     from moongate.app.data_lane import DataLane
     from moongate.app.dispatch import CasHandler, Dispatcher
@@ -55,6 +57,7 @@ if TYPE_CHECKING:
     from moongate.core.verdicts import Finding, Judged
     from moongate.hub.assembled import Assembler
     from moongate.hub.audit import Audit
+    from moongate.hub.audit_log import AuditLog
     from moongate.hub.content import Content
     from moongate.hub.fill import Fills
     from moongate.hub.guard import Guard
@@ -107,6 +110,7 @@ class Stock:
     segments: Segments
     index: Index
     keeping: Keeping
+    audit: AuditLog
 
     def collect(self, idle_seconds: float | None = None) -> Collected:
         """See `Keeping.collect`; before it, see `retain`.
@@ -138,7 +142,8 @@ class Stock:
         self.index.prune_groups(now - _GROUPS_SECONDS)
 
     def close(self) -> None:
-        """Lets go of the index. May be called twice."""
+        """Writes the last lines of the audit log, and lets go of the index. May be called twice."""
+        self.audit.close()
         self.index.close()
 
 
@@ -161,7 +166,21 @@ def open_store(settings: Settings) -> Stock:
         eviction=settings.eviction,
         segments=segments,
     )
-    return Stock(settings, layout, blobs, segments, index, keeping)
+    return Stock(settings, layout, blobs, segments, index, keeping, open_audit(settings, index))
+
+
+def open_audit(settings: Settings, index: Index) -> AuditLog:
+    """The audit log of an index. Its key is made when it first signs; usable from any thread."""
+    from moongate.hub.audit_checkpoint import Signer, exporter  # noqa: PLC0415
+    from moongate.hub.audit_log import AuditLog  # noqa: PLC0415
+
+    def signer() -> Signer:
+        from moongate.store.signing_key import SigningKey  # noqa: PLC0415 - slow to import, seldom needed
+
+        return SigningKey.of_home(settings.home, "audit")
+
+    place = settings.audit_checkpoints
+    return AuditLog(index, cache(signer), export=exporter(place) if place else None)
 
 
 @dataclass(frozen=True, slots=True)
@@ -319,7 +338,6 @@ def build(settings: Settings) -> Gateway:
     from moongate.app.metrics import Metrics  # noqa: PLC0415 - looks at the environment when imported
     from moongate.app.upkeep import Upkeep  # noqa: PLC0415
     from moongate.hub.assembled import Assembler  # noqa: PLC0415 - commands without an upstream need none of it
-    from moongate.hub.audit import NoAudit  # noqa: PLC0415
     from moongate.hub.content import Content  # noqa: PLC0415
     from moongate.hub.fill import FillRules, Fills  # noqa: PLC0415
     from moongate.hub.hot import HotFiles  # noqa: PLC0415
@@ -371,7 +389,7 @@ def build(settings: Settings) -> Gateway:
     )
     offers.hosts = hosted.hosts
     repos = Repos(proxied, hosted, Lists(stock.index, hosted.places, hosted.lists, proxied), metrics)
-    audit = announced(stock, NoAudit())
+    audit = announced(stock, stock.audit)
     governing, changes = _governing(stock, audit)
     feeds = open_refresher(stock, audit)
     services = HashServices(stock.index, feed_opener(settings), time.time)
@@ -473,10 +491,9 @@ def _guard_answers(stock: Stock, repos: Repos, guarding: Guarding) -> None:
 
 def open_desk(stock: Stock) -> Desk:
     """Requests and waivers of a home. Usable from any thread, beside a running gateway."""
-    from moongate.hub.audit import NoAudit  # noqa: PLC0415
     from moongate.policy.desk import Desk  # noqa: PLC0415
 
-    audit = announced(stock, NoAudit())
+    audit = announced(stock, stock.audit)
     changed, two = open_changes(stock).raise_it, stock.settings.two_approvers
     return Desk(stock.index, audit, time.time, two_persons=two, changed=changed)
 
@@ -718,19 +735,21 @@ class Front:
     request_log: RequestLog
     dispatch: Dispatcher
     operations: Sequence[Operation]
+    auditing: Auditing
 
     def close(self) -> None:
         self.sender.close()
         if self.server.lane is not None:
             self.server.lane.close()
+        self.auditing.settle()
         self.request_log.close()
 
 
 def front_door(gateway: Gateway) -> Front:
     """The gateway's HTTP face."""
     from moongate.app.admin_routes import AdminRoutes  # noqa: PLC0415 - a gateway without HTTP needs none of it
+    from moongate.app.auditing import Auditing  # noqa: PLC0415
     from moongate.app.connection import FrontDoor  # noqa: PLC0415
-    from moongate.app.deliveries import Deliveries  # noqa: PLC0415
     from moongate.app.file_routes import FileRoutes  # noqa: PLC0415
     from moongate.app.front import Rooms, dispatcher  # noqa: PLC0415
     from moongate.app.git_routes import GitRoutes  # noqa: PLC0415
@@ -750,7 +769,6 @@ def front_door(gateway: Gateway) -> Front:
     door = make_door(gateway)
     sender = FileSender()
     request_log = RequestLog(settings.log_format, enabled=settings.log_requests)
-    request_log.tell = Deliveries(gateway.audit)
     passing = Passing(
         gateway.upstream,
         offline=settings.offline,
@@ -788,7 +806,8 @@ def front_door(gateway: Gateway) -> Front:
         xet=xet,
         cas=cas,
     )
-    dispatch = dispatcher(rooms, door, gateway.metrics, request_log)
+    auditing = Auditing(gateway.audit, door.address_of)
+    dispatch = dispatcher(rooms, door, gateway.metrics, request_log, auditing)
     lane = FastLane(
         gateway.repos,
         gateway.content,
@@ -800,9 +819,10 @@ def front_door(gateway: Gateway) -> Front:
         sender=sender,
         xet=xet_headers if settings.xet else None,  # hosted files do not come this way
         data=_data_lane(gateway),
+        auditing=auditing,
     )
     server = FrontDoor(dispatch, lane, settings.client_timeout_seconds, dispatch.note, seen.live.stop)
-    return Front(server, sender, request_log, dispatch, admin.operations)
+    return Front(server, sender, request_log, dispatch, admin.operations, auditing)
 
 
 def _ways_in(gateway: Gateway, door: Door) -> tuple[LoginRoutes, OAuthRoutes]:

@@ -89,6 +89,7 @@ class XetTokens:
                     grant.caller.places,
                     grant.caller.roles,
                     grant.caller.by_roles,
+                    grant.caller.token_id,
                 ),
                 credential.reveal() if credential is not None else None,
                 grant.pass_sha256,
@@ -124,7 +125,7 @@ class XetTokens:
             self._still_good(pass_sha256)
         repo_type, repo_id, commit_hash = place
         kind, user, scope, *bounds = who
-        places, roles, by_roles = bounds or ((), (), False)  # an older program told none
+        places, roles, by_roles, token_id = bounds or ((), (), False, "")  # an older program told none
         caller = Caller(
             kind,
             user,
@@ -133,6 +134,7 @@ class XetTokens:
             tuple(places),
             roles=tuple(roles),
             by_roles=by_roles,
+            token_id=token_id,
         )
         write, pull_request = more[0] if more else (False, False)  # an older program's only read
         repo = RepoId(repo_type, repo_id)
