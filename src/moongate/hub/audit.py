@@ -159,6 +159,10 @@ def actor_of(caller: Caller, address: str | None = None, agent: str | None = Non
     kind: ActorKind = caller.kind
     if caller.kind == "anonymous" and caller.is_operator:
         kind = "local"
+    elif caller.service:
+        kind = "service"
+    elif caller.method == "session":
+        kind = "person"
     return Actor(caller.user, kind, caller.token_id, address or "", (agent or "")[:_MAX_AGENT_CHARS])
 
 
