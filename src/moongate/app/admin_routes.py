@@ -19,8 +19,9 @@ from pydantic import ValidationError
 
 from moongate import __version__
 from moongate.app import admin_models as models
-from moongate.app import feed_models, hosting_models, identity_models
+from moongate.app import audit_models, feed_models, hosting_models, identity_models
 from moongate.app.admin_approvals import approval_operations
+from moongate.app.admin_audit import SEARCHED
 from moongate.app.admin_feeds import AdminFeeds
 from moongate.app.admin_hosting import AdminHosting
 from moongate.app.admin_identity import AdminIdentity
@@ -110,6 +111,7 @@ class AdminRoutes:
             *self._hosting_table(),
             *self._feeds_table(),
             *self._identity_table(),
+            *self._audit_table(),
             Operation("GET", "/failures", "Files that failed", self._failures, models.Failures, None, limit),
             Operation("POST", "/gc", "Bring disk and index together", self._gc, models.Collected),
             Operation("POST", "/evict", "Make room under the quota now", self._evict, models.Evicted),
@@ -126,6 +128,22 @@ class AdminRoutes:
             Operation("GET", "/verdicts", "What scans said", verdicts.listed, VerdictList, None, asked),
             Operation("GET", "/verdicts/{etag}", "One content", verdicts.details, VerdictDetails),
         )
+
+    def _audit_table(self) -> tuple[Operation, ...]:
+        audit, given = self._gateway.audit_office(), audit_models
+        pages, new = ("after", "limit"), given.NewRecall
+        return (
+            Operation("GET", "/audit", "Search it", audit.search_audit, given.AuditLines, None, SEARCHED),
+            Operation("GET", "/audit-lines", "As hashed", audit.raw_audit, given.RawLines, None, pages),
+            Operation("GET", "/audit-verification", "Check it", audit.verify_audit, given.Verification),
+            Operation("GET", "/audit-checkpoints", "What was signed", audit.checkpoints, given.Checkpoints),
+            Operation("POST", "/audit-checkpoints", "Sign the end", audit.checkpoint, given.Checkpoints),
+            Operation("GET", "/audit-key", "Who signs", audit.audit_key, given.AuditKey),
+            Operation("GET", "/recalls", "What was recalled", audit.recalls, given.Recalls),
+            Operation("POST", "/recalls", "Recall", audit.recall, given.RecallReport, new, (), 201),
+            Operation("GET", "/recalls/{id}", "Who received it", audit.show_recall, given.RecallReport),
+            Operation("DELETE", "/recalls/{id}", "Take it back", audit.undo_recall, given.Recall),
+        )  # fmt: skip
 
     def _hosting_table(self) -> tuple[Operation, ...]:
         hosting, given = AdminHosting(self._gateway.repos.hosted.places), hosting_models

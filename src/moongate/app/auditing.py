@@ -15,11 +15,11 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Callable, Hashable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 from moongate.app.exchange import Exchange, Record
-from moongate.core.errors import AuthRequired, BadToken, MoongateError, NotAllowed
+from moongate.core.errors import AuthRequired, BadToken, MoongateError, NotAllowed, Recalled
 from moongate.core.records import FileAt
 from moongate.hub.audit import Actor, Audit, AuditEvent, actor_of
 
@@ -129,9 +129,8 @@ class Auditing:
             return
         if isinstance(error, AuthRequired) and exchange.caller.kind == "anonymous" and exchange.repo is None:
             return  # nobody said who they are, and nothing is told of what they asked for
-        kind = "token.refuse" if isinstance(error, BadToken) else "repo.deny"
-        event = self._event(exchange, kind, {"method": exchange.method, "route": exchange.route}, error)
-        key = (kind, event.actor, exchange.repo, type(error))
+        event = self._refusal(exchange, error)
+        key = (event.kind, event.actor, exchange.repo, event.digest, type(error))
         known, now = self._refusals.get(key), self._now()
         if known is not None and known.until > now:
             known.more += 1
@@ -245,6 +244,18 @@ class Auditing:
 
     def _actor(self, record: Record) -> Actor:
         return actor_of(record.caller, self._address_of(record.peer, record.forwarded), record.agent)
+
+    def _refusal(self, exchange: Exchange, error: NotAllowed) -> AuditEvent:
+        told: dict[str, object] = {"method": exchange.method, "route": exchange.route}
+        if not isinstance(error, Recalled):
+            kind = "token.refuse" if isinstance(error, BadToken) else "repo.deny"
+            return self._event(exchange, kind, told, error)
+        event = self._event(exchange, "file.deny", told, error)
+        event = replace(event, rule=f"recall {error.recall_id}")
+        if exchange.file is None:
+            return event
+        entry = exchange.file.entry
+        return replace(event, commit_hash=exchange.file.commit_hash, path=entry.path, digest=entry.etag)
 
     def _event(
         self, record: Record, kind: str, details: dict[str, object], error: MoongateError | None = None

@@ -73,7 +73,7 @@ class FrontDoor(web.Server):
 
 
 class _Connection(RequestHandler):
-    __slots__ = ("_close_wanted", "_early", "_lane", "_outlet", "_sending", "_taken_out")
+    __slots__ = ("_close_wanted", "_early", "_lane", "_outlet", "_reading", "_sending", "_taken_out")
 
     def __init__(self, manager: FrontDoor, **options: Any) -> None:
         super().__init__(manager, **options)
@@ -184,6 +184,7 @@ class _Connection(RequestHandler):
             self._broken_off(lane, answer, sent, error)
             return
         transport.pause_reading()
+        self._reading = lane.begins(answer, transport)
         self._sending = self._loop.create_task(self._send_rest(lane, transport, answer, rest))
 
     async def _send_rest(
@@ -193,9 +194,11 @@ class _Connection(RequestHandler):
             await rest.finish()
         except (ClientGone, MoongateError, asyncio.CancelledError) as error:
             self._sending = None
+            lane.ended(self._reading)
             self._broken_off(lane, answer, rest.sent_bytes, error)
             return
         self._sending = None
+        lane.ended(self._reading)
         lane.sent(answer, rest.sent_bytes)
         if self.transport is None:
             self._close_outlet()

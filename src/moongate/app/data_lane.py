@@ -82,9 +82,14 @@ class DataLane:
         chunks: ProvenChunks,
         now: Callable[[], float] = time.time,
         may_flow: Callable[[Etag, str], bool] = lambda etag, told: True,
+        anything_recalled: Callable[[], bool] = lambda: False,
     ) -> None:
-        """may_flow: whether a content's chunks may go to who was let pass by the verdict that is told."""
+        """
+        may_flow: whether a content's chunks may go to who was let pass by the verdict that is told.
+        anything_recalled: while this says so, all goes the ordinary way, which knows what.
+        """
         self._may_flow = may_flow
+        self._anything_recalled = anything_recalled
         self._addresses = addresses
         self._chunks = chunks
         self._now = now
@@ -92,7 +97,7 @@ class DataLane:
 
     def answer(self, target: str, ranges: str | None) -> DataAnswer | None:
         """What answers a GET of this path and query; None when it must go the ordinary way."""
-        if ranges is None or not target.startswith(_PREFIX):
+        if ranges is None or not target.startswith(_PREFIX) or self._anything_recalled():
             return None
         known = self._permits.get((target, ranges))
         if known is None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import Sequence
+from contextlib import AbstractContextManager, nullcontext
 from typing import Protocol
 
 from aiohttp import hdrs, web
@@ -25,6 +26,7 @@ from moongate.core.names import RepoId, RepoPath, Revision
 from moongate.core.records import FileAt
 from moongate.core.spans import ByteSpan
 from moongate.hub.content import OpenBody
+from moongate.hub.recalls import Recalls, cutter
 from moongate.wire import routes
 from moongate.wire.headers import etag_matches, file_headers, header_text
 from moongate.wire.lfs import pointer_text
@@ -57,8 +59,18 @@ class Files(Protocol):
 class FileRoutes:
     """The Hub's file addresses."""
 
-    def __init__(self, files: Files, sender: FileSender, xet: XetHeaders | None = None) -> None:
-        """`xet`: what else is said of files that are offered as Xet; None says nothing of any."""
+    def __init__(
+        self,
+        files: Files,
+        sender: FileSender,
+        xet: XetHeaders | None = None,
+        recalls: Recalls | None = None,
+    ) -> None:
+        """
+        xet: what else is said of files that are offered as Xet; None says nothing of any.
+        recalls: cuts answers on their way.
+        """
+        self._recalls = recalls
         self._files = files
         self._sender = sender
         self._xet = xet
@@ -158,7 +170,8 @@ class FileRoutes:
                     return Reply(status, headers, data, request_id=exchange.request_id)
             response = FileReply(status, headers, span.length, exchange.request_id)
             exchange.status = status
-            await self._send(exchange, response, body, span)
+            with self._reading(exchange, file):
+                await self._send(exchange, response, body, span)
             return response
         finally:
             body.close()
@@ -183,13 +196,19 @@ class FileRoutes:
             response = streamed(exchange, 206, headers)
             await response.prepare(exchange.request)
             exchange.status = 206
-            for head, span in zip(frame.heads, frame.spans, strict=True):
-                await response.write(head)
-                await self._send(exchange, response, body, span)
-            await response.write(frame.tail)
-            return await _ended(response)
+            with self._reading(exchange, file):
+                for head, span in zip(frame.heads, frame.spans, strict=True):
+                    await response.write(head)
+                    await self._send(exchange, response, body, span)
+                await response.write(frame.tail)
+                return await _ended(response)
         finally:
             body.close()
+
+    def _reading(self, exchange: Exchange, file: FileAt) -> AbstractContextManager[None]:
+        if self._recalls is None:
+            return nullcontext()
+        return self._recalls.reading(file, cutter(exchange.request.transport))
 
     async def _open(self, exchange: Exchange, file: FileAt, span: ByteSpan) -> OpenBody:
         body = await self._files.open(file, exchange.caller, span)

@@ -32,6 +32,7 @@ from moongate.app.xet_routes import XetRoutes
 from moongate.app.xorb_routes import XorbRoutes
 from moongate.core.errors import Absent
 from moongate.core.names import RepoId
+from moongate.hub.recalls import Recalls
 from moongate.wire import routes
 from moongate.wire.cas_paths import CasRoute, Data, WholeXorb, Write
 
@@ -73,6 +74,7 @@ class Rooms:
     xet: XetRoutes | None = None
     cas: CasHandler | None = None
     hosting: HostedRooms | None = None
+    recalls: Recalls | None = None
 
 
 def dispatcher(
@@ -135,7 +137,22 @@ def _handlers(rooms: Rooms) -> dict[type[object], RouteHandler]:
         for kind, hosted in _hosted_handlers(rooms.hosting, rooms.hub).items():
             handlers[kind] = _either(rooms.hosting.is_hosted, hosted, handlers[kind])
         handlers[routes.ApiOther] = _api_other(rooms.hosting, rooms.hub)
+    if rooms.recalls is not None:
+        for kind in _WHOLE_REPOS:
+            handlers[kind] = _unless_recalled(rooms.recalls, handlers[kind])
     return handlers
+
+
+_WHOLE_REPOS = (routes.GitInfoRefs, routes.GitUploadPack, routes.LfsBatch, routes.V2Manifest)
+"""What gives out a repository without naming a file of it."""
+
+
+def _unless_recalled(recalls: Recalls, handler: RouteHandler) -> RouteHandler:
+    async def answer(exchange: Exchange, route: routes.RepoRoute) -> web.StreamResponse:
+        recalls.refuse_repo(route.repo)
+        return await handler(exchange, route)
+
+    return answer
 
 
 def _proxied_handlers(rooms: Rooms) -> dict[type[object], RouteHandler]:

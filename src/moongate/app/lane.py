@@ -40,6 +40,7 @@ from moongate.core.records import FileAt
 from moongate.hub.answers import Answer
 from moongate.hub.audit import NoAudit
 from moongate.hub.handles import Handle
+from moongate.hub.recalls import Recalls, cutter
 from moongate.wire import routes
 from moongate.wire.cas_paths import Data
 from moongate.wire.ranges import Unsatisfiable, parse_range
@@ -176,7 +177,9 @@ class FastLane:
         xet: XetHeaders | None = None,
         data: DataLane | None = None,
         auditing: Auditing | None = None,
+        recalls: Recalls | None = None,
     ) -> None:
+        self._recalls = recalls
         self._auditing = auditing or Auditing(NoAudit())
         self._xet = xet
         self._data = data
@@ -275,6 +278,16 @@ class FastLane:
         self.settle()
         if self._data is not None:
             self._data.close()
+
+    def begins(self, answer: LongAnswer | PiecedAnswer, transport: asyncio.BaseTransport) -> object:
+        """A long answer takes a while: it is cut when its file is recalled, until `ended` is told this."""
+        if self._recalls is None or isinstance(answer, PiecedAnswer):
+            return None  # a piece of a xorb is short
+        return self._recalls.begin_reading(answer.file, cutter(transport))
+
+    def ended(self, reading: object) -> None:
+        if self._recalls is not None:
+            self._recalls.end_reading(reading)
 
     def settle(self) -> None:
         """Counts and logs what ended lately."""

@@ -10,6 +10,7 @@ from moongate.app.admin_models import Model
 from moongate.app.exchange import Exchange
 from moongate.app.permissions import Permission
 from moongate.core.errors import BadRequest
+from moongate.hub.audit import Actor, actor_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,6 +21,12 @@ class Asked:
     query: Mapping[str, str]
     body: Any  # a value of the operation's `takes`
     exchange: Exchange
+
+    @property
+    def actor(self) -> Actor:
+        """Who asks, for the record."""
+        exchange = self.exchange
+        return actor_of(exchange.caller, exchange.peer, exchange.agent)
 
 
 @dataclass(frozen=True, slots=True)

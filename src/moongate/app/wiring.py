@@ -17,6 +17,7 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import cache
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import structlog
@@ -35,6 +36,7 @@ from moongate.store.layout import Layout
 from moongate.store.segments import Segments
 
 if TYPE_CHECKING:
+    from moongate.app.admin_audit import AdminAudit
     from moongate.app.auditing import Auditing
     from moongate.app.connection import FrontDoor
     from moongate.app.data_lane import DataLane
@@ -57,6 +59,7 @@ if TYPE_CHECKING:
     from moongate.core.verdicts import Finding, Judged
     from moongate.hub.assembled import Assembler
     from moongate.hub.audit import Audit
+    from moongate.hub.audit_desk import AuditDesk
     from moongate.hub.audit_log import AuditLog
     from moongate.hub.content import Content
     from moongate.hub.fill import Fills
@@ -65,6 +68,8 @@ if TYPE_CHECKING:
     from moongate.hub.hosted.repos import HostedRepos
     from moongate.hub.offers import XetOffers
     from moongate.hub.pull import Puller
+    from moongate.hub.recalling import Recalling
+    from moongate.hub.recalls import Recalls
     from moongate.hub.rejudging import Rejudging
     from moongate.hub.repos import Repos
     from moongate.hub.sign_ins import SignInRules
@@ -79,6 +84,7 @@ if TYPE_CHECKING:
     from moongate.scan.feeds.services import HashServices
     from moongate.scan.pool import Jails
     from moongate.store.serial import Serial
+    from moongate.store.signing_key import PublicKey
     from moongate.upstream.cas import CasClient
     from moongate.upstream.client import UpstreamClient
     from moongate.upstream.posting import Poster
@@ -141,6 +147,24 @@ class Stock:
         self.index.prune_exchanged(now - _EXCHANGED_KEPT_SECONDS)
         self.index.prune_groups(now - _GROUPS_SECONDS)
 
+    def audit_desk(self) -> AuditDesk:
+        """The audit log, to be read."""
+        from moongate.hub.audit_desk import AuditDesk  # noqa: PLC0415
+
+        return AuditDesk(self.index, self.audit)
+
+    def audit_key(self) -> PublicKey:
+        """The public half of the key that checkpoints are signed with; made when there is none."""
+        from moongate.store.signing_key import SigningKey  # noqa: PLC0415
+
+        return SigningKey.of_home(self.settings.home, "audit").public
+
+    def recalling(self) -> Recalling:
+        """Where recalls are made."""
+        from moongate.hub.recalling import Recalling  # noqa: PLC0415
+
+        return Recalling(self.index, announced(self, self.audit), time.time)
+
     def close(self) -> None:
         """Writes the last lines of the audit log, and lets go of the index. May be called twice."""
         self.audit.close()
@@ -167,6 +191,17 @@ def open_store(settings: Settings) -> Stock:
         segments=segments,
     )
     return Stock(settings, layout, blobs, segments, index, keeping, open_audit(settings, index))
+
+
+def read_public_key(path: Path) -> PublicKey:
+    """The public key in a PEM file.
+
+    Raises:
+        StoreError: it cannot be read, or is none.
+    """
+    from moongate.store.signing_key import PublicKey  # noqa: PLC0415
+
+    return PublicKey.read(path)
 
 
 def open_audit(settings: Settings, index: Index) -> AuditLog:
@@ -200,6 +235,7 @@ class Gateway:
     upkeep: Upkeep
     assembler: Assembler
     audit: Audit
+    recalls: Recalls
     identity: Identity
     feeds: Refresher
     services: HashServices
@@ -222,12 +258,20 @@ class Gateway:
     def index(self) -> Index:
         return self.stock.index
 
+    def audit_office(self) -> AdminAudit:
+        """What the admin API does with the audit log and recalls."""
+        from moongate.app.admin_audit import AdminAudit  # noqa: PLC0415
+
+        stock = self.stock
+        return AdminAudit(stock.audit_desk(), stock.audit, stock.audit_key, stock.recalling())
+
     @property
     def keeping(self) -> Keeping:
         return self.stock.keeping
 
     async def start(self) -> None:
         """Begins the upkeep; call it on the loop that will serve. Pulling works without."""
+        self.recalls.start()
         self.upkeep.start()
         self.governing.start()
         self.announcing.courier.start()
@@ -236,6 +280,7 @@ class Gateway:
     async def close(self) -> None:
         """Ends fills (their progress stays), questions in the air, upkeep and connections."""
         await self.services.close()
+        await self.recalls.stop()
         await self.content.close()
         self.assembler.close()
         await self.fills.stop()
@@ -345,6 +390,7 @@ def build(settings: Settings) -> Gateway:
     from moongate.hub.offers import XetOffers  # noqa: PLC0415
     from moongate.hub.proxied import ProxiedRepos  # noqa: PLC0415
     from moongate.hub.pull import Puller  # noqa: PLC0415
+    from moongate.hub.recalls import Recalls  # noqa: PLC0415
     from moongate.hub.repos import Repos  # noqa: PLC0415
     from moongate.hub.rules import HubRules  # noqa: PLC0415
     from moongate.hub.xet_files import XetFiles, XetRules  # noqa: PLC0415
@@ -427,6 +473,8 @@ def build(settings: Settings) -> Gateway:
             user_agent=USER_AGENT,
         )
 
+    recalls = Recalls(stock.index)
+    recalls.refresh()
     assembler = Assembler(stock.segments)
     hot = HotFiles(settings.xet_hot_reads, stock.keeping.has_room_for_copy, metrics.xet_became_hot)
     content = Content(
@@ -435,6 +483,7 @@ def build(settings: Settings) -> Gateway:
         stock.index,
         upstream,
         source_of,
+        recalls,
         xets,
         speaks_xet=settings.xet,
         assembler=assembler,
@@ -467,6 +516,7 @@ def build(settings: Settings) -> Gateway:
         upkeep=upkeep,
         assembler=assembler,
         audit=audit,
+        recalls=recalls,
         identity=_identity(stock, hosted.places),
         feeds=feeds,
         services=services,
@@ -779,8 +829,8 @@ def front_door(gateway: Gateway) -> Front:
         is_hosted=gateway.repos.is_hosted,
     )
     guard = gateway.guarding.guard
-    xet_headers = XetHeaders(gateway.offers, door.base_url, guard.may_be_offered)
-    files = FileRoutes(gateway.content, sender, xet_headers)
+    xet_headers = XetHeaders(gateway.offers, door.base_url, guard.may_be_offered, gateway.recalls)
+    files = FileRoutes(gateway.content, sender, xet_headers, gateway.recalls)
     xet, cas = _xet_rooms(gateway, door, sender)
     hosting = _hosted_rooms(gateway, door, xet)
     admin = AdminRoutes(gateway, door)
@@ -791,6 +841,7 @@ def front_door(gateway: Gateway) -> Front:
         files=files,
         git=GitRoutes(passing, gateway.content, files, door.base_url, hosting.lfs),
         hosting=hosting,
+        recalls=gateway.recalls,
         ollama=OllamaRoutes(gateway.repos, files),
         health=Health(
             gateway.metrics,
@@ -820,6 +871,7 @@ def front_door(gateway: Gateway) -> Front:
         xet=xet_headers if settings.xet else None,  # hosted files do not come this way
         data=_data_lane(gateway),
         auditing=auditing,
+        recalls=gateway.recalls,
     )
     server = FrontDoor(dispatch, lane, settings.client_timeout_seconds, dispatch.note, seen.live.stop)
     return Front(server, sender, request_log, dispatch, admin.operations, auditing)
@@ -901,7 +953,7 @@ def _xet_rooms(gateway: Gateway, door: Door, sender: FileSender) -> tuple[XetRou
     secret = shared_secret(gateway.settings.home)
     tokens = XetTokens(secret, door.still_good)
     addresses = DataAddresses(secret)
-    files = FilesByXet(gateway.index, gateway.repos)
+    files = FilesByXet(gateway.index, gateway.repos, gateway.recalls)
     service = XetService(gateway.xets, gateway.index, gateway.content.fill, gateway.fills.keeps)
     questions = CasRoutes(
         tokens,
@@ -923,7 +975,15 @@ def _xet_rooms(gateway: Gateway, door: Door, sender: FileSender) -> tuple[XetRou
         make_room=_room_maker(gateway.stock, gateway.metrics),
     )
     writes = CasWriteRoutes(tokens, uploads, secret, base_url=door.base_url)
-    data = XorbRoutes(service, sender, gateway.offers, gateway.metrics, addresses, gateway.guarding.guard)
+    data = XorbRoutes(
+        service,
+        sender,
+        gateway.offers,
+        gateway.metrics,
+        addresses,
+        gateway.recalls,
+        gateway.guarding.guard,
+    )
     ways = XetRoutes(
         gateway.repos, files, tokens, gateway.offers, access, base_url=door.base_url, pass_of=door.pass_of
     )
@@ -938,8 +998,12 @@ def _data_lane(gateway: Gateway) -> DataLane:
     from moongate.hub.chunks_at_hand import ChunksAtHand  # noqa: PLC0415
 
     addresses = DataAddresses(shared_secret(gateway.settings.home))
-    may_flow = gateway.guarding.guard.may_flow
-    return DataLane(addresses, ChunksAtHand(gateway.xets), may_flow=may_flow)
+    return DataLane(
+        addresses,
+        ChunksAtHand(gateway.xets),
+        may_flow=gateway.guarding.guard.may_flow,
+        anything_recalled=lambda: not gateway.recalls.is_idle,
+    )
 
 
 def make_door(gateway: Gateway) -> Door:

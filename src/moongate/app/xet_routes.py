@@ -17,6 +17,7 @@ from moongate.core.digests import Etag
 from moongate.core.errors import Absent
 from moongate.core.names import CommitHash, RepoId, Revision
 from moongate.core.records import FileAt
+from moongate.hub.recalls import Recalls
 from moongate.wire import routes
 from moongate.wire.xet_words import file_xet_headers, token_answer
 
@@ -70,18 +71,24 @@ class XetHeaders:
         offers: Offers,
         base_url: Callable[[web.BaseRequest], str],
         may_be_offered: Callable[[Etag], bool] = lambda etag: True,
+        recalls: Recalls | None = None,
     ) -> None:
-        """may_be_offered: whether nothing is known against a content; clients tell a plain refusal best."""
+        """
+        may_be_offered: whether nothing is known against a content; clients tell a plain refusal best.
+        recalls: what is recalled is not offered either.
+        """
         self._offers = offers
         self._base_url = base_url
         self._may_be_offered = may_be_offered
+        self._recalls = recalls
 
     def offered(self, file: FileAt) -> bool:
         """Whether `on` would give any."""
         entry = file.entry
-        return (
-            entry.xet_hash is not None and self._offers.offered_at(file) and self._may_be_offered(entry.etag)
-        )
+        if entry.xet_hash is None or not self._offers.offered_at(file):
+            return False
+        is_recalled = self._recalls is not None and self._recalls.standing(file) is not None
+        return not is_recalled and self._may_be_offered(entry.etag)
 
     def of(self, file: FileAt, request: web.BaseRequest) -> list[tuple[str, str]]:
         """The headers for this client."""

@@ -26,7 +26,10 @@ from moongate.app.sendfile import BrokenOff, FileSender, PiecedBody
 from moongate.app.xet_routes import Offers
 from moongate.core.digests import Etag
 from moongate.core.errors import Absent, NotAllowed, StoreFull, UpstreamBusy, UpstreamError
+from moongate.core.names import CommitHash, RepoId, RepoPath
+from moongate.core.records import FileAt, FileEntry
 from moongate.core.spans import ByteSpan
+from moongate.hub.recalls import Recalls, cutter
 from moongate.wire.cas_paths import Data
 from moongate.wire.data_urls import asked_spans
 from moongate.wire.ranges import multipart_frame
@@ -82,9 +85,11 @@ class XorbRoutes:
         offers: Offers,
         metrics: Metrics,
         addresses: DataAddresses,
+        recalls: Recalls,
         guard: Flows | None = None,
     ) -> None:
         """guard: says whether chunks may go to whoever was let pass by what an address tells."""
+        self._recalls = recalls
         self._guard = guard
         self._xorbs = xorbs
         self._sender = sender
@@ -104,16 +109,19 @@ class XorbRoutes:
         row = self._xorbs.made_for(route.xorb, route.file_id) or self._xorbs.known(route.file_id)
         if row is None or self._xorbs.is_out_of_reach(row):
             raise NotAllowed(_GONE)
+        self._recalls.refuse_content(row.etag, row.file_id)
         watch = _watch(self._guard, row.etag, signed.verdict)
         watch()
         headers = data_headers(route)
         xorb = parse_hash(route.xorb)
         if len(spans) > 1:
-            return await self._several(exchange, row, xorb, spans, headers, watch)
+            with self._recalls.reading(_content(row), cutter(exchange.request.transport)):
+                return await self._several(exchange, row, xorb, spans, headers, watch)
         headers += [("Content-Type", DATA_TYPE), ("Content-Range", spans[0].content_range(None))]
         if exchange.method == "HEAD":
             return Reply(206, headers, b"", request_id=exchange.request_id, length_bytes=spans[0].length)
-        return await self._one(exchange, row, xorb, spans[0], headers, watch)
+        with self._recalls.reading(_content(row), cutter(exchange.request.transport)):
+            return await self._one(exchange, row, xorb, spans[0], headers, watch)
 
     async def _one(
         self,
@@ -274,5 +282,11 @@ class _Watched:
         return self._body.stream(position, end)
 
 
+def _content(row: Any) -> FileAt:
+    """A reconstruction as the file that nobody named: an address is of content alone."""
+    return FileAt(_NOWHERE, CommitHash(""), FileEntry(RepoPath(""), row.etag, row.size_bytes, row.file_id))
+
+
+_NOWHERE = RepoId("model", "")
 _SENT = web.StreamResponse()
 """Stands for a response whose head has been sent."""

@@ -19,6 +19,7 @@ from moongate.cli import (
     about,
     access,
     approve,
+    audit,
     bundle,
     demo,
     doctor,
@@ -31,6 +32,7 @@ from moongate.cli import (
     policy,
     provenance,
     pull,
+    recall,
     removal,
     scan,
     serve,
@@ -95,6 +97,8 @@ approve.register(app)
 waivers.register(app)
 webhooks.register(app)
 provenance.register(app)
+audit.register(app)
+recall.register(app)
 doctor.register(app)
 demo.register(app)
 about.register(app)

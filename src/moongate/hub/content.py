@@ -25,6 +25,7 @@ from moongate.hub.guarded import BodyGuard
 from moongate.hub.handles import Handle
 from moongate.hub.hot import HotFiles
 from moongate.hub.manifests import NO_COMMIT
+from moongate.hub.recalls import Recalls
 from moongate.hub.refs import Resolved
 from moongate.hub.repos import Repos
 from moongate.hub.sources import ByteSource
@@ -55,6 +56,7 @@ class Content:
     index: Index
     upstream: UpstreamClient
     source_of: SourceOf
+    recalls: Recalls
     xets: XetFiles | None = None
     speaks_xet: bool = True
     """Whether what is not here may be fetched through Xet; what is here as chunks is read so anyway."""
@@ -75,9 +77,11 @@ class Content:
         """The file's bytes, of which `span` is wanted: from its blob, from proven chunks, or while they come.
 
         Raises:
+            Recalled: it is served no more.
             RefusedByPolicy, HeldByPolicy: the guard does not let them pass.
             Otherwise as `Fills.open`.
         """
+        self.recalls.refuse(file)
         passage = await self.enter(file, caller)
         body = await self._open(file, caller, span, passage)
         if isinstance(body, AssembledBody):
@@ -227,7 +231,9 @@ class Content:
         return None if passage is None else passage.warning
 
     def sealed(self, file: FileAt) -> Handle | None:
-        """The file's bytes when they are here and verified; see `Fills.sealed`."""
+        """The file's bytes when they are here, verified, and not recalled; see `Fills.sealed`."""
+        if self.recalls.standing(file) is not None:
+            return None
         return self.fills.sealed(file.entry.etag, file.entry.size_bytes)
 
     async def lfs_object(

@@ -28,6 +28,7 @@ from moongate.core.errors import (
     MoongateError,
     NotAllowed,
     QuotaExceeded,
+    Recalled,
     RefMoved,
     RefusedByPolicy,
     RepoAbsent,
@@ -65,6 +66,7 @@ _TABLE: tuple[tuple[type[MoongateError], int, str], ...] = (
     (QuotaExceeded, 403, "QuotaExceeded"),
     (RefusedByPolicy, 403, "RefusedByPolicy"),
     (HeldByPolicy, 403, "HeldByPolicy"),
+    (Recalled, 403, "Recalled"),
     (NotAllowed, 403, "Forbidden"),
     (RepoAbsent, 404, "RepoNotFound"),
     (RepoMoved, 404, "RepoNotFound"),  # where nobody follows a redirect

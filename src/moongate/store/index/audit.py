@@ -58,6 +58,20 @@ class AuditSearch:
     since: float | None = None
     until: float | None = None
 
+    def finds(self, row: AuditRow) -> bool:
+        """Whether a line is looked for."""
+        same = all(
+            wanted in (None, getattr(row, name))
+            for name, wanted in (
+                ("kind", self.kind),
+                ("actor", self.actor),
+                ("repo", self.repo),
+                ("digest", self.digest),
+            )
+        )
+        since, until = self.since or 0.0, float("inf") if self.until is None else self.until
+        return same and since <= row.at < until
+
 
 class AuditRows:
     """The log's rows."""
