@@ -81,7 +81,7 @@ class MethodAbsent(Exception):
 class Dispatcher:
     """The handler aiohttp's low-level server calls for every request."""
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - it stands before every room
         self,
         door: Door,
         handlers: Mapping[type[object], RouteHandler],
