@@ -372,7 +372,7 @@ def make_guarding(
     return Guarding(Guard(gate, judging), gate, jails, changes)
 
 
-def build(settings: Settings) -> Gateway:
+def build(settings: Settings) -> Gateway:  # noqa: PLR0915 - a list of what there is
     """A gateway with these settings; opens the store and the index, and no connection yet.
 
     Call it where an event loop runs, after any fork.
