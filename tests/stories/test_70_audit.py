@@ -49,7 +49,13 @@ def hub(tmp_path: Path) -> Iterator[HubDouble]:
 
 def gateway(tmp_path: Path, hub: HubDouble, workers: int = 2) -> Gateway:
     hosts = f"{hub.cdn_netloc},{hub.cas_netloc}"
-    return Gateway(tmp_path / "home", hub.url, cdn=hosts, env={"MOONGATE_XET": "true"}, workers=workers)
+    return Gateway(
+        tmp_path / "home",
+        hub.url,
+        cdn=hosts,
+        env={"MOONGATE_XET": "true", "MOONGATE_GUARD": "off"},
+        workers=workers,
+    )
 
 
 def moongate(tmp_path: Path, *words: str, code: int = 0) -> str:
