@@ -279,10 +279,10 @@ def test_8_the_admin_api_does_what_the_commands_do(tmp_path: Path, hub: HubDoubl
 
 
 def test_9_archived_lines_and_those_that_stay_are_verified(tmp_path: Path, hub: HubDouble) -> None:
-    with gateway(tmp_path, hub):
+    with gateway(tmp_path, hub, workers=1) as running:
         for _ in range(5):
-            moongate(tmp_path, "pin", "acme/plain")
-            moongate(tmp_path, "unpin", "acme/plain")
+            ask(running.url, f"{ADMIN}/pins", "POST", JSON, b'{"repo":"acme/plain"}')
+            ask(running.url, f"{ADMIN}/pins?repo=acme/plain", "DELETE")
         moongate(tmp_path, "audit", "checkpoint")
         archive = tmp_path / "old.jsonl"
         moongate(tmp_path, "audit", "archive", str(archive), "--older", "1s", "--yes")
