@@ -37,12 +37,15 @@ class AccountPages:
             sha256 = hashlib.sha256(token.encode()).hexdigest()
             caller = self._door.caller_by(sha256)
         except NotAllowed as error:
+            visit.exchange.tell("session.refuse", reason=error.message)
             return _form(after, error.message)
+        visit.exchange.tell("session.start", subject=caller.user)
         word = await asyncio.to_thread(self._sessions.begin, caller.user, sha256)
         return Sent(after, (self._sessions.cookie(word, secure=self._secure(visit)),))
 
     async def sign_out(self, visit: Visit) -> PageAnswer:
-        await asyncio.to_thread(self._sessions.end, visit.exchange.request)
+        if await asyncio.to_thread(self._sessions.end, visit.exchange.request):
+            visit.exchange.tell("session.end", subject=visit.caller.user)
         return Sent("/", (self._sessions.no_cookie(secure=self._secure(visit)),))
 
     async def theme(self, visit: Visit) -> PageAnswer:

@@ -9,9 +9,11 @@ from typing import TYPE_CHECKING
 from moongate.app.door import Door
 from moongate.app.file_routes import FileRoutes
 from moongate.app.pages import approvals as approval_pages
-from moongate.app.pages import policy_pages
+from moongate.app.pages import audit_pages, policy_pages
+from moongate.app.pages import recalls as recall_pages
 from moongate.app.pages.account import AccountPages
 from moongate.app.pages.approvals import APPROVALS_PATH, REQUEST_PATH, ApprovalPages
+from moongate.app.pages.audit_pages import AUDIT_PATH, AuditPages
 from moongate.app.pages.blob import BlobPages
 from moongate.app.pages.browse import BrowsePages
 from moongate.app.pages.feed_lines import feed_lines
@@ -22,6 +24,7 @@ from moongate.app.pages.live import Live
 from moongate.app.pages.namespaces import NamespacePages
 from moongate.app.pages.pages import HubPages, PageRow, Pages
 from moongate.app.pages.policy_pages import POLICY_PATH, PolicyPages
+from moongate.app.pages.recalls import RECALLS_PATH, TRACE_PATH, RecallPages
 from moongate.app.pages.repo import RepoPages
 from moongate.app.pages.security import CONTENT_PATH, OVERVIEW, SECURITY_PATH, Place, SecurityPages
 from moongate.app.pages.shelf import Shelves
@@ -47,6 +50,8 @@ def make_pages(gateway: Gateway, door: Door, files: FileRoutes, secret: bytes) -
     approvals = ApprovalPages(gateway.governing.desk, _places)
     security = SecurityPages(gateway, approvals.holds, lambda: feed_lines(gateway), _places)
     policy = PolicyPages(gateway, gateway.governing, _places)
+    audit = AuditPages(gateway.stock.audit_desk(), _places)
+    recall = RecallPages(gateway.stock.recalling(), _places)
     shelves, live = Shelves(gateway), Live(gateway)
     heads = security.heads
     repo = RepoPages(gateway, heads)
@@ -56,7 +61,11 @@ def make_pages(gateway: Gateway, door: Door, files: FileRoutes, secret: bytes) -
         TreePages(gateway, heads, security.verdict_of),
         BlobPages(gateway, heads, repo.cards, files, door.base_url, security.evidence_of),
     )
-    rows = (*_rows(gateway, door, shelves), *_guard_rows(security, approvals, policy))
+    rows = (
+        *_rows(gateway, door, shelves),
+        *_guard_rows(security, approvals, policy),
+        *_record_rows(audit, recall),
+    )
     return PagesAndLive(Pages(door, forms, rows, hub, live.stream, judges=True), live)
 
 
@@ -89,7 +98,17 @@ def _guard_rows(security: SecurityPages, approvals: ApprovalPages, policy: Polic
     )
 
 
+def _record_rows(audit: AuditPages, recall: RecallPages) -> Sequence[PageRow]:
+    return (
+        PageRow("GET", AUDIT_PATH, "admin", audit.show),
+        PageRow("GET", RECALLS_PATH, "admin", recall.list),
+        PageRow("POST", RECALLS_PATH, "admin", recall.recall),
+        PageRow("GET", TRACE_PATH, "admin", recall.trace),
+        PageRow("POST", f"{RECALLS_PATH}/undo", "admin", recall.undo),
+    )
+
+
 def _places(visit: Visit) -> Sequence[Place]:
     """The pages of the security section that a visitor may open."""
-    of_admins = (policy_pages.PLACE,) if visit.is_admin else ()
+    of_admins = (policy_pages.PLACE, audit_pages.PLACE, recall_pages.PLACE) if visit.is_admin else ()
     return (OVERVIEW, approval_pages.PLACE, *of_admins)

@@ -58,6 +58,7 @@ class TokenPages:
         if not mine:
             raise NotAllowed("You have no such token.")
         await asyncio.to_thread(self._gateway.index.revoke_token, token_id, time.time())
+        visit.exchange.tell("token.revoke", subject=token_id)
         return Sent("/-/tokens")
 
     def _make(self, visit: Visit, form: TokenForm) -> MadeToken:
@@ -81,6 +82,8 @@ class TokenPages:
                 self._gateway.settings.token_max_seconds,
             ),
         )
+        details: dict[str, object] = {"user": row.user, "scope": row.scope}
+        visit.exchange.tell("token.create", subject=row.id, details=details)
         return MadeToken(row.user, secret.reveal())
 
     async def _page(
