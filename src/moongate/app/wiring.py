@@ -80,7 +80,7 @@ class Stock:
 
         How many large files of old revisions that were; see `Sweeping.run` and `Retention.run`.
         """
-        from moongate.hub.hosted.objects import GitObjects  # noqa: PLC0415
+        from moongate.hub.hosted.objects import GitObjects  # noqa: PLC0415 - only collection needs them
         from moongate.hub.hosted.retention import Retention  # noqa: PLC0415
         from moongate.hub.hosted.sweeping import Sweeping  # noqa: PLC0415
 
