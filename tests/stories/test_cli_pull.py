@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from moongate.cli import exits, main
-from moongate.double import Cut, HubDouble, LfsFile, Match, Status, Throttle
+from moongate.double import Cut, HubDouble, LfsFile, Match, Status, Stall
 from support.gateway import Gateway
 
 Run = Callable[..., tuple[int, str, str]]
@@ -193,7 +193,7 @@ def test_14_ctrl_c_keeps_what_has_come_and_the_next_pull_goes_on(
     run: Run, double: HubDouble, home: Path, tmp_path: Path
 ) -> None:
     half = len(WEIGHTS) // 2
-    with double.failing(Throttle(bytes_per_second=4 << 20, match=Match(origin="cdn"))):
+    with double.failing(Stall(half, match=Match(origin="cdn"))):
         process = subprocess.Popen(
             [sys.executable, "-m", "moongate.cli", "pull", "acme/copy"],
             cwd=tmp_path,
