@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from moongate.cli import exits, main
-from moongate.double import Cut, HubDouble, LfsFile, Match, Status, Stall
+from moongate.double import Cut, HubDouble, LfsFile, Match, Stall, Status
 from support.gateway import Gateway
 
 Run = Callable[..., tuple[int, str, str]]
