@@ -65,7 +65,7 @@ lock: ## Renew constraints.txt and the client environments' lists
 
 .PHONY: clean
 clean: ## Remove what was made here (environments, caches); never a gateway's data
-	rm -rf $(VENV) .venvs build dist tests/clients/js/node_modules
+	rm -rf $(VENV) .venvs build dist tests/clients/js/node_modules tests/clients/oidc/node_modules
 	rm -rf .mypy_cache .pytest_cache .ruff_cache .import_linter_cache .hypothesis .schemathesis
 	find src tests scripts -name __pycache__ -type d -prune -exec rm -rf {} +
 

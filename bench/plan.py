@@ -22,6 +22,8 @@ MEASURES = (
     "readers",
     "crowd",
     "olah",
+    "policy",
+    "scan",
     "xet_codecs",
     "xet_cold",
     "xet_warm",

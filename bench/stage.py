@@ -172,7 +172,7 @@ class Stage:
         xet: whether it offers Xet, which is off unless it is asked for.
         """
         home = self.folder / f"home-{next(self._numbers)}"
-        served = self._start(home, {"MOONGATE_XET": "true"} if xet else {})
+        served = self._start(home, {"MOONGATE_XET": "true" if xet else "false"})
         try:
             read("whole", served.port, self.small.branch_path, self.plan.client_cpus)
             yield served

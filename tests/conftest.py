@@ -1,7 +1,8 @@
 """What every test may rely on: no address beyond this machine, no settings of the person running them.
 
 Fixtures: `program` (path of a program the machine must have), `client_python` (interpreter of a real Hub
-client), `hub_js` (folder with the JavaScript client), `minilm` (files of a real small model).
+client), `hub_js` (folder with the JavaScript client), `oidc_provider` (folder with a real provider), `minilm`
+(files of a real small model).
 Where one of these is missing the test is skipped, or fails when `CI` is set: in CI, absence is a defect.
 """
 
@@ -108,6 +109,15 @@ def hub_js() -> Path:
     folder = ROOT / "tests" / "clients" / "js"
     if not (folder / "node_modules" / "@huggingface" / "hub").is_dir():
         _missing("the JavaScript client")
+    return folder
+
+
+@pytest.fixture(scope="session")
+def oidc_provider() -> Path:
+    """Folder with a real OpenID Connect provider: `node provider.mjs`."""
+    folder = ROOT / "tests" / "clients" / "oidc"
+    if not (folder / "node_modules" / "oidc-provider").is_dir():
+        _missing("the OpenID Connect provider")
     return folder
 
 

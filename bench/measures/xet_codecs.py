@@ -1,19 +1,6 @@
 """Xet's codecs on one core: cutting chunks, and all the checks of a fill, beside hashlib's sha256.
 
-What was tried for cutting, each beside the plain form (a 64-bit hash of every byte by six doubling steps, at
-0.21 of sha256), before it became what it is:
-
-- ages in steps of 16 first and 32-bit numbers from there on, what is found hashed exactly: kept, 1.3 times
-  as fast;
-- strides from 4 to 64 KiB: from 24 KiB on alike, 16 KiB a tenth slower, 4 KiB half as fast;
-- indices widened once, before the table is asked: no gain, numpy does the same inside;
-- a table of byte pairs, to save the first step: slower, its 512 KiB do not stay in the first-level cache;
-- shifts of 8, 16 and 32 bits as views that begin some bytes earlier: slower, numpy copies what is unaligned;
-- leaving out the least 8 KiB of every chunk: at most a twentieth to win, as strides must be much longer than
-  the cost of some fifteen calls; not done.
-
-For checking, weaving byte groups by widening and shifting instead of by strided writes made that step 1.3
-times as fast; decompression and the hashes are native already.
+`docs/benchmarks.md` tells what was tried.
 """
 
 from __future__ import annotations
@@ -21,7 +8,8 @@ from __future__ import annotations
 import hashlib
 import random
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from itertools import groupby
 
 import numpy as np
 
@@ -31,7 +19,7 @@ from bench.rows import Section, Target
 from bench.stage import OURS, Stage
 from moongate.xet.chunker import chunk_lengths
 from moongate.xet.hashes import chunk_hash, file_hash
-from moongate.xet.xorb import Compression, decode_chunk, encode_chunk, read_headers
+from moongate.xet.xorb import Compression, StoredChunk, decode_chunks, encode_chunk, read_headers
 
 NAME = "xet_codecs"
 _SHA256 = "hashlib sha256"
@@ -79,12 +67,18 @@ def _timed(size_bytes: int, work: Callable[[], object]) -> Reading:
 
 def _checked(packed: memoryview) -> tuple[bytes, bytes]:
     """The Xet id and the sha256 of a file whose chunks these are."""
-    digest, leaves = hashlib.sha256(), []
-    for chunk in read_headers(packed):
-        raw = decode_chunk(packed, chunk)
-        leaves.append((chunk_hash(raw), chunk.raw_bytes))
-        digest.update(raw)
+    digest, leaves, room = hashlib.sha256(), [], memoryview(bytearray(2 * MIB))
+    for run in _runs(packed):
+        for raw in decode_chunks(packed, run, room=room):
+            leaves.append((chunk_hash(raw), len(raw)))
+            digest.update(raw)
     return file_hash(leaves), digest.digest()
+
+
+def _runs(packed: memoryview) -> Iterator[list[StoredChunk]]:
+    """The chunks by the mebibyte, as a fill reads them."""
+    for _, run in groupby(read_headers(packed), lambda chunk: chunk.data_start // MIB):
+        yield list(run)
 
 
 def _packed(raw: bytes, compression: Compression) -> bytes:

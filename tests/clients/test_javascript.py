@@ -69,7 +69,7 @@ def test_reads_everything(told: dict[str, Any], hub: FurnishedHub) -> None:
         commit = repo.resolve(revision)
         assert commit is not None
         node = commit.files[str(asked["path"])]
-        info = {"size": len(data), "etag": f'"{node.etag}"', "xet": False}  # hidden unless it is switched on
+        info = {"size": len(data), "etag": f'"{node.etag}"', "xet": bool(node.lfs and node.lfs.xet)}
         assert told[f"info {name}"] == {"gave": info}, name
     assert told["file absent"] == told["info absent"] == {"gave": None}
     part = hub.content(hub["acme/tiny"], "model.safetensors")[1_000_000:1_300_000]

@@ -133,8 +133,7 @@ def test_many_readers_of_one_cold_file(hub: FurnishedHub, fresh_gateway: Gateway
     """Whole files, ranges and other clients' ways at once: upstream sends one copy."""
     repo = hub["acme/tiny-GGUF"]
     whole = hub.content(repo, "tiny-Q4_K_M.gguf")
-    etag = hashlib.sha256(whole).hexdigest()
-    before = hub.double.meters.bytes_sent(etag=etag)
+    before = hub.double.meters.bytes_sent(origin="cdn")
     commit = repo.refs["refs/heads/main"]
     targets = [f"/acme/tiny-GGUF/resolve/{revision}/tiny-Q4_K_M.gguf" for revision in ("main", commit)]
 
@@ -148,4 +147,5 @@ def test_many_readers_of_one_cold_file(hub: FurnishedHub, fresh_gateway: Gateway
     jobs = [(target, start) for target in targets * 4 for start in (None, 0, 1_500_000, 3_999_000)]
     with ThreadPoolExecutor(16) as pool:
         assert all(pool.map(reads, jobs))
-    assert hub.double.meters.bytes_sent(etag=etag) - before == len(whole)
+    fetched = hub.double.meters.bytes_sent(origin="cdn") - before
+    assert 0.5 < fetched / len(whole) <= 1.01, "its xorbs once, compressed, or the file once"

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Callable
 from pathlib import Path
 
@@ -76,13 +75,12 @@ def test_aria2_with_eight_connections(
     """Eight ranges of a cold file at once cost upstream one copy of it."""
     url = f"{fresh_gateway.url}/acme/minilm/resolve/main/model.safetensors"
     weights = minilm / "model.safetensors"
-    etag = hashlib.sha256(weights.read_bytes()).hexdigest()
-    before = hub.double.meters.bytes_sent(etag=etag)
+    before = hub.double.meters.bytes_sent(origin="cdn")
     run_client(
         [program("aria2c"), "-q", "-x8", "-s8", "-k1M", "--file-allocation=none", "-o", "w", url],
         home=tmp_path / "client",
         endpoint=fresh_gateway.url,
     )
     assert (tmp_path / "client" / "w").read_bytes() == weights.read_bytes()
-    fetched = hub.double.meters.bytes_sent(etag=etag) - before
-    assert fetched == weights.stat().st_size
+    fetched = hub.double.meters.bytes_sent(origin="cdn") - before
+    assert 0.5 < fetched / weights.stat().st_size <= 1.01, "its xorbs once, compressed, or the file once"

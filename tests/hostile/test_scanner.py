@@ -8,12 +8,14 @@ import io
 import itertools
 import json
 import lzma
+import os
 import pickle
 import random
 import struct
 import tarfile
 import zlib
 from collections.abc import Callable
+from pathlib import Path
 
 import lz4.frame
 import numpy as np
@@ -21,6 +23,7 @@ import pytest
 
 from moongate.core.verdicts import VERDICTS
 from moongate.scan.engine import judge
+from moongate.scan.jail import Jail, Limits
 from moongate.weights.ranged import Held
 from support.pickled import EVIL, calls, zipped
 
@@ -161,3 +164,40 @@ BOMBS = {
 @pytest.mark.parametrize("name", BOMBS)
 def test_nothing_takes_for_ever(name: str) -> None:
     assert judge(Held(BOMBS[name]), "file").verdict in VERDICTS
+
+
+def _lzma_with_dictionary(size_bytes: int) -> bytes:
+    return b"\x5d" + struct.pack("<I", size_bytes) + b"\xff" * 8 + bytes(64)
+
+
+HEAVY: dict[str, Callable[[], bytes]] = {
+    "gzip of zeros": lambda: gzip.compress(bytes(80 << 20), 1),
+    "zip of zeros": lambda: zipped({"a": bytes(80 << 20)}, 8),
+    "xz of zeros": lambda: lzma.compress(bytes(80 << 20), preset=0),
+    "bzip2 of zeros": lambda: bz2.compress(bytes(80 << 20)),
+    "lz4 of zeros": lambda: lz4.frame.compress(bytes(80 << 20)),
+    "a giant dictionary": lambda: _lzma_with_dictionary(0xFFFFFFFF),
+    "gzip in gzip": lambda: gzip.compress(gzip.compress(bytes(80 << 20), 1), 1),
+    "wide json": lambda: b"[" + b"{}," * 1_000_000 + b"{}]",
+    "a wide pickle": lambda: b"\x80\x04(" + b"]" * 1_000_000 + b"t.",
+    "long lines": lambda: b"x" * (17 << 20),
+    "a long python": lambda: b"a = [" + b"1, " * 300_000 + b"]\n",
+    "many members": lambda: zipped({f"{n}": b"" for n in range(15_000)}),
+    "a wide template": lambda: b"{{ " + b"a ~ " * 200_000 + b"a }}",
+}
+
+
+@pytest.mark.timeout(100)
+@pytest.mark.parametrize("name", HEAVY)
+def test_what_is_heavy_ends_within_the_jails_bounds(name: str, tmp_path: Path) -> None:
+    """512 MiB and ten seconds of CPU: nothing that we make dies of them."""
+    path = tmp_path / "heavy"
+    path.write_bytes(HEAVY[name]())
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        with Jail(Limits(seconds=60, memory_bytes=512 << 20, cpu_seconds=10)) as jail:
+            report = jail.judge(descriptor, "heavy")
+    finally:
+        os.close(descriptor)
+    assert report.verdict in VERDICTS
+    assert not [finding for finding in report.findings if finding.rule == "scan-failed"], report

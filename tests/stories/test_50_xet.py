@@ -15,7 +15,7 @@ import pytest
 
 from moongate.double import Cut, FlipByte, HubDouble, LfsFile, Match, Status
 from support.gateway import Gateway
-from support.raw import ask
+from support.raw import RawAnswer, ask
 from support.xet_talk import XetTalk, first_address, links
 
 MIB = 1 << 20
@@ -256,6 +256,52 @@ def test_6_data_addresses_hold_for_what_they_were_signed_for(tmp_path: Path, hub
             assert refused.status == 403, tampered
             assert refused.headers["x-error-code"] == "Forbidden"
         assert talk.data(url, f"bytes={start}-{last}", "POST").status == 405
+
+
+def test_6_data_is_the_same_on_a_kept_connection(tmp_path: Path, hub: HubDouble) -> None:
+    """There it is answered past the ordinary way, which a connection that closes always goes."""
+    with gateway(tmp_path, hub) as running:
+        talk = XetTalk(running.url, "acme/patched")
+        assert talk.read(NAME) == PATCHED
+        told = talk.cas(f"/v2/reconstructions/{talk.file_id(NAME)}").json()
+        entry = max(
+            (one for some in told["xorbs"].values() for one in some), key=lambda one: len(one["ranges"])
+        )
+        spans = [(one["bytes"]["start"], one["bytes"]["end"]) for one in entry["ranges"]]
+        (start, last), target = spans[0], entry["url"].removeprefix(running.url)
+        several = "bytes=" + ",".join(f"{a}-{b}" for a, b in spans)
+        while talk.data(entry["url"], f"bytes={start}-{last}").headers["x-moongate-cache"] != "hit":
+            assert ask(running.url, "/healthz").status == 200, "the file is being proven"
+        kept = http.client.HTTPConnection("127.0.0.1", running.port, timeout=30)
+        for path, asked, status in (
+            (target, f"bytes={start}-{last}", 206),
+            (target, f"bytes={start + 7}-{start + 9}", 206),
+            (target, several, 206),
+            (target, f"bytes={start}-{spans[-1][1] + 1}", 403),
+            (target[:-1] + ("A" if target[-1] != "A" else "B"), several, 403),
+        ):
+            closing = ask(running.url, path, "GET", {"Range": asked, "Connection": "close"})
+            assert closing.status == status
+            for _ in range(2):
+                kept.request("GET", path, headers={"Range": asked})
+                answer = kept.getresponse()
+                names = {name.lower(): value for name, value in answer.getheaders()}
+                assert _lasting(RawAnswer(answer.status, names, answer.read())) == _lasting(closing), asked
+        kept.close()
+
+
+def _lasting(answer: RawAnswer) -> tuple[int, dict[str, str], bytes]:
+    """An answer without what differs from one to the next."""
+    boundary = answer.headers.get("content-type", "").partition("boundary=")[2]
+    changing = {"date", "x-request-id", "connection"}
+    headers = {name: text for name, text in answer.headers.items() if name not in changing}
+    if boundary:
+        headers["content-type"] = headers["content-type"].replace(boundary, "edge")
+    return (
+        answer.status,
+        headers,
+        answer.body.replace(boundary.encode(), b"edge") if boundary else answer.body,
+    )
 
 
 @pytest.mark.parametrize("repo", ["gated", "private"])
@@ -516,3 +562,28 @@ def test_19_chunks_that_are_lost_under_a_plain_reader_come_from_upstream(
                     with path.open("r+b") as file:
                         file.truncate(path.stat().st_size // 2)
             assert ask(running.url, f"/acme/base/resolve/main/{NAME}").body == BASE
+
+
+def test_20_five_fine_tunes_take_little_more_than_their_base(tmp_path: Path, hub: HubDouble) -> None:
+    """A twentieth changed in each, in one piece: 1.35 of the base at rest, chunks at both ends included."""
+    base = random.Random(20).randbytes(20 * MIB)
+    changed, family = len(base) // 20, {"family/base": base}
+    for number in range(5):
+        start, new = 3 * MIB * number + 12_345, random.Random(number).randbytes(changed)
+        family[f"family/tuned-{number}"] = base[:start] + new + base[start + changed :]
+    for repo, content in family.items():
+        hub.add_repo(repo, xet=True).commit({NAME: LfsFile(content)})
+    with gateway(tmp_path, hub) as running:
+        for repo, content in family.items():
+            assert XetTalk(running.url, repo).read(NAME) == content
+        while "moongate_xet_proof_seconds_count 6" not in ask(running.url, "/metrics").body.decode():
+            assert ask(running.url, "/healthz").status == 200, "the last one is being proven"
+        kept = sum(
+            path.stat().st_size for path in (running.home / "store").glob("v*/xorbs/*/*/*") if path.is_file()
+        )
+        assert kept < 1.35 * len(base)
+        rows = ask(running.url, "/api/moongate/v1/repos").json()["repos"]
+        told = {row["repo"]: row for row in rows if row["repo"] in family}
+        assert {row["logical_bytes"] for row in told.values()} == {len(base)}
+        for repo in family.keys() - {"family/base"}:
+            assert changed <= told[repo]["own_bytes"] < 1.1 * changed + 2 * 128 * 1024

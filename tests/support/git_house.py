@@ -19,10 +19,8 @@ from aiohttp import web
 from moongate.app.connection import FrontDoor
 from moongate.app.dispatch import Dispatcher
 from moongate.app.door import Door, DoorRules
-from moongate.app.exchange import Exchange
 from moongate.app.hosted_git_routes import HostedGitRoutes
 from moongate.app.metrics import Metrics
-from moongate.app.replies import Reply
 from moongate.app.request_log import RequestLog
 from moongate.app.server import listen
 from moongate.core.callers import Caller
@@ -202,10 +200,6 @@ class _Doorman(Door):
         return self.caller or await super().caller_of(request)
 
 
-async def _page(exchange: Exchange) -> Reply:
-    return Reply(200, (), b"", request_id=exchange.request_id)
-
-
 @asynccontextmanager
 async def git_house(
     folder: Path, *, push_rules: PushRules | None = None, limits: Limits | None = None, private: bool = False
@@ -231,8 +225,7 @@ async def git_house(
         door,
         handlers,  # type: ignore[arg-type]
         pages={},
-        admin=("/api/moongate/", _page),
-        open_paths=frozenset(),
+        below={},
         metrics=metrics,
         request_log=request_log,
     )

@@ -55,6 +55,8 @@ class Resolved:
 class FakeBody:
     """A body whose bytes may fail after a while, as those of a fill do."""
 
+    warning = ""
+
     outcome = "hit"
     base = 0
 
@@ -139,6 +141,11 @@ class FakeHub:
             return None
         self.lane_hits += 1
         return self._file(repo, path), self.resolved
+
+    guard_serial = 0
+
+    def passes(self, file: FileAt, caller: Caller) -> str:
+        return ""
 
     def sealed(self, file: FileAt) -> Handle:
         path = self.folder / file.entry.etag
@@ -300,9 +307,8 @@ async def open_house(
         files=files,
         git=GitRoutes(passing, hub, files, door.base_url),
         ollama=OllamaRoutes(hub, files),
-        health=Health(metrics, door, folder, lambda: "", lambda: None),
+        health=Health(metrics, folder, lambda: "", lambda: None),
         admin=_page,
-        status_page=_page,
     )
     dispatch = dispatcher(rooms, door, metrics, request_log)
     lane = FastLane(hub, hub, door, dispatch.known_route, metrics, request_log, lane_seconds, sender)

@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from moongate.double import HubDouble, LfsFile, Repo, Settings, big_file
+from support.weights import safetensors
 
 ADA = "hf_" + "Ada" * 12  # let in everywhere
 BOB = "hf_" + "Bob" * 12  # a user without any grant
@@ -178,14 +179,15 @@ def _pipeline(hub: FurnishedHub) -> None:
         "unet": ["diffusers", "UNet2DModel"],
     }
     unet = {"_class_name": "UNet2DModel", "sample_size": 8, "block_out_channels": [32, 64]}
+    full, half = (safetensors({"unet": (dtype, [50_000])}) for dtype in ("F32", "F16"))
     hub.double.add_repo("acme/pipeline", xet=True).commit(
         {
             "README.md": "---\nlibrary_name: diffusers\n---\n",
             "model_index.json": json.dumps(index),
             "unet/config.json": json.dumps(unet),
-            "unet/diffusion_pytorch_model.safetensors": LfsFile(b"unet" * 50_000),
+            "unet/diffusion_pytorch_model.safetensors": LfsFile(full),
             "unet/diffusion_pytorch_model.bin": LfsFile(b"unet pickle" * 20_000),
-            "unet/diffusion_pytorch_model.fp16.safetensors": LfsFile(b"u16" * 30_000),
+            "unet/diffusion_pytorch_model.fp16.safetensors": LfsFile(half),
             "scheduler/scheduler_config.json": '{"_class_name": "DDPMScheduler"}',
             "original.ckpt": LfsFile(b"the whole in one" * 9_000),
         }

@@ -6,7 +6,7 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from moongate.core.callers import Scope
+from moongate.core.callers import Scope, TokenOrigin
 
 
 class Model(BaseModel):
@@ -119,6 +119,10 @@ class Token(Model):
     expires_at: float | None
     revoked_at: float | None
     note: str
+    origin: TokenOrigin = Field(description="`sign-in`, `exchange`, or empty: an administrator made it")
+    places: list[str] = Field(description="the namespaces and repositories it is bound to")
+    last_used_at: float | None
+    service: bool = Field(description="it is a service account's")
 
 
 class Tokens(Model):
@@ -130,6 +134,7 @@ class NewToken(Model):
     scope: Scope = "read"
     expires_seconds: float | None = Field(default=None, gt=0)
     note: str = Field(default="", max_length=500)
+    places: list[str] = Field(default=[], max_length=100, description="bind it: `acme`, `acme/tiny`")
 
 
 class Minted(Model):
@@ -141,6 +146,7 @@ class Minted(Model):
     scope: Scope
     created_at: float
     expires_at: float | None
+    places: list[str] = []
 
 
 class Revoked(Model):

@@ -10,9 +10,8 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
 from urllib.parse import parse_qsl, unquote
 
 from aiohttp import hdrs, web
@@ -20,20 +19,29 @@ from pydantic import ValidationError
 
 from moongate import __version__
 from moongate.app import admin_models as models
-from moongate.app import hosting_models
+from moongate.app import audit_models, feed_models, hosting_models, identity_models
+from moongate.app.admin_approvals import approval_operations
+from moongate.app.admin_audit import SEARCHED
+from moongate.app.admin_feeds import AdminFeeds
 from moongate.app.admin_hosting import AdminHosting
+from moongate.app.admin_identity import AdminIdentity
 from moongate.app.admin_models import Model
+from moongate.app.admin_policy import policy_operations
+from moongate.app.admin_verdicts import AdminVerdicts, VerdictDetails, VerdictList
 from moongate.app.dispatch import MethodAbsent
 from moongate.app.door import Door
 from moongate.app.exchange import Exchange
+from moongate.app.hooks import webhook_operations
 from moongate.app.hub_routes import read_body
 from moongate.app.jobs import JobBoard, Progress
+from moongate.app.operations import Asked, Operation, needing
 from moongate.app.replies import JSON_TYPE, Reply, json_reply
-from moongate.app.tokens import mint
+from moongate.app.tokens import Bounds, mint
 from moongate.core.errors import Absent, BadRequest, MoongateError, NotAllowed, StoreError
 from moongate.core.names import RepoId, Revision, parse_repo, parse_revision
 from moongate.core.records import FileEntry
 from moongate.hub.pull import PullPlan
+from moongate.hub.trusts import check_place
 
 if TYPE_CHECKING:
     from moongate.app.wiring import Gateway
@@ -43,29 +51,29 @@ _MAX_BODY_BYTES = 1 << 20
 _MAX_FAILURES = 1000
 _MAX_QUERY_FIELDS = 32
 _VERIFY = models.NewVerify
+_SUBJECTS = ("name", "place", "team", "user", "pattern")
+"""What an operation's query or body calls that which it is about."""
 
 
-@dataclass(frozen=True, slots=True)
-class Asked:
-    """A request to one operation: the piece of its path in braces, its query, and its body as the model."""
-
-    part: str
-    query: Mapping[str, str]
-    body: Any  # a value of the operation's `takes`
-
-
-@dataclass(frozen=True, slots=True)
-class Operation:
-    """One operation. `path` is below `/api/moongate/v1` and may hold one piece in braces, at its end."""
-
-    method: str
-    path: str
-    summary: str
-    run: Callable[[Asked], Awaitable[Model]]
-    gives: type[Model]
-    takes: type[Model] | None = None
-    query: tuple[str, ...] = ()
-    status: int = 200
+_AUDITED = {
+    ("DELETE", "/repos"): "repo.delete",
+    ("POST", "/pins"): "pin.create",
+    ("DELETE", "/pins"): "pin.delete",
+    ("POST", "/tokens"): "token.create",
+    ("DELETE", "/tokens/{id}"): "token.revoke",
+    ("POST", "/grants"): "access.grant",
+    ("DELETE", "/grants"): "access.revoke",
+    ("POST", "/gc"): "content.collect",
+    ("POST", "/evict"): "content.evict",
+    ("POST", "/namespaces"): "namespace.create",
+    ("POST", "/limits"): "namespace.change",
+    ("DELETE", "/namespaces"): "namespace.delete",
+    ("POST", "/teams"): "access.grant",
+    ("DELETE", "/teams"): "access.revoke",
+    ("POST", "/access"): "access.grant",
+    ("DELETE", "/access"): "access.revoke",
+}
+"""The kind of event (`hub.audit.KINDS`) that is written down when an operation changed something."""
 
 
 class AdminRoutes:
@@ -76,7 +84,13 @@ class AdminRoutes:
         self._door = door
         self._started_at = time.time()
         self.jobs = JobBoard(gateway.settings.home / "jobs")
-        self._operations = self._table()
+        self.operations = (
+            *needing("admin", *self._table()),
+            *policy_operations(gateway.governing),
+            *approval_operations(gateway.governing.desk),
+            *webhook_operations(gateway.announcing.hooks),
+            *needing("approve", *self._verdicts_table()),
+        )
 
     def _table(self) -> tuple[Operation, ...]:
         repo, grant, limit = ("repo", "revision"), ("user", "pattern"), ("limit",)
@@ -95,6 +109,9 @@ class AdminRoutes:
             Operation("POST", "/grants", "Grant", self._grant, models.Grant, models.Grant, status=201),
             Operation("DELETE", "/grants", "Take back a grant", self._ungrant, models.Gone, None, grant),
             *self._hosting_table(),
+            *self._feeds_table(),
+            *self._identity_table(),
+            *self._audit_table(),
             Operation("GET", "/failures", "Files that failed", self._failures, models.Failures, None, limit),
             Operation("POST", "/gc", "Bring disk and index together", self._gc, models.Collected),
             Operation("POST", "/evict", "Make room under the quota now", self._evict, models.Evicted),
@@ -103,6 +120,29 @@ class AdminRoutes:
             Operation("GET", "/jobs", "Pulls and verifications", self._jobs, models.Jobs),
             Operation("GET", "/jobs/{id}", "One of them", self._job, models.Job),
             Operation("DELETE", "/jobs/{id}", "Ask it to end", self._cancel, models.Job),
+        )  # fmt: skip
+
+    def _verdicts_table(self) -> tuple[Operation, ...]:
+        verdicts, asked = AdminVerdicts(self._gateway.index), ("verdict", "repo", "before", "limit")
+        return (
+            Operation("GET", "/verdicts", "What scans said", verdicts.listed, VerdictList, None, asked),
+            Operation("GET", "/verdicts/{etag}", "One content", verdicts.details, VerdictDetails),
+        )
+
+    def _audit_table(self) -> tuple[Operation, ...]:
+        audit, given = self._gateway.audit_office(), audit_models
+        pages, new = ("after", "limit"), given.NewRecall
+        return (
+            Operation("GET", "/audit", "Search it", audit.search_audit, given.AuditLines, None, SEARCHED),
+            Operation("GET", "/audit-lines", "As hashed", audit.raw_audit, given.RawLines, None, pages),
+            Operation("GET", "/audit-verification", "Check it", audit.verify_audit, given.Verification),
+            Operation("GET", "/audit-checkpoints", "What was signed", audit.checkpoints, given.Checkpoints),
+            Operation("POST", "/audit-checkpoints", "Sign the end", audit.checkpoint, given.Checkpoints),
+            Operation("GET", "/audit-key", "Who signs", audit.audit_key, given.AuditKey),
+            Operation("GET", "/recalls", "What was recalled", audit.recalls, given.Recalls),
+            Operation("POST", "/recalls", "Recall", audit.recall, given.RecallReport, new, (), 201),
+            Operation("GET", "/recalls/{id}", "Who received it", audit.show_recall, given.RecallReport),
+            Operation("DELETE", "/recalls/{id}", "Take it back", audit.undo_recall, given.Recall),
         )  # fmt: skip
 
     def _hosting_table(self) -> tuple[Operation, ...]:
@@ -122,6 +162,41 @@ class AdminRoutes:
             Operation("DELETE", "/access", "Take a role back", hosting.disallow, models.Gone, None, who),
         )  # fmt: skip
 
+    def _feeds_table(self) -> tuple[Operation, ...]:
+        gateway, given = self._gateway, feed_models
+        feeds, name = AdminFeeds(gateway.index, gateway.feeds, gateway.intelligence), feed_models.FeedName
+        subject = ("subject",)
+        return (
+            Operation("GET", "/feeds", "Threat intelligence, and how old it is", feeds.list, given.Feeds),
+            Operation("GET", "/feeds/check", "What feeds know", feeds.check, given.Checked, None, subject),
+            Operation("GET", "/feeds/hunt", "What is kept and known to feeds", feeds.hunt, given.Hunted),
+            Operation("POST", "/feeds/refresh", "Fetch one now", feeds.refresh, given.Refreshed, name),
+            Operation("POST", "/feeds/approve", "Let it count", feeds.approve, given.Refreshed, name),
+            Operation("POST", "/feeds/refuse", "Forget what is held", feeds.refuse, models.Gone, name),
+        )  # fmt: skip
+
+    def _identity_table(self) -> tuple[Operation, ...]:
+        who, given = (
+            AdminIdentity(self._gateway.identity.people, self._gateway.identity.trusts),
+            identity_models,
+        )
+        role, account, state, pair = given.Role, given.NewAccount, given.AccountState, given.GroupTeam
+        of_role, of_pair = ("subject", "role", "namespace"), ("group", "team")
+        return (
+            Operation("GET", "/trusts", "Trusted issuers", who.trusts, given.Trusts),
+            Operation("POST", "/trusts", "Trust one", who.trust, given.Trust, given.NewTrust, (), 201),
+            Operation("DELETE", "/trusts/{id}", "Trust no more", who.distrust, models.Gone),
+            Operation("GET", "/roles", "Roles of the gateway", who.roles, given.Roles),
+            Operation("POST", "/roles", "Give a role", who.give_role, role, role, (), 201),
+            Operation("DELETE", "/roles", "Take a role back", who.take_role, models.Gone, None, of_role),
+            Operation("GET", "/accounts", "People and service accounts", who.accounts, given.Accounts),
+            Operation("POST", "/accounts", "A service account", who.add_service, account, account, (), 201),
+            Operation("POST", "/accounts/state", "Disable, enable", who.set_disabled, state, state),
+            Operation("GET", "/groups", "Groups in teams", who.groups, given.GroupTeams),
+            Operation("POST", "/groups", "Have a group be in a team", who.map_group, pair, pair, (), 201),
+            Operation("DELETE", "/groups", "Take that back", who.unmap_group, models.Gone, None, of_pair),
+        )  # fmt: skip
+
     async def __call__(self, exchange: Exchange) -> web.StreamResponse:
         """Answers a request under the prefix.
 
@@ -132,20 +207,28 @@ class AdminRoutes:
             Absent, MethodAbsent: there is no such operation.
         """
         self._refuse_foreign_pages(exchange)
-        self._door.require_admin(exchange.caller, local=self._door.is_local(exchange.request))
         path = exchange.path.removeprefix(BASE).rstrip("/")
-        if path == "/openapi.json":
-            return json_reply(200, openapi(self._operations), exchange.request_id)
-        operation, part = self._find(exchange.method, path)
-        asked = Asked(part, _query(exchange.query, operation), await _body(exchange, operation))
+        try:
+            operation, part = self._find(exchange.method, path)
+        except (Absent, MethodAbsent):
+            # strangers are not told what there is
+            self._door.require("admin", exchange.caller, exchange.request)
+            if path == "/openapi.json":
+                return json_reply(200, openapi(self.operations), exchange.request_id)
+            raise
+        self._door.require(operation.permission, exchange.caller, exchange.request)
+        asked = Asked(part, _query(exchange.query, operation), await _body(exchange, operation), exchange)
         answer = await operation.run(asked)
+        kind = _AUDITED.get((operation.method, operation.path))
+        if kind is not None:
+            _tell(kind, asked, answer)
         body = answer.model_dump_json().encode()
         return Reply(operation.status, (JSON_TYPE,), body, request_id=exchange.request_id, shared=False)
 
     def _find(self, method: str, path: str) -> tuple[Operation, str]:
         wanted = "GET" if method == "HEAD" else method
         allowed = []
-        for operation in self._operations:
+        for operation in self.operations:
             stem, brace, _ = operation.path.partition("{")
             part = path.removeprefix(stem) if brace else ""
             if path != operation.path and not (brace and path.startswith(stem) and part and "/" not in part):
@@ -163,6 +246,10 @@ class AdminRoutes:
         foreign = origin is not None and origin != self._door.base_url(exchange.request)
         if foreign or site in ("cross-site", "same-site"):
             raise NotAllowed("Pages of other sites may not use the admin API.")
+        if exchange.caller.method == "session" and not exchange.is_read and origin is None is site:
+            raise NotAllowed(
+                "A browser's session changes nothing here unless the browser says which page asks."
+            )
 
     # What is kept
 
@@ -255,7 +342,12 @@ class AdminRoutes:
 
     async def _tokens(self, _: Asked) -> Model:
         rows = await asyncio.to_thread(self._gateway.index.tokens)
-        return models.Tokens(tokens=[models.Token.model_validate(_fields(row, models.Token)) for row in rows])
+        return models.Tokens(
+            tokens=[
+                models.Token.model_validate({**_fields(row, models.Token), "places": list(row.places)})
+                for row in rows
+            ]
+        )
 
     async def _mint(self, asked: Asked) -> Model:
         wanted: models.NewToken = asked.body
@@ -267,6 +359,10 @@ class AdminRoutes:
             wanted.expires_seconds,
             wanted.note,
             time.time(),
+            Bounds(
+                tuple(check_place(place) for place in wanted.places),
+                max_seconds=self._gateway.settings.token_max_seconds,
+            ),
         )
         return models.Minted(
             token=secret.reveal(),
@@ -275,6 +371,7 @@ class AdminRoutes:
             scope=row.scope,
             created_at=row.created_at,
             expires_at=row.expires_at,
+            places=list(row.places),
         )
 
     async def _revoke(self, asked: Asked) -> Model:
@@ -412,6 +509,22 @@ def _content(model: type[Model], schemas: dict[str, object]) -> dict[str, object
     schemas.update(schema.pop("$defs", {}))
     schemas[model.__name__] = schema
     return {"application/json": {"schema": {"$ref": f"#/components/schemas/{model.__name__}"}}}
+
+
+def _tell(kind: str, asked: Asked, answer: Model) -> None:
+    """Has an operation written down that changed something."""
+    told = answer.model_dump()
+    if told.get("removed") is False or told.get("revoked") is False or told.get("added") is False:
+        return
+    body = {} if asked.body is None else asked.body.model_dump(exclude_none=True)
+    given = {**asked.query, **body}
+    repo = given.pop("repo", None)
+    subject = asked.part or next((str(given[name]) for name in _SUBJECTS if given.get(name)), "")
+    if kind == "token.create":
+        subject = str(told["id"])
+    asked.exchange.tell(
+        kind, parse_repo(str(repo)) if repo else None, subject=subject, details={**given, "way": "admin api"}
+    )
 
 
 def _fields(row: object, model: type[Model]) -> dict[str, object]:

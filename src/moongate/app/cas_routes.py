@@ -75,10 +75,16 @@ class FilesById(Protocol):
     def needing(self, xorbs: Iterable[XetHash]) -> list[str]: ...
 
 
+class Guards(Protocol):
+    """What this room needs of `hub.guarded_xet.XetGuard`."""
+
+    async def admit(self, file: FileAt, caller: Caller, row: Any) -> str: ...
+
+
 class CasRoutes:
     """Answers what is asked below our CAS."""
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - it stands before the rooms behind it
         self,
         tokens: XetTokens,
         files: FilesById,
@@ -89,8 +95,11 @@ class CasRoutes:
         *,
         base_url: Callable[[web.BaseRequest], str],
         whole_after_bytes: int = 0,
+        guard: Guards | None = None,
     ) -> None:
-        """`whole_after_bytes`: asking for the reconstruction of a longer part has the whole file fetched."""
+        """guard: says who may have a file, and what its addresses are to tell.
+
+        `whole_after_bytes`: asking for the reconstruction of a longer part has the whole file fetched."""
         self._tokens = tokens
         self._files = files
         self._xets = xets
@@ -99,6 +108,7 @@ class CasRoutes:
         self._metrics = metrics
         self._base_url = base_url
         self._whole_after_bytes = whole_after_bytes
+        self._guard = guard
 
     async def answer(self, exchange: Exchange, route: cas_paths.Question) -> web.StreamResponse:
         """The answer to any route of the CAS, but for data: that takes no token."""
@@ -134,15 +144,16 @@ class CasRoutes:
         grant = self._grant(exchange)
         return await self._files.file(grant.repo, grant.commit_hash, file_id, grant.caller)
 
-    async def _reconstruction(self, exchange: Exchange, file_id: str) -> XetFile:
-        """The whole file's reconstruction.
+    async def _reconstruction(self, exchange: Exchange, file_id: str) -> tuple[FileAt, XetFile, str]:
+        """A file, the whole of its reconstruction, and what its addresses are to tell.
 
         Raises:
+            RefusedByPolicy, HeldByPolicy: the guard does not let the file pass.
             EntryAbsent: it is no file of what the token opens, or upstream knows no reconstruction of it.
             UpstreamError: it is not here, and upstream failed, by the plain road, too. For a while files are
                 offered plainly then.
         """
-        file = await self._file(exchange, file_id)
+        file = exchange.file = await self._file(exchange, file_id)
         try:
             row: XetFile = await self._xets.reconstruction_of(file, exchange.caller)
             if (row.etag, row.size_bytes) != (file.entry.etag, file.entry.size_bytes):
@@ -162,7 +173,8 @@ class CasRoutes:
             row = await self._instead(exchange, file, error)
         except (AuthRequired, BadToken) as error:
             raise NotAllowed(error.message) from error  # ours was good; it is upstream that refuses
-        return row
+        verdict = await self._guard.admit(file, exchange.caller, row) if self._guard is not None else ""
+        return file, row, verdict
 
     async def _instead(self, exchange: Exchange, file: FileAt, error: MoongateError) -> XetFile:
         """A reconstruction whose chunks are made of the file's plain bytes; or the error."""
@@ -173,7 +185,7 @@ class CasRoutes:
     # Reconstructions
 
     async def _one(self, exchange: Exchange, route: cas_paths.OneFile) -> web.StreamResponse:
-        row = await self._reconstruction(exchange, route.file_id)
+        file, row, verdict = await self._reconstruction(exchange, route.file_id)
         exchange.outcome = "hit" if row.verified else "miss"
         spans = parse_range(exchange.request.headers.get(hdrs.RANGE), row.size_bytes)
         if isinstance(spans, Unsatisfiable):
@@ -186,12 +198,19 @@ class CasRoutes:
         if not row.verified and (span.length > self._whole_after_bytes or span.length == row.size_bytes):
             self._xets.ensure(row)
         cut = cut_terms(row.terms, span)
+        if exchange.method == "GET":
+            exchange.reconstructed = ((file, span.length),)
         base_url = self._base_url(exchange.request)
         write, each = (write_v2, MAX_SIGNED_RANGES) if route.version == 2 else (write_v1, 1)
 
         def told() -> bytes:
             fetches = self._addresses.fetches(
-                row, cut.terms, base_url, each=each, data_key=getattr(row, "data_key", None)
+                row,
+                cut.terms,
+                base_url,
+                each=each,
+                data_key=getattr(row, "data_key", None),
+                verdict=verdict,
             )
             answer = Reconstruction(cut.offset_bytes, cut.terms, fetches)
             for term in cut.terms:
@@ -204,18 +223,24 @@ class CasRoutes:
     async def _several(self, exchange: Exchange) -> web.StreamResponse:
         """Whole files, in the words of version 1: the terms of each, and the ranges of all."""
         file_ids = await self._asked_files(exchange)
-        rows = {file_id: await self._reconstruction(exchange, file_id) for file_id in file_ids}
-        exchange.outcome = "hit" if all(row.verified for row in rows.values()) else "miss"
-        for row in rows.values():
+        found = {file_id: await self._reconstruction(exchange, file_id) for file_id in file_ids}
+        rows = {file_id: (row, verdict) for file_id, (_, row, verdict) in found.items()}
+        exchange.reconstructed = tuple((file, row.size_bytes) for file, row, _ in found.values())
+        exchange.outcome = "hit" if all(row.verified for row, _ in rows.values()) else "miss"
+        for row, _ in rows.values():
             if not row.verified:
                 self._xets.ensure(row)
         fetches: dict[XetHash, tuple[FetchRange, ...]] = {}
-        for row in rows.values():
+        for row, verdict in rows.values():
             base_url, data_key = self._base_url(exchange.request), getattr(row, "data_key", None)
-            signed = self._addresses.fetches(row, row.terms, base_url, each=1, data_key=data_key)
+            signed = self._addresses.fetches(
+                row, row.terms, base_url, each=1, data_key=data_key, verdict=verdict
+            )
             fetches |= {xorb: (*fetches.get(xorb, ()), *ranges) for xorb, ranges in signed.items()}
         told = {
-            "files": {key: write_v1(Reconstruction(0, row.terms, {}))["terms"] for key, row in rows.items()},
+            "files": {
+                key: write_v1(Reconstruction(0, row.terms, {}))["terms"] for key, (row, _) in rows.items()
+            },
             "fetch_info": write_v1(Reconstruction(0, (), fetches))["fetch_info"],
         }
         return self._json(exchange, orjson.dumps(told))

@@ -67,6 +67,9 @@ class CommitRoutes:
         made = await asyncio.to_thread(
             self._hosted.commit, row, parse_revision(revision), draft.request(), caller, create_pr=create_pr
         )
+        exchange.tell(
+            "repo.commit", repo, commit_hash=made.commit_hash, subject=revision, details={"way": "api"}
+        )
         url = f"{self._base_url(exchange.request)}{row.repo.file_path}"
         told: dict[str, object] = {
             "success": True,

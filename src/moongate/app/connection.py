@@ -19,9 +19,9 @@ from aiohttp.streams import EMPTY_PAYLOAD
 from aiohttp.web_protocol import RequestHandler
 
 from moongate.app.exchange import Exchange, begin
-from moongate.app.lane import FastLane, LongAnswer
+from moongate.app.lane import FastLane, LongAnswer, PiecedAnswer
 from moongate.app.replies import error_reply
-from moongate.app.sendfile import ClientGone, Outlet
+from moongate.app.sendfile import ClientGone, FileSpan, Outlet, Sending
 from moongate.core.errors import MoongateError
 
 MAX_TARGET_BYTES = 8190
@@ -41,12 +41,15 @@ class FrontDoor(web.Server):
         lane: FastLane | None = None,
         silence_seconds: float = 75.0,
         note: Callable[[Exchange], None] = lambda _: None,
+        draining: Callable[[], None] = lambda: None,
     ) -> None:
         """`silence_seconds`: how long a client may take for the head of its next request, and between pieces
-        of a body. `note` hears of requests that never reached the handler: not HTTP, or too long.
+        of a body. `note` hears of requests that never reached the handler: not HTTP, or too long. `draining`
+        is called when no more requests are taken, so that answers without an end can end.
         """
         self.lane = lane
         self.note = note
+        self._draining = draining
         super().__init__(
             handler,
             access_log=None,
@@ -64,12 +67,13 @@ class FrontDoor(web.Server):
 
     async def drain(self, seconds: float) -> None:
         """Closes idle connections at once and busy ones after their response, or after so many seconds."""
+        self._draining()
         self.pre_shutdown()
         await self.shutdown(seconds)
 
 
 class _Connection(RequestHandler):
-    __slots__ = ("_close_wanted", "_early", "_lane", "_outlet", "_sending", "_taken_out")
+    __slots__ = ("_close_wanted", "_early", "_lane", "_outlet", "_reading", "_sending", "_taken_out")
 
     def __init__(self, manager: FrontDoor, **options: Any) -> None:
         super().__init__(manager, **options)
@@ -147,51 +151,55 @@ class _Connection(RequestHandler):
         self._give(lane, transport, answer)
         return True
 
-    def _give(self, lane: FastLane, transport: asyncio.Transport, answer: bytes | LongAnswer) -> None:
-        if isinstance(answer, LongAnswer):
-            self._send(lane, transport, answer)
-        else:
+    def _give(
+        self, lane: FastLane, transport: asyncio.Transport, answer: bytes | LongAnswer | PiecedAnswer
+    ) -> None:
+        if isinstance(answer, bytes):
             transport.write(answer)
+        else:
+            self._send(lane, transport, answer)
         self._next_keepalive_close_time = self._loop.time() + self._keepalive_timeout
 
-    def _send(self, lane: FastLane, transport: asyncio.Transport, answer: LongAnswer) -> None:
-        """Sends what the socket takes at once, and the rest in a task, while no further request is read."""
+    def _send(self, lane: FastLane, transport: asyncio.Transport, answer: LongAnswer | PiecedAnswer) -> None:
+        """Sends what the socket takes at once; the rest is carried, while no further request is read."""
         assert lane.sender is not None  # noqa: S101 - a lane without one makes no long answers
-        sent, size_bytes = 0, answer.end - answer.start
+        sent = 0
         try:
             if self._outlet is None:
                 self._outlet = lane.sender.outlet(transport)
-            head, sent = self._outlet.start(answer.head, answer.body.fd, answer.start, size_bytes)
+            if isinstance(answer, LongAnswer):
+                size_bytes = answer.end - answer.start
+                head, sent = self._outlet.start(answer.head, answer.body.fd, answer.start, size_bytes)
+                if sent == size_bytes:
+                    lane.sent(answer, sent)
+                    return
+                left = FileSpan(answer.body.fd, answer.start + sent, size_bytes - sent)
+                rest = Sending(self._outlet, head, [left], sent)
+            else:
+                rest = Sending(self._outlet, answer.head, answer.pieces)
+                if rest.begin():
+                    lane.sent(answer, rest.sent_bytes)
+                    return
         except (ClientGone, MoongateError) as error:
             self._broken_off(lane, answer, sent, error)
             return
-        if sent == size_bytes:
-            lane.sent(answer, sent)
-            return
         transport.pause_reading()
-        rest = self._send_rest(lane, transport, self._outlet, answer, head, sent)
-        self._sending = self._loop.create_task(rest)
+        self._reading = lane.begins(answer, transport)
+        self._sending = self._loop.create_task(self._send_rest(lane, transport, answer, rest))
 
     async def _send_rest(
-        self,
-        lane: FastLane,
-        transport: asyncio.Transport,
-        outlet: Outlet,
-        answer: LongAnswer,
-        head: bytes,
-        sent: int,
+        self, lane: FastLane, transport: asyncio.Transport, answer: LongAnswer | PiecedAnswer, rest: Sending
     ) -> None:
-        size_bytes = answer.end - answer.start
         try:
-            await outlet.begin(head)
-            while sent < size_bytes:
-                sent += await outlet.send(answer.body.fd, answer.start + sent, size_bytes - sent)
+            await rest.finish()
         except (ClientGone, MoongateError, asyncio.CancelledError) as error:
             self._sending = None
-            self._broken_off(lane, answer, sent, error)
+            lane.ended(self._reading)
+            self._broken_off(lane, answer, rest.sent_bytes, error)
             return
         self._sending = None
-        lane.sent(answer, sent)
+        lane.ended(self._reading)
+        lane.sent(answer, rest.sent_bytes)
         if self.transport is None:
             self._close_outlet()
             return
@@ -206,7 +214,9 @@ class _Connection(RequestHandler):
             self._outlet.close()
             self._outlet = None
 
-    def _broken_off(self, lane: FastLane, answer: LongAnswer, sent_bytes: int, error: BaseException) -> None:
+    def _broken_off(
+        self, lane: FastLane, answer: LongAnswer | PiecedAnswer, sent_bytes: int, error: BaseException
+    ) -> None:
         why = (
             f"{type(error).__name__}: {error.message}" if isinstance(error, MoongateError) else "client left"
         )

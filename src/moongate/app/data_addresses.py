@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterable
+from dataclasses import replace
 from typing import Protocol
 
 from moongate.app.shared_secret import key_for
@@ -81,12 +82,14 @@ class DataAddresses:
         *,
         each: int = MAX_SIGNED_RANGES,
         data_key: str | None = None,
+        verdict: str = "",
     ) -> dict[XetHash, tuple[FetchRange, ...]]:
         """Where the chunks of a file's terms are: ranges in order, those of one xorb under few addresses.
 
         each: most ranges under one address. Clients that speak version 1 alone take two ranges with the same
             address for the same, so there it must be 1.
         data_key: what stands for the xorbs in the addresses, when their chunks are made.
+        verdict: what is said of the file by now, by which its reader was let pass.
         """
         expires_seconds = int(self._now() + self._ttl_seconds)
         wanted: dict[XetHash, list[Term]] = {}
@@ -99,19 +102,22 @@ class DataAddresses:
         return {
             xorb: tuple(
                 self._signed(
-                    file.file_id, data_key or hash_hex(xorb), chunks, expires_seconds, base_url, each
+                    SignedData(data_key or hash_hex(xorb), file.file_id, (), expires_seconds, verdict),
+                    chunks,
+                    base_url,
+                    each,
                 )
             )
             for xorb, chunks in chunks_of.items()
         }
 
     def _signed(
-        self, file_id: str, xorb: str, chunks: list[Chunks], expires_seconds: int, base_url: str, each: int
+        self, like: SignedData, chunks: list[Chunks], base_url: str, each: int
     ) -> Iterable[FetchRange]:
         chunks = sorted(chunks, key=lambda one: one.first)
         for at in range(0, len(chunks), each):
             some = chunks[at : at + each]
-            data = SignedData(xorb, file_id, tuple(one.span for one in some), expires_seconds)
+            data = replace(like, spans=tuple(one.span for one in some))
             url = write_data_url(base_url, self._key, data)
             for one in some:
                 yield FetchRange(one.first, one.end, one.span, url)

@@ -1,8 +1,8 @@
-"""From a raw request to an answer: Host, caller, route, handler, and the one place for errors.
+"""From a raw request to an answer: Host, caller, route, permission, handler, and the one place for errors.
 
-Routes are told apart on the raw path, segment by segment (`wire.routes`); our own few addresses (`/`, health,
-metrics, the admin API) come first, by exact path or prefix. Every exchange, however it ends, is counted and
-logged once.
+Routes are told apart on the raw path, segment by segment (`wire.routes`); our own few addresses (health,
+metrics, pages, the admin API) come first, by exact path or prefix. Every exchange, however it ends, is
+counted and logged once.
 """
 
 from __future__ import annotations
@@ -11,19 +11,22 @@ import asyncio
 import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import NoReturn
+from typing import NoReturn, Protocol
 
 import structlog
 from aiohttp import web
 
+from moongate.app.auditing import Auditing
 from moongate.app.door import Door
 from moongate.app.exchange import Exchange, PageHandler, RouteHandler, begin
 from moongate.app.metrics import Metrics
+from moongate.app.permissions import CAS_ROUTES, ROUTES, UPLOADS, Page
 from moongate.app.replies import JSON_TYPE, Reply, error_reply
 from moongate.app.request_log import RequestLog, who
 from moongate.app.sendfile import BrokenOff, ClientGone
-from moongate.core.errors import MoongateError, RepoMoved
+from moongate.core.errors import MoongateError, NotAllowed, RepoMoved
 from moongate.core.names import RepoId
+from moongate.hub.audit import NoAudit
 from moongate.wire import routes
 from moongate.wire.cas_paths import CasRoute, parse_cas_path
 from moongate.wire.errors import error_answer
@@ -57,6 +60,16 @@ class SignedAddresses:
     uploads: PageHandler | None = None
 
 
+class Browser(Protocol):
+    """What answers people at the Hub's own page addresses, and shows them why they get no page."""
+
+    def page(self, exchange: Exchange) -> Page | None:
+        """The page at an address of the Hub's, when a browser asks; never at one of the API or of files."""
+
+    def refusal(self, exchange: Exchange, error: MoongateError) -> web.StreamResponse | None:
+        """What a browser is shown in place of a page; None when it asked for none."""
+
+
 class MethodAbsent(Exception):
     """This route has no such method; `allowed` says which it has."""
 
@@ -68,38 +81,39 @@ class MethodAbsent(Exception):
 class Dispatcher:
     """The handler aiohttp's low-level server calls for every request."""
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - it stands before every room
         self,
         door: Door,
         handlers: Mapping[type[object], RouteHandler],
         *,
-        pages: Mapping[str, tuple[str, PageHandler]],
-        admin: tuple[str, PageHandler],
-        open_paths: frozenset[str],
+        pages: Mapping[str, Page],
+        below: Mapping[str, Page],
+        browser: Browser | None = None,
         signed: SignedAddresses | None = None,
         metrics: Metrics,
         request_log: RequestLog,
+        auditing: Auditing | None = None,
     ) -> None:
-        """`pages`: our own exact paths, each with a name for metrics; `admin`: the admin API's prefix.
+        """`pages`: our own exact paths; `below`: our own prefixes, such as the admin API's.
 
-        `open_paths`: answered to everybody, whatever the door and the Host header say (health checks).
-        `signed`: what finds out by itself who asks.
+        `browser`: what answers people; `signed`: what finds out by itself who asks.
         """
         self._door = door
-        self._handlers = handlers
-        self._pages = pages
-        self._admin_prefix, self._admin = admin
-        self._open_paths = open_paths
+        self._browser = browser
+        self.handlers = handlers
+        self.pages = pages
+        self.below = below
         self._signed = signed or SignedAddresses()
         self._metrics = metrics
         self._log = request_log
+        self._auditing = auditing or Auditing(NoAudit())
         self._routes: dict[str, routes.Route] = {}
 
     async def __call__(self, request: web.BaseRequest) -> web.StreamResponse:
         exchange = begin(request)
         self._metrics.running += 1
         try:
-            response = await self._answer(exchange)
+            response = await self._told(exchange)
         except MoongateError as error:
             response = self._refuse(exchange, error)
         except MethodAbsent as error:
@@ -126,26 +140,33 @@ class Dispatcher:
         self._finish(exchange)
         return response
 
+    async def _told(self, exchange: Exchange) -> web.StreamResponse:
+        """The answer, after what an auditor will want to know of it was written down."""
+        try:
+            response = await self._answer(exchange)
+        except NotAllowed as error:
+            await self._auditing.refused(exchange, error)
+            raise
+        finally:
+            if exchange.happened:
+                await self._auditing.told(exchange)
+        return response
+
     async def _answer(self, exchange: Exchange) -> web.StreamResponse:
         request, path = exchange.request, exchange.path
-        page = self._pages.get(path)
-        if path in self._open_paths and page is not None:
-            exchange.route = page[0]
-            return await page[1](exchange)
+        page = self._page(path)
+        if page is not None and page.any_host:
+            return await self._answer_page(exchange, page)
         self._door.check_host(request)
         if exchange.method == "OPTIONS":
             exchange.route = "options"
             return self._preflight(exchange)
         if exchange.method not in _KNOWN_METHODS:
             raise MethodAbsent(_KNOWN_METHODS)
+        if page is None and self._browser is not None:
+            page = self._browser.page(exchange)
         if page is not None:
-            exchange.route = page[0]
-            exchange.caller = await self._door.caller_of(request)
-            return await page[1](exchange)
-        if path.startswith(self._admin_prefix):
-            exchange.route = "admin"
-            exchange.caller = await self._door.caller_of(request)
-            return await self._admin(exchange)
+            return await self._answer_page(exchange, page)
         signed = await self._answer_signed(exchange)
         if signed is not None:
             return signed
@@ -154,17 +175,43 @@ class Dispatcher:
         exchange.route = kind.__name__
         exchange.repo = getattr(route, "repo", None)
         exchange.caller = await self._door.caller_of(request)
-        return await self._handlers[kind](exchange, route)
+        needs = ROUTES.get(kind)
+        self._door.require(needs.of(exchange.method) if needs is not None else None, exchange.caller, request)
+        return await self.handlers[kind](exchange, route)
+
+    def _page(self, path: str) -> Page | None:
+        page = self.pages.get(path)
+        if page is not None:
+            return page
+        return next((page for prefix, page in self.below.items() if path.startswith(prefix)), None)
+
+    async def _answer_page(self, exchange: Exchange, page: Page) -> web.StreamResponse:
+        request = exchange.request
+        exchange.route = page.name
+        permission = page.permission(exchange.method)
+        if permission is None:
+            raise MethodAbsent(("GET", "HEAD"))
+        if permission == "public":
+            return await page.answer(exchange)
+        if permission != "watch" or not self._door.is_local(request):
+            exchange.caller = await self._door.caller_of(request, cookies=page.cookies)
+        self._door.require(permission, exchange.caller, request)
+        return await page.answer(exchange)
 
     async def _answer_signed(self, exchange: Exchange) -> web.StreamResponse | None:
         path, signed = exchange.path, self._signed
         if signed.uploads is not None and path.startswith(UPLOADS_PREFIX):
             exchange.route = "LfsUpload"
+            self._door.require(UPLOADS.of(exchange.method), exchange.caller, exchange.request)
             return await signed.uploads(exchange)
         asked = parse_cas_path(path) if signed.cas is not None and path.startswith(_CAS) else None
         if signed.cas is None or asked is None:
             return None
         exchange.route = f"Cas{type(asked).__name__}"
+        needs = CAS_ROUTES.get(type(asked))
+        self._door.require(
+            None if needs is None else needs.of(exchange.method), exchange.caller, exchange.request
+        )
         return await signed.cas(exchange, asked)
 
     def known_route(self, path: str) -> routes.Route | None:
@@ -186,6 +233,9 @@ class Dispatcher:
             self._break_off(exchange)
         answer = error_answer(error)
         self._metrics.refused(error)
+        shown = self._browser.refusal(exchange, error) if self._browser is not None else None
+        if shown is not None:
+            return shown
         headers = [JSON_TYPE, *answer.headers]
         if answer.status == 401 and exchange.route.startswith(("Git", "Lfs")):
             # git answers no other challenge
@@ -218,7 +268,7 @@ class Dispatcher:
 
     def _is_ours(self, path: str) -> bool:
         """Whether a path is our own (pages, admin API): other origins' pages may read the Hub's alone."""
-        return path in self._pages or path.startswith(self._admin_prefix)
+        return self._page(path) is not None
 
     def _broken(self, exchange: Exchange, error: Exception) -> web.StreamResponse:
         exchange.error = type(error).__name__
@@ -252,6 +302,7 @@ class Dispatcher:
         seconds = time.perf_counter() - exchange.started
         self._metrics.count(exchange, seconds)
         self._log.write(exchange, seconds)
+        self._auditing.finished(exchange)
 
 
 def allow(exchange: Exchange, *methods: str) -> None:

@@ -6,6 +6,11 @@ and whoever asks from this machine itself, by no page of another site, may do wi
 they like. On any other address it is closed, unless `allow_anonymous`: only our tokens, and Hub tokens of
 members of `upstream_orgs`, come in.
 
+Who signed in in a browser brings a session's cookie, which counts on our own pages and in the admin API, and
+never for what Hub clients ask. Signed tokens of issuers that an administrator trusts are for `IdTokens`.
+
+What somebody may is said by `require`, in the words of `permissions`.
+
 The Host header is checked while the door is open on loopback, so that a web page whose name was pointed at
 127.0.0.1 cannot read through a visitor's browser.
 """
@@ -25,7 +30,9 @@ import orjson
 from aiohttp import hdrs, web
 from multidict import CIMultiDictProxy
 
-from moongate.core.callers import ANONYMOUS, LOCAL_USER, Caller, Secret, TokenRow
+from moongate.app.last_used import LastUsed
+from moongate.app.permissions import Permission
+from moongate.core.callers import ANONYMOUS, LOCAL_USER, Caller, Method, Scope, Secret, TokenRow
 from moongate.core.errors import (
     AuthRequired,
     BadRequest,
@@ -36,7 +43,8 @@ from moongate.core.errors import (
     UpstreamBroken,
     UpstreamError,
 )
-from moongate.wire.bearer import looks_like_ours, token_of
+from moongate.hub.standing import Stand, least
+from moongate.wire.bearer import looks_like_id_token, looks_like_ours, token_of
 
 _HOST = re.compile(r"(\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9._-]{1,253})(?::\d{1,5})?")
 _FORWARDED = ("Forwarded", "X-Forwarded-For", "X-Forwarded-Host", "X-Real-IP", "Via")
@@ -48,6 +56,25 @@ class TokenBook(Protocol):
     """Our own tokens, by hash."""
 
     def token_by_sha256(self, sha256: str) -> TokenRow | None: ...
+
+
+class Stands(Protocol):
+    """What users are; `hub.standing.Standing`."""
+
+    def of(self, user: str, /) -> Stand: ...
+    def signed_in(self, user: str, /) -> Stand: ...
+
+
+class SessionBook(Protocol):
+    """Whose session a browser's cookie is; `app.sessions.Sessions`."""
+
+    def caller(self, request: web.BaseRequest, door: Door, /) -> Caller | None: ...
+
+
+class IdTokens(Protocol):
+    """For whom a signed token of a trusted issuer stands; `app.id_token_callers.IdTokenCallers`."""
+
+    async def caller(self, token: str, base_url: str, /) -> Caller: ...
 
 
 class UpstreamIdentity(Protocol):
@@ -64,6 +91,15 @@ class DoorHasNoKey(MoongateError):
             f"listening on {host} needs a token; make one with `moongate token create --user NAME`, "
             "or serve everybody with --allow-anonymous"
         )
+
+
+class NobodyStands:
+    """Without teams and roles."""
+
+    def of(self, user: str) -> Stand:
+        return Stand()
+
+    signed_in = of
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,8 +125,17 @@ class Door:
         rules: DoorRules,
         identity: UpstreamIdentity | None = None,
         now: Callable[[], float] = time.time,
+        *,
+        stands: Stands | None = None,
+        sessions: SessionBook | None = None,
+        id_tokens: IdTokens | None = None,
+        last_used: LastUsed | None = None,
     ) -> None:
         self._tokens = tokens
+        self._stands = stands or NobodyStands()
+        self._sessions = sessions
+        self._id_tokens = id_tokens
+        self._last_used = last_used
         self._rules = rules
         self.is_open = rules.loopback or rules.allow_anonymous
         self._orgs = frozenset(org.lower() for org in rules.upstream_orgs)
@@ -103,8 +148,8 @@ class Door:
         self._members: dict[str, tuple[bool, float]] = {}
         self._good_hosts: set[str] = set()
 
-    async def caller_of(self, request: web.BaseRequest) -> Caller:
-        """Who asks, when they may ask anything at all.
+    async def caller_of(self, request: web.BaseRequest, *, cookies: bool = False) -> Caller:
+        """Who asks, when they may ask anything at all. `cookies`: a browser's session counts, too.
 
         Raises:
             BadToken: a token of ours that is unknown, revoked or expired; or a malformed header.
@@ -113,6 +158,10 @@ class Door:
         """
         header = request.headers.get(hdrs.AUTHORIZATION)
         if header is None:
+            if cookies and self._sessions is not None:
+                caller = self._sessions.caller(request, self)
+                if caller is not None:
+                    return caller
             if not self.is_open:
                 raise AuthRequired(
                     "This gateway needs a token: set HF_TOKEN to one made by `moongate token create`."
@@ -123,6 +172,10 @@ class Door:
             raise BadToken("Invalid credentials in Authorization header")
         if looks_like_ours(token):
             return self._own(token)
+        if looks_like_id_token(token):
+            if self._id_tokens is None:
+                raise BadToken("Signed tokens of other issuers are not taken here.")
+            return await self._id_tokens.caller(token, self.audience(request))
         caller = _upstream_caller(token)
         if not self.is_open:
             await self._let_member_in(caller)
@@ -136,11 +189,13 @@ class Door:
         token = token_of(header)
         if token is None:
             return None
+        if looks_like_id_token(token):
+            return None
         if not looks_like_ours(token):
             return _upstream_caller(token) if self.is_open else None
         try:
             return self._own(token)
-        except BadToken:
+        except NotAllowed:
             return None
 
     def _is_local_user(self, request: web.BaseRequest) -> bool:
@@ -211,6 +266,49 @@ class Door:
             host = forwarded if _HOST.fullmatch(forwarded) else host
         return f"{scheme}://{host}"
 
+    def audience(self, request: web.BaseRequest) -> str:
+        """Our address, as a signed token for us names it; empty where a caller could make us say any."""
+        if self._rules.public_url is None and not self._rules.loopback:
+            return ""
+        return self.base_url(request)
+
+    def require(self, permission: Permission | None, caller: Caller, request: web.BaseRequest) -> None:
+        """Lets through who has what this needs; see `permissions`. None: nobody has.
+
+        Raises:
+            AuthRequired, ScopeMissing, NotAllowed: they have not.
+        """
+        match permission:
+            case "public" | "read" | "sealed":
+                return
+            case "write":
+                if caller.kind == "token" and caller.scope == "read":
+                    raise ScopeMissing("This token only reads; this needs one with scope write.")
+            case "watch":
+                if not self.is_local(request) and caller.kind != "token":
+                    self.require_admin(caller, local=False)
+            case "user":
+                if caller.kind != "token":
+                    raise AuthRequired("This needs a token of this gateway, or somebody who signed in.")
+            case "approve":
+                if not caller.may_approve:
+                    self.require_admin(caller, local=self.is_local(request))
+            case "admin":
+                self.require_admin(caller, local=self.is_local(request))
+            case _:
+                raise NotAllowed("Nobody was given permission for this.")
+
+    def address_of(self, peer: str | None, forwarded: str | None) -> str:
+        """A client's address: the peer's, or whom trusted proxies say they ask for.
+
+        Of a chain of proxies the last address that is none of theirs counts: what stands before it is what
+        the client made up.
+        """
+        if forwarded and self._proxies and self._is_trusted(peer):
+            told = [word.strip() for word in forwarded.split(",")]
+            return next((word for word in reversed(told) if not self._is_trusted(word)), told[0])[:64]
+        return peer or ""
+
     def require_admin(self, caller: Caller, *, local: bool) -> None:
         """Lets administrators through: scope `admin`, or anybody on this machine while we listen on loopback.
 
@@ -237,21 +335,62 @@ class Door:
         Raises:
             BadToken: it was revoked, or has expired.
         """
-        self._own_by(sha256)
+        self.caller_by(sha256)
+
+    def signed_in(self, user: str, method: Method = "session", scope: Scope = "admin") -> Caller:
+        """Somebody who signed in: their roles say what they may, at most `scope`.
+
+        Raises:
+            NotAllowed: they have no role here.
+        """
+        stand = self._stands.signed_in(user)
+        if not stand.is_known:
+            raise NotAllowed(f"{user} is known, and has no role in this gateway.")
+        return Caller(
+            "token",
+            user,
+            least(stand.scope, scope),
+            teams=stand.teams,
+            roles=stand.roles,
+            by_roles=True,
+            method=method,
+        )
 
     def _own(self, token: str) -> Caller:
-        return self._own_by(hashlib.sha256(token.encode()).hexdigest())
+        return self.caller_by(hashlib.sha256(token.encode()).hexdigest())
 
-    def _own_by(self, sha256: str) -> Caller:
+    def caller_by(self, sha256: str) -> Caller:
+        """Whoever has the token of ours with this sha256.
+
+        Raises:
+            BadToken: it is unknown, revoked or expired, or is of somebody who is disabled.
+            NotAllowed: it is of somebody who signed in, and has no role any more.
+        """
         row = self._tokens.token_by_sha256(sha256)
         now = self._now()
         if (
             row is None
             or row.revoked_at is not None
+            or row.disabled
             or (row.expires_at is not None and row.expires_at <= now)
         ):
             raise BadToken("This token is unknown, revoked or expired.")
-        return Caller("token", user=row.user, scope=row.scope)
+        if self._last_used is not None:
+            self._last_used.note(row.id, now)
+        if row.origin == "sign-in":
+            return replace(self.signed_in(row.user, "token", row.scope), token_id=row.id, places=row.places)
+        stand = self._stands.of(row.user)
+        return Caller(
+            "token",
+            row.user,
+            row.scope,
+            places=row.places,
+            teams=stand.teams,
+            roles=stand.roles,
+            service=row.service,
+            method="token",
+            token_id=row.id,
+        )
 
     async def _let_member_in(self, caller: Caller) -> None:
         refusal = NotAllowed(
@@ -291,7 +430,7 @@ def _upstream_caller(token: str) -> Caller:
         secret = Secret(token)
     except UnicodeEncodeError:
         raise BadToken("Invalid credentials in Authorization header") from None
-    return Caller("upstream", user=secret.fingerprint[:12], credential=secret)
+    return Caller("upstream", user=secret.fingerprint[:12], credential=secret, method="hub-token")
 
 
 def _orgs_in(body: bytes) -> frozenset[str]:

@@ -17,6 +17,7 @@ from aiohttp import web
 
 from moongate.core.callers import ANONYMOUS, Caller
 from moongate.core.names import RepoId
+from moongate.core.records import FileAt
 
 Outcome = Literal["hit", "miss", "stale", "pass"]
 
@@ -37,6 +38,10 @@ class Record:
 
     `outcome` stays None for answers of our own (pages, health, errors). `status` 0 means the client left
     before an answer started. `trace` is the client's own id of the request, if it sent one.
+
+    file: whose bytes were sent. reconstructed: files whose chunks the client may read from now on, and how
+        many bytes of each it asked for. agent: what the client calls itself. forwarded: for whom a proxy in
+        front of us says that it asks.
     """
 
     method: str
@@ -53,6 +58,23 @@ class Record:
     status: int = 0
     sent_bytes: int = 0
     error: str = ""
+    file: FileAt | None = None
+    reconstructed: tuple[tuple[FileAt, int], ...] = ()
+    agent: str = ""
+    forwarded: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Happening:
+    """Something that a handler did, of a kind of `hub.audit.KINDS`; the exchange says who asked for it."""
+
+    kind: str
+    repo: RepoId | None = None
+    commit_hash: str = ""
+    digest: str = ""
+    subject: str = ""
+    reason: str = ""
+    details: dict[str, object] = field(default_factory=dict)
 
 
 @dataclass(slots=True, eq=False, kw_only=True)
@@ -60,6 +82,12 @@ class Exchange(Record):
     """A request on its way, with the request itself."""
 
     request: web.BaseRequest
+    happened: list[Happening] = field(default_factory=list)
+    """What is written down for an auditor before the answer goes out."""
+
+    def tell(self, kind: str, repo: RepoId | None = None, **more: Any) -> None:
+        """Has it written down that this was done; see `Happening`."""
+        self.happened.append(Happening(kind, repo, **more))
 
     @property
     def is_read(self) -> bool:
@@ -97,6 +125,8 @@ def begin(request: web.BaseRequest) -> Exchange:
         new_request_id(),
         request.remote,
         headers.get("X-Amzn-Trace-Id"),
+        agent=headers.get("User-Agent", ""),
+        forwarded=headers.get("X-Forwarded-For"),
         request=request,
     )
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import Sequence
+from contextlib import AbstractContextManager, nullcontext
 from typing import Protocol
 
 from aiohttp import hdrs, web
@@ -25,8 +26,9 @@ from moongate.core.names import RepoId, RepoPath, Revision
 from moongate.core.records import FileAt
 from moongate.core.spans import ByteSpan
 from moongate.hub.content import OpenBody
+from moongate.hub.recalls import Recalls, cutter
 from moongate.wire import routes
-from moongate.wire.headers import etag_matches, file_headers
+from moongate.wire.headers import etag_matches, file_headers, header_text
 from moongate.wire.lfs import pointer_text
 from moongate.wire.ranges import Unsatisfiable, if_range, multipart_frame, parse_range
 from moongate.wire.xet_words import FILE_INFO_TYPE, file_info, wants_file_info
@@ -57,8 +59,18 @@ class Files(Protocol):
 class FileRoutes:
     """The Hub's file addresses."""
 
-    def __init__(self, files: Files, sender: FileSender, xet: XetHeaders | None = None) -> None:
-        """`xet`: what else is said of files that are offered as Xet; None says nothing of any."""
+    def __init__(
+        self,
+        files: Files,
+        sender: FileSender,
+        xet: XetHeaders | None = None,
+        recalls: Recalls | None = None,
+    ) -> None:
+        """
+        xet: what else is said of files that are offered as Xet; None says nothing of any.
+        recalls: cuts answers on their way.
+        """
+        self._recalls = recalls
         self._files = files
         self._sender = sender
         self._xet = xet
@@ -118,7 +130,7 @@ class FileRoutes:
     async def give(self, exchange: Exchange, file: FileAt, headers: Headers) -> web.StreamResponse:
         """The file, or the part asked for, with these headers; access was checked before."""
         request, entry = exchange.request, file.entry
-        headers = list(headers)
+        headers, exchange.file = list(headers), file
         if etag_matches(request.headers.get(hdrs.IF_NONE_MATCH), entry.etag):
             return Reply(304, [*headers, _mark(exchange)], b"", request_id=exchange.request_id)
         if exchange.method == "HEAD":
@@ -151,13 +163,15 @@ class FileRoutes:
         try:
             headers.append(_mark(exchange))
             count = await _first_bytes(body, span)
+            headers += warned(body.warning)
             if count == span.length <= INLINE_BYTES:
                 data = body.read(span.start, count)
                 if len(data) == count:
                     return Reply(status, headers, data, request_id=exchange.request_id)
             response = FileReply(status, headers, span.length, exchange.request_id)
             exchange.status = status
-            await self._send(exchange, response, body, span)
+            with self._reading(exchange, file):
+                await self._send(exchange, response, body, span)
             return response
         finally:
             body.close()
@@ -177,17 +191,24 @@ class FileRoutes:
                 ("Content-Type", frame.content_type),
                 ("Content-Length", str(frame.length_bytes)),
                 _mark(exchange),
+                *warned(body.warning),
             ]
             response = streamed(exchange, 206, headers)
             await response.prepare(exchange.request)
             exchange.status = 206
-            for head, span in zip(frame.heads, frame.spans, strict=True):
-                await response.write(head)
-                await self._send(exchange, response, body, span)
-            await response.write(frame.tail)
-            return await _ended(response)
+            with self._reading(exchange, file):
+                for head, span in zip(frame.heads, frame.spans, strict=True):
+                    await response.write(head)
+                    await self._send(exchange, response, body, span)
+                await response.write(frame.tail)
+                return await _ended(response)
         finally:
             body.close()
+
+    def _reading(self, exchange: Exchange, file: FileAt) -> AbstractContextManager[None]:
+        if self._recalls is None:
+            return nullcontext()
+        return self._recalls.reading(file, cutter(exchange.request.transport))
 
     async def _open(self, exchange: Exchange, file: FileAt, span: ByteSpan) -> OpenBody:
         body = await self._files.open(file, exchange.caller, span)
@@ -206,6 +227,11 @@ class FileRoutes:
 def plain_headers(file: FileAt) -> list[tuple[str, str]]:
     """A file's headers, but for those that every reply of ours has."""
     return [pair for pair in file_headers(file) if pair[0] != "Access-Control-Expose-Headers"]
+
+
+def warned(warning: str) -> list[tuple[str, str]]:
+    """The header that tells why a file passed only with a warning; mostly none."""
+    return [("X-Moongate-Warning", header_text(warning))] if warning else []
 
 
 async def _first_bytes(body: OpenBody, span: ByteSpan) -> int:

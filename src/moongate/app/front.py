@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from typing import Protocol
 from urllib.parse import quote
 
 from aiohttp import web
 
+from moongate.app.auditing import Auditing
 from moongate.app.cas_routes import CasRoutes
 from moongate.app.cas_write_routes import CasWriteRoutes
-from moongate.app.dispatch import CasHandler, Dispatcher, SignedAddresses
+from moongate.app.dispatch import Browser, CasHandler, Dispatcher, SignedAddresses
 from moongate.app.door import Door
 from moongate.app.exchange import Exchange, PageHandler, RouteHandler
 from moongate.app.file_routes import FileRoutes
@@ -20,13 +22,17 @@ from moongate.app.hosted_git_routes import HostedGitRoutes, no_locks
 from moongate.app.hosted_routes import MANAGE_PREFIX, HostedRoutes
 from moongate.app.hub_routes import HubRoutes
 from moongate.app.lfs_uploads import LfsUploads
+from moongate.app.login_routes import LoginRoutes
 from moongate.app.metrics import Metrics
+from moongate.app.oauth_routes import OAuthRoutes
 from moongate.app.ollama_routes import OllamaRoutes
+from moongate.app.permissions import Page
 from moongate.app.request_log import RequestLog
 from moongate.app.xet_routes import XetRoutes
 from moongate.app.xorb_routes import XorbRoutes
 from moongate.core.errors import Absent
 from moongate.core.names import RepoId
+from moongate.hub.recalls import Recalls
 from moongate.wire import routes
 from moongate.wire.cas_paths import CasRoute, Data, WholeXorb, Write
 
@@ -43,6 +49,15 @@ class HostedRooms:
     git: HostedGitRoutes
 
 
+class OwnPages(Browser, Protocol):
+    """Pages for people: those at addresses of our own, exact and by prefix, besides the Hub's."""
+
+    @property
+    def exact(self) -> Mapping[str, Page]: ...
+    @property
+    def below(self) -> Mapping[str, Page]: ...
+
+
 @dataclass(frozen=True, slots=True)
 class Rooms:
     """The handlers of each kind."""
@@ -53,30 +68,67 @@ class Rooms:
     ollama: OllamaRoutes
     health: Health
     admin: PageHandler
-    status_page: PageHandler
+    pages: OwnPages | None = None
+    login: LoginRoutes | None = None
+    oauth: OAuthRoutes | None = None
     xet: XetRoutes | None = None
     cas: CasHandler | None = None
     hosting: HostedRooms | None = None
+    recalls: Recalls | None = None
 
 
-def dispatcher(rooms: Rooms, door: Door, metrics: Metrics, request_log: RequestLog) -> Dispatcher:
+def dispatcher(
+    rooms: Rooms,
+    door: Door,
+    metrics: Metrics,
+    request_log: RequestLog,
+    auditing: Auditing | None = None,
+) -> Dispatcher:
     """What answers every request."""
-    pages: Mapping[str, tuple[str, PageHandler]] = {
-        "/healthz": ("healthz", rooms.health.healthz),
-        "/readyz": ("readyz", rooms.health.readyz),
-        "/metrics": ("metrics", rooms.health.metrics),
-        "/": ("status_page", rooms.status_page),
-    }
     return Dispatcher(
         door,
         _handlers(rooms),
-        pages=pages,
-        admin=(ADMIN_PREFIX, rooms.admin),
-        open_paths=frozenset({"/healthz", "/readyz", "/metrics"}),
+        pages=pages_of(rooms),
+        below=prefixes_of(rooms),
+        browser=rooms.pages,
         metrics=metrics,
         request_log=request_log,
+        auditing=auditing,
         signed=SignedAddresses(rooms.cas, rooms.hosting.lfs.receive if rooms.hosting else None),
     )
+
+
+def pages_of(rooms: Rooms) -> Mapping[str, Page]:
+    """Our own exact addresses, and what they need."""
+    health = rooms.health
+    return {
+        **_ways_in(rooms),
+        "/healthz": Page("healthz", health.healthz, "public", any_host=True),
+        "/readyz": Page("readyz", health.readyz, "public", any_host=True),
+        "/metrics": Page("metrics", health.metrics, "watch", any_host=True),
+        **(rooms.pages.exact if rooms.pages is not None else {}),
+    }
+
+
+def _ways_in(rooms: Rooms) -> Mapping[str, Page]:
+    """Where sessions and tokens begin: for everybody, since whoever comes has none yet."""
+    if rooms.login is None or rooms.oauth is None:
+        return {}
+    login, oauth = rooms.login, rooms.oauth
+    return {
+        "/login": Page("login", login.login, "public"),
+        "/login/callback": Page("login_callback", login.callback, "public"),
+        "/logout": Page("logout", login.logout, "public", "public"),
+        "/device": Page("device", login.device, "public", "public"),
+        "/oauth/token": Page("oauth_token", oauth.token, "public", "public"),
+        "/oauth/device": Page("oauth_device", oauth.device, "public", "public"),
+    }
+
+
+def prefixes_of(rooms: Rooms) -> Mapping[str, Page]:
+    """Our own prefixes, and what they need. Each operation of the admin API says by itself what it needs."""
+    below = rooms.pages.below if rooms.pages is not None else {}
+    return {ADMIN_PREFIX: Page("admin", rooms.admin, "read", "read"), **below}
 
 
 def _handlers(rooms: Rooms) -> dict[type[object], RouteHandler]:
@@ -85,7 +137,22 @@ def _handlers(rooms: Rooms) -> dict[type[object], RouteHandler]:
         for kind, hosted in _hosted_handlers(rooms.hosting, rooms.hub).items():
             handlers[kind] = _either(rooms.hosting.is_hosted, hosted, handlers[kind])
         handlers[routes.ApiOther] = _api_other(rooms.hosting, rooms.hub)
+    if rooms.recalls is not None:
+        for kind in _WHOLE_REPOS:
+            handlers[kind] = _unless_recalled(rooms.recalls, handlers[kind])
     return handlers
+
+
+_WHOLE_REPOS = (routes.GitInfoRefs, routes.GitUploadPack, routes.LfsBatch, routes.V2Manifest)
+"""What gives out a repository without naming a file of it."""
+
+
+def _unless_recalled(recalls: Recalls, handler: RouteHandler) -> RouteHandler:
+    async def answer(exchange: Exchange, route: routes.RepoRoute) -> web.StreamResponse:
+        recalls.refuse_repo(route.repo)
+        return await handler(exchange, route)
+
+    return answer
 
 
 def _proxied_handlers(rooms: Rooms) -> dict[type[object], RouteHandler]:

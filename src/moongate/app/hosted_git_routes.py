@@ -115,11 +115,21 @@ class HostedGitRoutes:
             raise
         pushed = await work
         exchange.outcome = "hit"
+        self._tell(exchange, route.repo, head, pushed)
         if pushed.error is not None:
             exchange.error = f"{type(pushed.error).__name__}: {pushed.error.message}"
             if isinstance(pushed.error, StoreError):
                 log.error("a push was not taken", id=exchange.request_id, why=pushed.error.message)
         return await self._ended(exchange, response, _told(head, pushed))
+
+    @staticmethod
+    def _tell(exchange: Exchange, repo: RepoId, head: PushHead, pushed: Pushed) -> None:
+        """Has every ref that moved written down."""
+        moved = {ref for ref, trouble in pushed.results if trouble is None}
+        for command in head.commands if pushed.landed else ():
+            if command.name in moved:
+                kind, new = ("ref.delete", "") if command.new is None else ("repo.commit", command.new)
+                exchange.tell(kind, repo, commit_hash=new, subject=command.name, details={"way": "git"})
 
     def _check(self, exchange: Exchange, repo: RepoId, *, writes: bool) -> None:
         """Lets who may in. Who did not say who they are is asked to, since git then asks its user."""

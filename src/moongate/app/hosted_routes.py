@@ -94,12 +94,14 @@ class HostedRoutes:
         except Conflict as error:
             headers = (("X-Error-Code", "Conflict"), ("X-Error-Message", error.message))
             return self._json(exchange, {"error": error.message, **told}, 409, headers)
+        exchange.tell("repo.create", repo, details={"private": wanted.private})
         return self._json(exchange, told)
 
     async def _delete(self, exchange: Exchange, repo: RepoId, body: Body) -> web.StreamResponse:
         allow(exchange, "DELETE")
         row = self._hosted.repo_for(repo, exchange.caller, "admin")
         await asyncio.to_thread(self._hosted.repositories.delete, row)
+        exchange.tell("repo.delete", repo)
         return self._json(exchange, {})
 
     async def _move(self, exchange: Exchange, old: RepoId, new: RepoId) -> web.StreamResponse:
@@ -109,6 +111,7 @@ class HostedRoutes:
                 raise NotAllowed(f"The namespace {shown(repo.namespace)} is not hosted here.")
         row = self._hosted.repo_for(old, exchange.caller, "admin")
         await asyncio.to_thread(self._hosted.repositories.move, row, new, exchange.caller)
+        exchange.tell("repo.move", old, subject=str(new))
         return self._json(exchange, self._address(exchange, new))
 
     def _named(self, exchange: Exchange, body: Body) -> RepoId | None:
@@ -145,6 +148,7 @@ class HostedRoutes:
         body = await self._body(exchange)
         changed = await asyncio.to_thread(self._hosted.repositories.change, row, body)
         visibility = "private" if changed.private else "public"
+        exchange.tell("repo.change", repo, details={"visibility": visibility, "settings": sorted(body)})
         return self._json(exchange, {"private": changed.private, "visibility": visibility})
 
     async def _duplicate(self, exchange: Exchange, repo: RepoId, asked: Asked) -> web.StreamResponse:
@@ -159,6 +163,7 @@ class HostedRoutes:
         except Conflict as error:
             headers = (("X-Error-Code", "Conflict"), ("X-Error-Message", error.message))
             return self._json(exchange, {"error": error.message, **told}, 409, headers)
+        exchange.tell("repo.create", to, subject=str(repo), details={"private": wanted.private})
         return self._json(exchange, told)
 
     async def _branch(self, exchange: Exchange, repo: RepoId, asked: Asked) -> web.StreamResponse:
@@ -167,6 +172,7 @@ class HostedRoutes:
         refs = self._hosted.refs_of
         if exchange.method == "DELETE":
             await asyncio.to_thread(refs.delete_branch, row, asked.name)
+            exchange.tell("ref.delete", repo, subject=asked.name)
             return self._json(exchange, {})
         body = await self._body(exchange)
         start = _text_in(body, "startingPoint", None)
@@ -179,6 +185,7 @@ class HostedRoutes:
             empty=body.get("emptyBranch") is True,
             author=self._hosted.commits.signature(exchange.caller),
         )
+        exchange.tell("ref.create", repo, subject=asked.name)
         return self._json(exchange, {})
 
     async def _tag(self, exchange: Exchange, repo: RepoId, asked: Asked) -> web.StreamResponse:
@@ -187,6 +194,7 @@ class HostedRoutes:
         refs = self._hosted.refs_of
         if exchange.method == "DELETE":
             await asyncio.to_thread(refs.delete_tag, row, asked.name)
+            exchange.tell("ref.delete", repo, subject=asked.name)
             return self._json(exchange, {})
         body = await self._body(exchange)
         name, message = _text_in(body, "tag", ""), _text_in(body, "message", "")
@@ -194,6 +202,7 @@ class HostedRoutes:
         await asyncio.to_thread(
             refs.create_tag, row, name or "", parse_revision(asked.name), message or "", tagger
         )
+        exchange.tell("ref.create", repo, subject=name or "")
         return self._json(exchange, {})
 
     async def _squash(self, exchange: Exchange, repo: RepoId, asked: Asked) -> web.StreamResponse:
@@ -201,6 +210,7 @@ class HostedRoutes:
         row = self._hosted.repo_for(repo, exchange.caller, "write")
         message = _text_in(await self._body(exchange), "message", "") or ""
         made = await asyncio.to_thread(self._hosted.commits.squash, row, asked.name, message, exchange.caller)
+        exchange.tell("repo.commit", repo, commit_hash=made, subject=asked.name, reason="squashed")
         return self._json(exchange, {"commitId": made})
 
     # Large files
@@ -211,6 +221,7 @@ class HostedRoutes:
         gone = await asyncio.to_thread(self._hosted.inventory.drop, row, [parse_etag(asked.name)])
         if not gone:
             raise Absent("This repository has no such large file.")
+        exchange.tell("repo.change", repo, digest=asked.name, reason="a large file was deleted")
         return self._json(exchange, {})
 
     async def _lfs_batch(self, exchange: Exchange, repo: RepoId, asked: Asked) -> web.StreamResponse:
@@ -222,6 +233,9 @@ class HostedRoutes:
             raise BadRequest("this names no large files to delete")
         etags = [parse_etag(str(one)) for one in hashes]
         await asyncio.to_thread(self._hosted.inventory.drop, row, etags)
+        exchange.tell(
+            "repo.change", repo, reason="large files were deleted", details={"digests": etags[:100]}
+        )
         return self._json(exchange, {})
 
     async def _lfs_duplicate(self, exchange: Exchange, repo: RepoId, asked: Asked) -> web.StreamResponse:
@@ -291,6 +305,8 @@ class HostedRoutes:
             case _:
                 raise Absent("Discussions cannot be pinned here.")
         event = await asyncio.to_thread(work)
+        if asked.word == "merge":
+            exchange.tell("repo.commit", repo, subject=f"refs/pr/{number}", reason="merged")
         key = {"edit": "updatedComment", "hide": "updatedComment"}.get(asked.word, "newMessage")
         return self._json(exchange, {key: event, "newStatus": event, "newTitle": event})
 

@@ -80,9 +80,9 @@ class Access(Model):
         description="`acme`, `acme/tiny` or `datasets/acme/squad`", min_length=1, max_length=200
     )
     subject: str = Field(
-        description="`user:alice` or `team:research`",
-        pattern=r"^(user|team):[A-Za-z0-9][A-Za-z0-9._@+-]*$",
-        max_length=110,
+        description="`user:alice`, `team:research` or `group:staff`",
+        pattern=r"^(user:|team:|group:/?)[A-Za-z0-9][A-Za-z0-9._@+/ -]*$",
+        max_length=220,
     )
     role: Role = "read"
 

@@ -158,6 +158,8 @@ def _own_user(caller: Caller, orgs: Sequence[tuple[str, str]]) -> dict[str, obje
             }
             for name, role in orgs
         ],
+        "teams": list(caller.teams),
+        "roles": list(caller.roles),
         "auth": {
             "type": "access_token",
             "accessToken": {

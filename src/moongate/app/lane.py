@@ -3,8 +3,8 @@
 A metadata hit needs nothing awaited, yet a general handler pays for a task, a request object, a response
 object and several coroutines. The lane takes only what is sure: a plain GET or HEAD on an idle connection,
 from a Host that was checked before, by a caller who is known without asking, on a route that was parsed
-before, whose fresh answer the hub has at hand for this caller. All else goes the ordinary way,
-which decides everything again, so the lane can be left out without changing any answer.
+before, whose fresh answer the hub has at hand for this caller; or for signed xorb data (`data_lane`). All
+else goes the ordinary way, which decides all of it again: the lane can be left out, and no answer changes.
 
 What was found is believed for `memo_seconds`, a small part of the time that a branch is believed for.
 
@@ -17,27 +17,32 @@ from __future__ import annotations
 import asyncio
 import os
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import NamedTuple, Protocol
 
 from aiohttp import hdrs
 from aiohttp.http_parser import RawRequestMessage
 
+from moongate.app.auditing import Auditing
+from moongate.app.data_lane import DataLane
 from moongate.app.door import Door
 from moongate.app.exchange import Record, new_request_id
-from moongate.app.file_routes import INLINE_BYTES, Resolved, plain_headers
+from moongate.app.file_routes import INLINE_BYTES, Resolved, plain_headers, warned
 from moongate.app.metrics import Metrics
 from moongate.app.repeats import Repeats
 from moongate.app.replies import date_line, freshness, head_bytes, head_start
 from moongate.app.request_log import RequestLog
-from moongate.app.sendfile import FileSender
+from moongate.app.sendfile import FilePiece, FileSender
 from moongate.app.xet_routes import XetHeaders
-from moongate.core.callers import Caller
+from moongate.core.callers import ANONYMOUS, Caller
 from moongate.core.names import RepoId, RepoPath, Revision
 from moongate.core.records import FileAt
 from moongate.hub.answers import Answer
+from moongate.hub.audit import NoAudit
 from moongate.hub.handles import Handle
+from moongate.hub.recalls import Recalls, cutter
 from moongate.wire import routes
+from moongate.wire.cas_paths import Data
 from moongate.wire.ranges import Unsatisfiable, parse_range
 from moongate.wire.xet_words import file_xet_headers, wants_file_info
 
@@ -47,7 +52,7 @@ _PAST_KEPT = 512
 _SETTLE_SECONDS = 0.1
 _MOST_BYTES = 64 << 10
 """Longer answers gain little here; and the heads kept hold on to their answers."""
-_TAKEN = (
+TAKEN = (
     routes.Info,
     routes.Tree,
     routes.Refs,
@@ -74,15 +79,19 @@ class FilesAtHand(Protocol):
         self, repo: RepoId, revision: Revision, path: RepoPath, caller: Caller
     ) -> tuple[FileAt, Resolved] | None: ...
 
+    @property
+    def guard_serial(self) -> int: ...
+    def passes(self, file: FileAt, caller: Caller) -> str | None: ...
     def sealed(self, file: FileAt) -> Handle | None: ...
 
 
 class _Ready(NamedTuple):
-    """An answer found: its constant head, its body."""
+    """An answer found: its constant head, its body, and the file that it is, if it is one."""
 
     head: bytes
     body: bytes
     status: int
+    file: FileAt | None = None
 
 
 class _File(NamedTuple):
@@ -91,17 +100,19 @@ class _File(NamedTuple):
     file: FileAt
     places: tuple[str, str]
     base_url: str
+    warning: str
 
 
 class _Asked(NamedTuple):
     """A request that the lane answers, and when it came."""
 
     message: RawRequestMessage
-    route: routes.Route
+    route: routes.Route | Data
     caller: Caller
     peer: str | None
     request_id: str
     started: float
+    file: FileAt | None = None
 
 
 class _Repeat(NamedTuple):
@@ -126,6 +137,17 @@ class LongAnswer(NamedTuple):
     end: int
     status: int
     asked: _Asked
+    file: FileAt
+
+
+class PiecedAnswer(NamedTuple):
+    """As `LongAnswer`, of pieces of open files and of memory; `handles` are released with it."""
+
+    head: bytes
+    pieces: Sequence[FilePiece | bytes]
+    handles: Sequence[Handle]
+    status: int
+    asked: _Asked
 
 
 class _Past(NamedTuple):
@@ -136,6 +158,7 @@ class _Past(NamedTuple):
     sent_bytes: int
     error: str
     ended: float
+    file: FileAt | None
 
 
 class FastLane:
@@ -152,11 +175,17 @@ class FastLane:
         memo_seconds: float = 0.0,
         sender: FileSender | None = None,
         xet: XetHeaders | None = None,
+        data: DataLane | None = None,
+        auditing: Auditing | None = None,
+        recalls: Recalls | None = None,
     ) -> None:
+        self._recalls = recalls
+        self._auditing = auditing or Auditing(NoAudit())
         self._xet = xet
+        self._data = data
         self.sender = sender
         self._memo_seconds = memo_seconds
-        self._generation = 0
+        self._generation = (0, 0)
         self._memos: dict[tuple[str, str, str, str], tuple[float, routes.Route, _Ready | _File]] = {}
         self._repeats: Repeats[_Repeat] = Repeats()
         self._answers = answers
@@ -185,7 +214,7 @@ class FastLane:
         asks = self._door.caller_at_hand(message.headers)
         if asks is not caller and asks != caller:
             return None
-        asked = _Asked(message, route, caller, peer, new_request_id(), started)
+        asked = _Asked(message, route, caller, peer, new_request_id(), started, ready.file)
         if isinstance(ready, _Ready):
             return self._short(ready, asked) if first < 0 else None
         if first < 0:
@@ -196,7 +225,7 @@ class FastLane:
 
     def answer(
         self, message: RawRequestMessage, peer: str | None, head: bytes = b""
-    ) -> bytes | LongAnswer | None:
+    ) -> bytes | LongAnswer | PiecedAnswer | None:
         """What answers this request; None when it must go the ordinary way.
 
         `head`: the bytes that it was parsed from, when they are those of this request and no other.
@@ -208,6 +237,10 @@ class FastLane:
         host = headers.get(hdrs.HOST)
         if host is None or not self._door.knows_host(host):
             return None
+        if method == "GET" and self._data is not None and self.sender is not None:
+            data = self._signed(self._data, message, peer, started)
+            if data is not None:
+                return data
         caller = self._door.caller_at_hand(headers)
         if caller is None:
             return None
@@ -225,13 +258,36 @@ class FastLane:
         until, route, ready = memo
         if head and plain and key in self._memos and _may_be_repeated(message, ready):
             self._repeats.note(head, headers.get(hdrs.RANGE), _Repeat(until, message, route, caller, ready))
-        asked = _Asked(message, route, caller, peer, new_request_id(), started)
+        asked = _Asked(message, route, caller, peer, new_request_id(), started, ready.file)
         return self._long(ready, asked) if isinstance(ready, _File) else self._short(ready, asked)
 
-    def sent(self, answer: LongAnswer, sent_bytes: int, error: str = "") -> None:
+    def sent(self, answer: LongAnswer | PiecedAnswer, sent_bytes: int, error: str = "") -> None:
         """A long answer ended: after so many bytes of its body, with an error if it was broken off."""
-        answer.body.release()
-        self._ended(answer.asked, answer.status, sent_bytes, error)
+        file: FileAt | None = None
+        if isinstance(answer, LongAnswer):
+            file = answer.file
+            answer.body.release()
+        else:
+            for handle in answer.handles:
+                handle.release()
+            self._metrics.xet_served(sent_bytes)
+        self._ended(answer.asked, answer.status, sent_bytes, file, error)
+
+    def close(self) -> None:
+        """Let go of everything."""
+        self.settle()
+        if self._data is not None:
+            self._data.close()
+
+    def begins(self, answer: LongAnswer | PiecedAnswer, transport: asyncio.BaseTransport) -> object:
+        """A long answer takes a while: it is cut when its file is recalled, until `ended` is told this."""
+        if self._recalls is None or isinstance(answer, PiecedAnswer):
+            return None  # a piece of a xorb is short
+        return self._recalls.begin_reading(answer.file, cutter(transport))
+
+    def ended(self, reading: object) -> None:
+        if self._recalls is not None:
+            self._recalls.end_reading(reading)
 
     def settle(self) -> None:
         """Counts and logs what ended lately."""
@@ -244,9 +300,12 @@ class FastLane:
             record, seconds = _record(one), one.ended - one.asked.started
             self._metrics.count(record, seconds)
             self._log.write(record, seconds, epoch + one.ended)
+            self._auditing.finished(record, epoch + one.ended)
 
-    def _ended(self, asked: _Asked, status: int, sent_bytes: int, error: str = "") -> None:
-        self._past.append(_Past(asked, status, sent_bytes, error, time.perf_counter()))
+    def _ended(
+        self, asked: _Asked, status: int, sent_bytes: int, file: FileAt | None, error: str = ""
+    ) -> None:
+        self._past.append(_Past(asked, status, sent_bytes, error, time.perf_counter(), file))
         if len(self._past) >= _PAST_KEPT:
             self.settle()
         elif self._timer is None:
@@ -254,9 +313,10 @@ class FastLane:
 
     def _forgot(self) -> bool:
         """Whether what was found is not to be believed any more; if so, it is forgotten."""
-        if self._generation == self._answers.generation:
+        generation = (self._answers.generation, self._files.guard_serial)
+        if self._generation == generation:
             return False
-        self._generation = self._answers.generation
+        self._generation = generation
         self._memos.clear()
         self._repeats.clear()
         return True
@@ -269,7 +329,7 @@ class FastLane:
         ready: _Ready | _File | None
         if isinstance(route, routes.Resolve):
             ready = self._file(route, message, caller, host)
-        elif isinstance(route, _TAKEN):
+        elif isinstance(route, TAKEN):
             ready = self._answer(route, query, caller, host)
         else:
             return None
@@ -308,14 +368,15 @@ class FastLane:
             return None
         file = found[0]
         face = self._face(file, headers.get(hdrs.ACCEPT), host)
-        if face is None:
+        warning = self._files.passes(file, caller) if wants_body else ""
+        if face is None or warning is None:
             return None
         content = b""
         if wants_body:
             if file.entry.size_bytes > INLINE_BYTES or hdrs.RANGE in headers:
                 place, base_url = face
-                places = (f"200 {place}", f"206 {place}")
-                return None if self.sender is None else _File(file, places, base_url)
+                places = (f"200 {place}{warning}", f"206 {place}{warning}")
+                return None if self.sender is None else _File(file, places, base_url, warning)
             body = self._files.sealed(file)
             if body is None:
                 return None
@@ -326,11 +387,12 @@ class FastLane:
             if len(content) != file.entry.size_bytes:
                 return None
         place, base_url = face
+        place += warning
         head = self._known_head(file, place)
         if head is None:
-            told = self._told(file, base_url)
+            told = self._told(file, base_url, warning)
             head = self._keep_head(file, place, head_bytes(200, told, file.entry.size_bytes))
-        return _Ready(head, content, 200)
+        return _Ready(head, content, 200, file)
 
     def _face(self, file: FileAt, accept: str | None, host: str) -> tuple[str, str] | None:
         """What a file's head depends on besides the file: for one offered as Xet, our address; see `_told`.
@@ -343,16 +405,16 @@ class FastLane:
         return None if base_url is None else (host, base_url)
 
     @staticmethod
-    def _told(file: FileAt, base_url: str) -> list[tuple[str, str]]:
+    def _told(file: FileAt, base_url: str, warning: str) -> list[tuple[str, str]]:
         xet_headers = file_xet_headers(file, base_url) if base_url else []
-        return [*plain_headers(file), *xet_headers, ("X-Moongate-Cache", "hit")]
+        return [*plain_headers(file), *xet_headers, ("X-Moongate-Cache", "hit"), *warned(warning)]
 
     def _short(self, ready: _Ready, asked: _Asked) -> bytes:
         """An answer in one write."""
-        head, body, status = ready
+        head, body, status, file = ready
         if asked.message.method == "HEAD":
             body = b""
-        self._ended(asked, status, len(body))
+        self._ended(asked, status, len(body), file)
         return b"%b%bX-Request-Id: %b\r\n\r\n%b" % (head, date_line(), asked.request_id.encode(), body)
 
     def _long(self, ready: _File, asked: _Asked) -> LongAnswer | None:
@@ -375,7 +437,8 @@ class FastLane:
         place = ready.places[status == 206]
         head = self._known_head(file, place)
         if head is None:
-            head = self._keep_head(file, place, head_start(status, self._told(file, ready.base_url)))
+            told = self._told(file, ready.base_url, ready.warning)
+            head = self._keep_head(file, place, head_start(status, told))
         where = b""
         if status == 206:
             where = b"Content-Range: bytes %d-%d/%d\r\n" % (start, end - 1, file.entry.size_bytes)
@@ -386,7 +449,19 @@ class FastLane:
             date_line(),
             asked.request_id.encode(),
         )
-        return LongAnswer(head, body, start, end, status, asked)
+        return LongAnswer(head, body, start, end, status, asked, file)
+
+    @staticmethod
+    def _signed(
+        lane: DataLane, message: RawRequestMessage, peer: str | None, started: float
+    ) -> PiecedAnswer | None:
+        """Xorb data: by its address alone, whoever asks."""
+        data = lane.answer(message.path, message.headers.get(hdrs.RANGE))
+        if data is None:
+            return None
+        asked = _Asked(message, data.route, ANONYMOUS, peer, new_request_id(), started)
+        head = b"%b%bX-Request-Id: %b\r\n\r\n" % (data.head, date_line(), asked.request_id.encode())
+        return PiecedAnswer(head, data.pieces, data.handles, 206, asked)
 
     def _known_head(self, thing: object, host: str) -> bytes | None:
         known = self._heads.get((id(thing), host))
@@ -429,11 +504,15 @@ def _record(past: _Past) -> Record:
         asked.peer,
         asked.message.headers.get("X-Amzn-Trace-Id"),
         asked.started,
-        type(asked.route).__name__,
+        "CasData" if isinstance(asked.route, Data) else type(asked.route).__name__,
         getattr(asked.route, "repo", None),
         asked.caller,
         "hit",
         past.status,
         past.sent_bytes,
         past.error,
+        past.file,
+        (),
+        asked.message.headers.get(hdrs.USER_AGENT, ""),
+        asked.message.headers.get("X-Forwarded-For"),
     )

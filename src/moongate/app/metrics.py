@@ -65,6 +65,10 @@ METRICS = (
     MetricRow("refusals", "counter", ("error",), "Requests answered with an error, by kind."),
     MetricRow("evicted_files", "counter", (), "Blobs evicted to keep the quota."),
     MetricRow("evicted_bytes", "counter", (), "Bytes freed by eviction."),
+    MetricRow("verdicts", "counter", ("verdict", "basis"),
+              "Contents judged; basis is whole, or ranges for a first look."),
+    MetricRow("scan_seconds", "histogram", ("basis",), "How long judging a content took, waiting included."),
+    MetricRow("decisions", "counter", ("action", "effect"), "What the policy said of who wanted what."),
     MetricRow("store_bytes", "gauge", (), "Bytes of sealed blobs and xorbs on disk."),
     MetricRow("disk_free_bytes", "gauge", (), "Room left on the store's disk."),
     MetricRow("memory_cache_bytes", "gauge", (), "Ready-made answers in memory, of one process."),
@@ -186,6 +190,15 @@ class Metrics:
 
     def fill_failed(self, error: str) -> None:
         self.counter("fills_failed").labels(error).inc()
+
+    def judged(self, verdict: str, basis: str, seconds: float) -> None:
+        """A content was judged."""
+        self.counter("verdicts").labels(verdict, basis).inc()
+        self.histogram("scan_seconds").labels(basis).observe(seconds)
+
+    def decided(self, action: str, effect: str) -> None:
+        """The policy was asked."""
+        self.counter("decisions").labels(action, effect).inc()
 
     def evicted(self, files: int, size_bytes: int) -> None:
         self.counter("evicted_files").inc(files)

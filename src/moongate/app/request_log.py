@@ -12,12 +12,13 @@ import os
 import re
 import sys
 import time
-from collections.abc import MutableMapping
+from collections.abc import Callable, MutableMapping
 from typing import Literal
 
 import orjson
 
 from moongate.app.exchange import Record
+from moongate.core.redaction import redacted
 from moongate.wire.lfs import UPLOADS_PREFIX
 
 LogFormat = Literal["json", "text"]
@@ -26,7 +27,6 @@ FLUSH_SECONDS = 0.2
 _FLUSH_LINES = 512
 _STDERR = 2
 _TOKEN_IN_PATH = re.compile(r"hf_[A-Za-z0-9]{24,}")
-_TOKEN = re.compile(r"\bhf_[A-Za-z0-9]{8,}|(?i:\b(?:bearer|basic)\s+)[A-Za-z0-9+/=._~-]{6,}")
 
 
 class RequestLog:
@@ -42,9 +42,13 @@ class RequestLog:
         self._pending: list[bytes] = []
         self._timer: asyncio.TimerHandle | None = None
         self._stamp: tuple[int, str] = (0, "")
+        self.tell: Callable[[Record], None] | None = None
+        """Told of every finished exchange, whether a line is written or not."""
 
     def write(self, exchange: Record, seconds: float, ended_at: float | None = None) -> None:
         """Notes an exchange that finished now, or at a time a moment ago."""
+        if self.tell is not None:
+            self.tell(exchange)
         if not self.enabled:
             return
         now = time.time() if ended_at is None else ended_at
@@ -95,11 +99,6 @@ def _shown_path(path: str) -> str:
         return f"{UPLOADS_PREFIX}•••"
     shown = path[:512]
     return _TOKEN_IN_PATH.sub("•••", shown) if "hf_" in shown else shown
-
-
-def redacted(text: str) -> str:
-    """The text without anything that looks like a token."""
-    return _TOKEN.sub("•••", text)
 
 
 def configure_logging(level: str, shape: LogFormat) -> None:

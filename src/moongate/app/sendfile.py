@@ -2,7 +2,8 @@
 
 An answer up to `_INLINE_BYTES` is sent from the event loop, as fast as the socket takes it. A longer one goes
 out in bursts on a small thread pool; a reader that does not keep up is parked in the loop's poller between
-bursts and costs neither a thread nor memory. There a slow disk blocks a pool thread, not the loop.
+bursts and costs neither a thread nor memory. There a slow disk blocks a pool thread, not the loop. What needs
+nothing of the loop until its end is carried by threads of its own (`couriers`).
 
 uvloop has no `sendfile` of its own, and asyncio's holds up every other request while it runs.
 With TLS the bytes must pass through the library, so there they are read and written.
@@ -18,13 +19,15 @@ import contextlib
 import os
 import select
 import socket
+from collections import deque
 from collections.abc import AsyncIterator, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from typing import Protocol, TypeAlias, runtime_checkable
+from typing import NamedTuple, Protocol, TypeAlias, runtime_checkable
 
 from aiohttp import web
 from aiohttp.abc import AbstractStreamWriter
 
+from moongate.app.couriers import Couriers, ReaderStands
 from moongate.app.replies import FileReply
 from moongate.core.errors import MoongateError, StoreError, StoreFull
 from moongate.core.spans import ByteSpan
@@ -75,6 +78,14 @@ class FilePiece(Protocol):
     def size_bytes(self) -> int: ...
 
 
+class FileSpan(NamedTuple):
+    """Such bytes."""
+
+    fd: int
+    offset: int
+    size_bytes: int
+
+
 Piece: TypeAlias = FilePiece | memoryview
 
 
@@ -99,9 +110,11 @@ class FileSender:
 
     def __init__(self) -> None:
         self._pool = ThreadPoolExecutor(_THREADS, thread_name_prefix="send")
+        self._couriers = Couriers()
 
     def close(self) -> None:
         self._pool.shutdown(wait=False, cancel_futures=True)
+        self._couriers.close()
 
     def outlet(self, transport: asyncio.Transport) -> Outlet:
         """A way into a client's socket, for who writes heads too and sends many bodies. No TLS. Close it.
@@ -109,7 +122,7 @@ class FileSender:
         Raises:
             ClientGone: the client left.
         """
-        return Outlet(transport, self._pool)
+        return Outlet(transport, self._pool, self._couriers)
 
     async def send(
         self, request: web.BaseRequest, response: web.StreamResponse, body: Body | PiecedBody, span: ByteSpan
@@ -149,7 +162,7 @@ class FileSender:
     ) -> int:
         position = span.start
         try:
-            with contextlib.closing(_PieceOutlet(transport, body, self._pool)) as outlet:
+            with contextlib.closing(_PieceOutlet(transport, body, self._pool, self._couriers)) as outlet:
                 written = _WrittenPieces(request.writer, body)
                 out = written if transport.get_extra_info("sslcontext") is not None else outlet
                 await out.begin(head)
@@ -190,6 +203,85 @@ class FileSender:
 class _Way(Protocol):
     async def begin(self, head: bytes) -> None: ...
     async def send(self, fd: int, offset: int, count: int) -> int: ...
+
+
+class Sending:
+    """An answer on its way into a socket: its head, and a body of pieces of whole files and of memory."""
+
+    def __init__(
+        self, out: Outlet, head: bytes, pieces: Sequence[FilePiece | bytes], sent_bytes: int = 0
+    ) -> None:
+        """`sent_bytes`: what went of the body before these pieces."""
+        self._out = out
+        self._head = head
+        self._left = deque(pieces)
+        self._done = 0  # bytes of the first piece
+        self.sent_bytes = sent_bytes
+        """Of the body."""
+
+    def begin(self) -> bool:
+        """Send the head and as much of the body as a turn allows, without waiting; whether that was all.
+
+        Raises:
+            ClientGone: the client left.
+            StoreError: a file is shorter than it should be.
+        """
+        self._head = self._head[self._out.send_head(self._head) :]
+        while not self._head and self._left and self.sent_bytes < _TURN_BYTES:
+            if not self._put(_TURN_BYTES - self.sent_bytes):
+                break
+        return not self._head and not self._left
+
+    @property
+    def socket_fd(self) -> int:
+        """Where it goes."""
+        return self._out.fd
+
+    def step(self) -> int | None:
+        """Send some of what is left, as much as the socket takes at once; None when that was all.
+
+        Raises:
+            As `begin`.
+        """
+        if self._head:
+            sent = self._out.send_head(self._head)
+            self._head = self._head[sent:]
+            return sent
+        sent = 0
+        while self._left and sent < _CALL_BYTES:
+            more = self._put(_CALL_BYTES - sent)
+            sent += more
+            if not more or self._done:  # the socket is full
+                break
+        return sent if self._left else None
+
+    async def finish(self) -> None:
+        """Have the rest sent. Cancelled, it returns when no thread has anything of it any more.
+
+        Raises:
+            As `begin`.
+        """
+        await self._out.carry(self)
+
+    def _put(self, most: int) -> int:
+        """Send some of the first piece, if the socket takes it at once; how much."""
+        piece = self._left[0]
+        if isinstance(piece, bytes):
+            flags = _HEAD_FLAGS if len(self._left) > 1 else int(socket.MSG_DONTWAIT)
+            sent = self._out.send_bytes(piece[self._done :], flags)
+        else:
+            left = piece.size_bytes - self._done
+            sent = self._out.sendfile(piece.fd, piece.offset + self._done, min(left, most))
+        self._took(sent)
+        return sent
+
+    def _took(self, count: int) -> None:
+        self.sent_bytes += count
+        self._done += count
+        piece = self._left[0]
+        if self._done == (len(piece) if isinstance(piece, bytes) else piece.size_bytes):
+            self._left.popleft()
+            self._done = 0
 
 
 async def _stream(request: web.BaseRequest, body: Body, span: ByteSpan) -> int:
@@ -267,7 +359,7 @@ class Outlet:
     The client sees the connection's end only once this is closed, too.
     """
 
-    def __init__(self, transport: asyncio.Transport, pool: ThreadPoolExecutor) -> None:
+    def __init__(self, transport: asyncio.Transport, pool: ThreadPoolExecutor, couriers: Couriers) -> None:
         """Raises:
         ClientGone: the client left.
         """
@@ -281,8 +373,14 @@ class Outlet:
         self._socket = socket.socket(sock.family, sock.type, sock.proto, self._out)
         self._transport = transport
         self._pool = pool
+        self._couriers = couriers
         self._loop = asyncio.get_running_loop()
         self._patient = True
+
+    @property
+    def fd(self) -> int:
+        """The descriptor."""
+        return self._out
 
     def close(self) -> None:
         """May be called twice."""
@@ -296,17 +394,25 @@ class Outlet:
         while self._transport.get_write_buffer_size() > 0:
             if self._transport.is_closing():
                 raise ClientGone
-            await self._writable()
+            await self.writable()
         while head:
             sent = self.send_head(head)
             head = head[sent:]
             if head:
-                await self._writable()
+                await self.writable()
 
     def send_head(self, head: bytes) -> int:
         """Bytes of the head that the socket took; they leave with what follows."""
+        return self.send_bytes(head, _HEAD_FLAGS)
+
+    def send_bytes(self, data: bytes, flags: int = int(socket.MSG_DONTWAIT)) -> int:
+        """Bytes that the socket took; 0 when it is full.
+
+        Raises:
+            ClientGone: the client left.
+        """
         try:
-            return self._socket.send(head, _HEAD_FLAGS)
+            return self._socket.send(data, flags)
         except BlockingIOError:
             return 0
         except OSError as error:
@@ -326,6 +432,31 @@ class Outlet:
             return head[taken:], 0
         return b"", self.sendfile(fd, offset, min(count, _TURN_BYTES))
 
+    async def carry(self, sending: Sending) -> None:
+        """Have a courier send all that is left.
+
+        Raises:
+            ClientGone: the client left, or does not read.
+            StoreError: a file is shorter than it should be.
+        """
+        through: asyncio.Future[None] = self._loop.create_future()
+
+        def done(error: Exception | None) -> None:
+            with contextlib.suppress(RuntimeError):  # the loop is gone, and nobody waits
+                self._loop.call_soon_threadsafe(_settle, through, error)
+
+        self._couriers.carry(sending, done)
+        try:
+            await asyncio.shield(through)
+        except asyncio.CancelledError:
+            self._couriers.drop(sending, ClientGone())
+            with contextlib.suppress(ClientGone, StoreError):
+                await through
+            raise
+        except ReaderStands as error:
+            self._transport.abort()
+            raise ClientGone from error
+
     async def send(self, fd: int, offset: int, count: int) -> int:
         """Send some bytes of a file, at least one; how many."""
         if count <= _INLINE_BYTES:
@@ -334,7 +465,7 @@ class Outlet:
             self._pool, self._burst, fd, offset, min(count, _BURST_BYTES)
         )
         if full:
-            await self._writable()
+            await self.writable()
         return sent
 
     async def _send_inline(self, fd: int, offset: int, count: int) -> int:
@@ -343,7 +474,7 @@ class Outlet:
             more = self.sendfile(fd, offset + sent, count - sent)
             sent += more
             if more == 0:
-                await self._writable()
+                await self.writable()
             elif sent < count:
                 await asyncio.sleep(0)
         return sent
@@ -383,7 +514,7 @@ class Outlet:
             raise StoreError("a file in the store is shorter than it should be; run `moongate verify`")
         return sent
 
-    async def _writable(self) -> None:
+    async def writable(self) -> None:
         """Until the socket takes more bytes, or has an error to tell."""
         ready: asyncio.Future[bool] = self._loop.create_future()
         self._loop.add_writer(self._out, _set, ready, True)
@@ -401,8 +532,10 @@ class Outlet:
 class _PieceOutlet(Outlet):
     """The client's socket, for a body in pieces."""
 
-    def __init__(self, transport: asyncio.Transport, body: PiecedBody, pool: ThreadPoolExecutor) -> None:
-        super().__init__(transport, pool)
+    def __init__(
+        self, transport: asyncio.Transport, body: PiecedBody, pool: ThreadPoolExecutor, couriers: Couriers
+    ) -> None:
+        super().__init__(transport, pool, couriers)
         self._body = body
 
     async def send_pieces(self, position: int, count: int) -> int:
@@ -417,7 +550,7 @@ class _PieceOutlet(Outlet):
         )
         if full:
             self._body.pause()
-            await self._writable()
+            await self.writable()
         return sent
 
     def _burst_pieces(self, position: int, count: int) -> tuple[int, bool]:
@@ -482,6 +615,15 @@ def _without(views: list[memoryview], count: int) -> list[memoryview]:
             return [view[count:], *views[at + 1 :]]
         count -= len(view)
     return []
+
+
+def _settle(through: asyncio.Future[None], error: Exception | None) -> None:
+    if through.done():
+        return
+    if error is None:
+        through.set_result(None)
+    else:
+        through.set_exception(error)
 
 
 def _set(ready: asyncio.Future[bool], value: bool) -> None:

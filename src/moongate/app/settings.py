@@ -104,6 +104,20 @@ class Settings(BaseSettings):
         (), "Further hosts upstream may redirect to: host[:port] or *.suffix; these may be private addresses."
     )
     upstream_orgs: Names = _row((), "Members of these Hub organisations may enter with their Hub token.")
+    oidc_issuer: str | None = _row(
+        None, "Where people sign in: an OpenID Connect issuer, as its tokens name it.", "URL"
+    )
+    oidc_client_id: str = _row("", "What the issuer calls this gateway.")
+    oidc_client_secret: SecretStr | None = _row(None, "The gateway's secret at the issuer, if it has one.")
+    oidc_user_claim: str = _row(
+        "email", "What of an ID token becomes a user's name: email, preferred_username or another claim."
+    )
+    oidc_groups_claim: str = _row("groups", "Where an ID token lists a user's groups.")
+    sign_in_role: Literal["reader", "publisher", "approver", "admin"] | None = _row(
+        None, "What everybody may who signs in: reader or publisher; unset, who has no role is turned away."
+    )
+    session_seconds: float = _row(43200.0, "How long somebody stays signed in in a browser.", "seconds", gt=0)
+    token_max_seconds: float = _row(0.0, "Longest life of a new token; 0 is no limit.", "seconds", ge=0)
     public_url: str | None = _row(
         None, "Our address as clients see it, when something stands in front of us.", "URL"
     )
@@ -130,8 +144,14 @@ class Settings(BaseSettings):
         "bytes",
         ge=64 * 1024,
     )
+    trusted_signers: Path | None = _row(
+        None,
+        "Folder with public keys and root certificates whose signatures are believed; `signers` in the home "
+        "when unset.",
+        "path",
+    )
     xet: bool = _row(
-        False,
+        True,
         "Serve files that upstream keeps in Xet through Xet too; off hides it. Hosted files always are.",
     )
     xet_hot_reads: float = _row(
@@ -145,6 +165,15 @@ class Settings(BaseSettings):
         0.5, "Share of a file read by ranges after which the rest is fetched; 0 at once, 1 never.", ge=0, le=1
     )
     sparse_span_bytes: int = _row(8 * MIB, "A range up to this long fetches only itself.", "bytes", ge=0)
+    policy: str = _row(
+        "balanced", "What may pass: `open`, `balanced`, `strict`, or a policy file or folder.", "name or path"
+    )
+    two_approvers: bool = _row(
+        False, "An approval needs two persons, neither of whom asked for it; no other exceptions are made."
+    )
+    webhook_allowed_hosts: Names = _row(
+        (), "Hosts that webhooks may reach although their address is private: host[:port]."
+    )
     quota_bytes: int = _row(0, "Most bytes the store may hold; 0 is no limit.", "bytes", ge=0)
     eviction: Literal["lru", "fifo", "largest"] = _row(
         "lru", "Which files go first when the quota is reached."
@@ -162,7 +191,17 @@ class Settings(BaseSettings):
     )
     log_level: Literal["debug", "info", "warning", "error"] = _row("info", "Least severe words on stderr.")
     log_format: Literal["json", "text"] = _row("text", "Shape of log lines.")
+    guard: Literal["off", "observe", "enforce"] = _row(
+        "enforce",
+        "Judge content before it is given out: enforce refuses what the policy refuses, observe only tells, "
+        "off looks at nothing.",
+    )
     log_requests: bool = _row(True, "Write one line per request.")
+    audit_checkpoints: str | None = _row(
+        None,
+        "Where signed checkpoints of the audit log are taken: a file, a folder (ends in /), syslog: or "
+        "syslog://host:port.",
+    )
 
     @classmethod
     def settings_customise_sources(
@@ -205,13 +244,14 @@ class Settings(BaseSettings):
         "server_names",
         "trusted_proxies",
         "hosted_namespaces",
+        "webhook_allowed_hosts",
         mode="before",
     )
     @classmethod
     def _split_at_commas(cls, value: object) -> object:
         return tuple(word for word in re.split(r"[,\s]+", value) if word) if isinstance(value, str) else value
 
-    @field_validator("upstream", "public_url")
+    @field_validator("upstream", "public_url", "oidc_issuer")
     @classmethod
     def _check_url(cls, value: str | None) -> str | None:
         if value is None:
@@ -240,7 +280,7 @@ class Settings(BaseSettings):
             ipaddress.ip_network(text, strict=False)
         return value
 
-    @field_validator("home", "store")
+    @field_validator("home", "store", "trusted_signers")
     @classmethod
     def _absolute(cls, value: Path | None) -> Path | None:
         return None if value is None else value.expanduser().absolute()

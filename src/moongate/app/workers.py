@@ -77,7 +77,7 @@ class _Parent:
         for end in self._wake:
             os.set_blocking(end, False)
         signal.set_wakeup_fd(self._wake[1], warn_on_full_buffer=False)
-        for number in (signal.SIGTERM, signal.SIGINT, signal.SIGCHLD):
+        for number in (signal.SIGTERM, signal.SIGINT, signal.SIGCHLD, signal.SIGHUP):
             signal.signal(number, self._noted)
         self._due = [0.0] * self.settings.workers
         deadline = float("inf")
@@ -94,6 +94,9 @@ class _Parent:
                 return 1 if self.failed_at_start else 0
 
     def _noted(self, number: int, _frame: object) -> None:
+        if number == signal.SIGHUP:
+            self._signal_all(signal.SIGHUP)
+            return
         if number == signal.SIGINT and self.stopping:
             self._signal_all(signal.SIGKILL)
         if number != signal.SIGCHLD:
@@ -176,6 +179,7 @@ def _become_worker(
         signal.set_wakeup_fd(-1)
         for number in (signal.SIGTERM, signal.SIGINT, signal.SIGCHLD):
             signal.signal(number, signal.SIG_DFL)
+        signal.signal(signal.SIGHUP, signal.SIG_IGN)  # until this worker listens to it
         # the terminal's Ctrl-C is the parent's to pass on
         os.setpgid(0, 0)
         os.close(life[1])

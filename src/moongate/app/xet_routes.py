@@ -13,9 +13,11 @@ from moongate.app.exchange import Exchange, Outcome
 from moongate.app.replies import JSON_TYPE, Headers, Reply, freshness
 from moongate.app.xet_tokens import XetGrant, XetTokens
 from moongate.core.callers import Caller
+from moongate.core.digests import Etag
 from moongate.core.errors import Absent
 from moongate.core.names import CommitHash, RepoId, Revision
 from moongate.core.records import FileAt
+from moongate.hub.recalls import Recalls
 from moongate.wire import routes
 from moongate.wire.xet_words import file_xet_headers, token_answer
 
@@ -64,13 +66,29 @@ class Hosts(Protocol):
 class XetHeaders:
     """The headers of a file that say where it is had through Xet; none when it is not offered so."""
 
-    def __init__(self, offers: Offers, base_url: Callable[[web.BaseRequest], str]) -> None:
+    def __init__(
+        self,
+        offers: Offers,
+        base_url: Callable[[web.BaseRequest], str],
+        may_be_offered: Callable[[Etag], bool] = lambda etag: True,
+        recalls: Recalls | None = None,
+    ) -> None:
+        """
+        may_be_offered: whether nothing is known against a content; clients tell a plain refusal best.
+        recalls: what is recalled is not offered either.
+        """
         self._offers = offers
         self._base_url = base_url
+        self._may_be_offered = may_be_offered
+        self._recalls = recalls
 
     def offered(self, file: FileAt) -> bool:
         """Whether `on` would give any."""
-        return file.entry.xet_hash is not None and self._offers.offered_at(file)
+        entry = file.entry
+        if entry.xet_hash is None or not self._offers.offered_at(file):
+            return False
+        is_recalled = self._recalls is not None and self._recalls.standing(file) is not None
+        return not is_recalled and self._may_be_offered(entry.etag)
 
     def of(self, file: FileAt, request: web.BaseRequest) -> list[tuple[str, str]]:
         """The headers for this client."""

@@ -82,7 +82,15 @@ class XetTokens:
             (
                 expires_seconds,
                 (grant.repo.repo_type, grant.repo.repo_id, grant.commit_hash),
-                (grant.caller.kind, grant.caller.user, grant.caller.scope),
+                (
+                    grant.caller.kind,
+                    grant.caller.user,
+                    grant.caller.scope,
+                    grant.caller.places,
+                    grant.caller.roles,
+                    grant.caller.by_roles,
+                    grant.caller.token_id,
+                ),
                 credential.reveal() if credential is not None else None,
                 grant.pass_sha256,
                 (grant.write, grant.pull_request),
@@ -116,8 +124,18 @@ class XetTokens:
         if pass_sha256 is not None:
             self._still_good(pass_sha256)
         repo_type, repo_id, commit_hash = place
-        kind, user, scope = who
-        caller = Caller(kind, user, scope, Secret(credential) if credential is not None else None)
+        kind, user, scope, *bounds = who
+        places, roles, by_roles, token_id = bounds or ((), (), False, "")  # an older program told none
+        caller = Caller(
+            kind,
+            user,
+            scope,
+            Secret(credential) if credential is not None else None,
+            tuple(places),
+            roles=tuple(roles),
+            by_roles=by_roles,
+            token_id=token_id,
+        )
         write, pull_request = more[0] if more else (False, False)  # an older program's only read
         repo = RepoId(repo_type, repo_id)
         return XetGrant(repo, CommitHash(commit_hash), caller, pass_sha256, write, pull_request)

@@ -10,27 +10,31 @@ from __future__ import annotations
 
 import contextlib
 import secrets
-from collections.abc import AsyncGenerator, AsyncIterator, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Sequence
 from typing import Any, Literal, Protocol, cast
 
 from aiohttp import hdrs, web
 
 from moongate.app.data_addresses import DataAddresses
+from moongate.app.data_lane import DATA_TYPE, data_headers
 from moongate.app.dispatch import allow
 from moongate.app.exchange import Exchange
 from moongate.app.file_routes import INLINE_BYTES
 from moongate.app.metrics import Metrics
 from moongate.app.replies import FileReply, Reply, streamed
-from moongate.app.sendfile import BrokenOff, FileSender
+from moongate.app.sendfile import BrokenOff, FileSender, PiecedBody
 from moongate.app.xet_routes import Offers
+from moongate.core.digests import Etag
 from moongate.core.errors import Absent, NotAllowed, StoreFull, UpstreamBusy, UpstreamError
+from moongate.core.names import CommitHash, RepoId, RepoPath
+from moongate.core.records import FileAt, FileEntry
 from moongate.core.spans import ByteSpan
+from moongate.hub.recalls import Recalls, cutter
 from moongate.wire.cas_paths import Data
 from moongate.wire.data_urls import asked_spans
 from moongate.wire.ranges import multipart_frame
 from moongate.xet.hashes import XetHash, parse_hash
 
-_TYPE = "application/octet-stream"
 _GONE = "These chunks are no longer had at this address; ask the reconstruction again."
 
 
@@ -63,6 +67,14 @@ class Xorbs(Protocol):
     def open_range(self, source: Any, xorb: XetHash, span: ByteSpan) -> AsyncIterator[Any]: ...
 
 
+class Flows(Protocol):
+    """What this room needs of `hub.guard.Guard`."""
+
+    @property
+    def serial(self) -> int: ...
+    def may_flow(self, etag: Etag, told: str) -> bool: ...
+
+
 class XorbRoutes:
     """The data addresses."""
 
@@ -73,7 +85,12 @@ class XorbRoutes:
         offers: Offers,
         metrics: Metrics,
         addresses: DataAddresses,
+        recalls: Recalls,
+        guard: Flows | None = None,
     ) -> None:
+        """guard: says whether chunks may go to whoever was let pass by what an address tells."""
+        self._recalls = recalls
+        self._guard = guard
         self._xorbs = xorbs
         self._sender = sender
         self._offers = offers
@@ -92,23 +109,30 @@ class XorbRoutes:
         row = self._xorbs.made_for(route.xorb, route.file_id) or self._xorbs.known(route.file_id)
         if row is None or self._xorbs.is_out_of_reach(row):
             raise NotAllowed(_GONE)
-        headers = [
-            ("ETag", f'"{route.xorb}"'),
-            ("Accept-Ranges", "bytes"),
-            ("Cache-Control", "private, no-transform"),
-        ]
+        self._recalls.refuse_content(row.etag, row.file_id)
+        watch = _watch(self._guard, row.etag, signed.verdict)
+        watch()
+        headers = data_headers(route)
         xorb = parse_hash(route.xorb)
         if len(spans) > 1:
-            return await self._several(exchange, row, xorb, spans, headers)
-        headers += [("Content-Type", _TYPE), ("Content-Range", spans[0].content_range(None))]
+            with self._recalls.reading(_content(row), cutter(exchange.request.transport)):
+                return await self._several(exchange, row, xorb, spans, headers, watch)
+        headers += [("Content-Type", DATA_TYPE), ("Content-Range", spans[0].content_range(None))]
         if exchange.method == "HEAD":
             return Reply(206, headers, b"", request_id=exchange.request_id, length_bytes=spans[0].length)
-        return await self._one(exchange, row, xorb, spans[0], headers)
+        with self._recalls.reading(_content(row), cutter(exchange.request.transport)):
+            return await self._one(exchange, row, xorb, spans[0], headers, watch)
 
     async def _one(
-        self, exchange: Exchange, row: Any, xorb: XetHash, span: ByteSpan, headers: list[tuple[str, str]]
+        self,
+        exchange: Exchange,
+        row: Any,
+        xorb: XetHash,
+        span: ByteSpan,
+        headers: list[tuple[str, str]],
+        watch: Callable[[], None],
     ) -> web.StreamResponse:
-        async with self._opened(row, xorb, span) as bodies:
+        async with self._opened(row, xorb, span, watch) as bodies:
             body, count = await self._first(row.file_id, bodies)
             exchange.outcome = body.outcome
             headers.append(("X-Moongate-Cache", body.outcome))
@@ -131,16 +155,17 @@ class XorbRoutes:
         xorb: XetHash,
         spans: Sequence[ByteSpan],
         headers: list[tuple[str, str]],
+        watch: Callable[[], None],
     ) -> web.StreamResponse:
         """Each range as it was asked for in a part of its own: clients count on that."""
-        frame = multipart_frame(spans, None, _TYPE, secrets.token_hex(16))
+        frame = multipart_frame(spans, None, DATA_TYPE, secrets.token_hex(16))
         headers.append(("Content-Type", frame.content_type))
         if exchange.method == "HEAD":
             return Reply(206, headers, b"", request_id=exchange.request_id, length_bytes=frame.length_bytes)
         headers.append(("Content-Length", str(frame.length_bytes)))
         response: web.StreamResponse | None = None
         for head, span in zip(frame.heads, frame.spans, strict=True):
-            async with self._opened(row, xorb, span) as bodies:
+            async with self._opened(row, xorb, span, watch) as bodies:
                 body, _ = await self._first(row.file_id, bodies)
                 if response is None:
                     exchange.outcome = body.outcome
@@ -157,8 +182,9 @@ class XorbRoutes:
         await response.write_eof()
         return response
 
-    def _opened(self, row: Any, xorb: XetHash, span: ByteSpan) -> _Bodies:
-        return contextlib.aclosing(cast(AsyncGenerator[Any, None], self._xorbs.open_range(row, xorb, span)))
+    def _opened(self, row: Any, xorb: XetHash, span: ByteSpan, watch: Callable[[], None]) -> _Bodies:
+        bodies = cast(AsyncGenerator[Any, None], self._xorbs.open_range(row, xorb, span))
+        return contextlib.aclosing(_watched(bodies, watch))
 
     async def _first(self, file_id: str, bodies: AsyncGenerator[Any, None]) -> tuple[ChunkBody, int]:
         """The first piece of a range, and how much of it can be sent at once.
@@ -197,5 +223,70 @@ class XorbRoutes:
         self._metrics.xet_served(sent)
 
 
+def _watch(guard: Flows | None, etag: Etag, told: str) -> Callable[[], None]:
+    """Returns while chunks may flow that were let pass by what was told; cheap while nothing changes.
+
+    Raises (the function that it makes):
+        NotAllowed: they may no longer; the reconstruction tells who may have them.
+    """
+    seen: list[int] = []
+
+    def watch() -> None:
+        if guard is None or seen == [guard.serial]:
+            return
+        seen[:] = [guard.serial]
+        if not guard.may_flow(etag, told):
+            raise NotAllowed(_GONE)
+
+    return watch
+
+
+async def _watched(bodies: AsyncGenerator[Any, None], watch: Callable[[], None]) -> AsyncGenerator[Any, None]:
+    async with contextlib.aclosing(bodies):
+        async for body in bodies:
+            yield body if isinstance(body, PiecedBody) else _Watched(body, watch)
+
+
+class _Watched:
+    """A body of which nothing more is given once the watch says so."""
+
+    def __init__(self, body: ChunkBody, watch: Callable[[], None]) -> None:
+        self._body = body
+        self._watch = watch
+
+    @property
+    def fd(self) -> int:
+        return self._body.fd
+
+    @property
+    def base(self) -> int:
+        return self._body.base
+
+    @property
+    def span(self) -> ByteSpan:
+        return self._body.span
+
+    @property
+    def outcome(self) -> Literal["hit", "miss"]:
+        return self._body.outcome
+
+    async def ready(self, position: int, end: int) -> int:
+        count = await self._body.ready(position, end)
+        self._watch()
+        return count
+
+    def read(self, position: int, count: int) -> bytes:
+        return self._body.read(position, count)
+
+    def stream(self, position: int, end: int) -> AsyncIterator[bytes]:
+        return self._body.stream(position, end)
+
+
+def _content(row: Any) -> FileAt:
+    """A reconstruction as the file that nobody named: an address is of content alone."""
+    return FileAt(_NOWHERE, CommitHash(""), FileEntry(RepoPath(""), row.etag, row.size_bytes, row.file_id))
+
+
+_NOWHERE = RepoId("model", "")
 _SENT = web.StreamResponse()
 """Stands for a response whose head has been sent."""

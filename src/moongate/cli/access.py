@@ -20,7 +20,7 @@ access_group = typer.Typer(
 )
 team_group = typer.Typer(help="Teams of users, for roles.", rich_markup_mode=None)
 
-_SUBJECT = re.compile(r"(user|team):[A-Za-z0-9][A-Za-z0-9._@+-]{0,95}")
+_SUBJECT = re.compile(r"(user:|team:|group:/?)[A-Za-z0-9][A-Za-z0-9._@+/ -]{0,199}")
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._@+-]{0,95}")
 
 _Place = Annotated[
@@ -29,7 +29,7 @@ _Place = Annotated[
         metavar="PLACE", help="A namespace or a repository: acme, acme/tiny, datasets/acme/squad."
     ),
 ]
-_Subject = Annotated[str, typer.Argument(metavar="WHO", help="user:alice or team:research.")]
+_Subject = Annotated[str, typer.Argument(metavar="WHO", help="user:alice, team:research or group:staff.")]
 _Team = Annotated[str, typer.Argument(metavar="TEAM", help="The team's name.")]
 _User = Annotated[str, typer.Argument(metavar="USER", help="A user's name, as `token create --user` had it.")]
 
@@ -230,7 +230,9 @@ def _teams(home: Path | None) -> list[tuple[str, list[str]]]:
 
 def _subject(text: str) -> str:
     if not _SUBJECT.fullmatch(text):
-        raise wrong_usage(f"not a user or a team: {text!r}", hint="write user:alice or team:research")
+        raise wrong_usage(
+            f"not a user, a team or a group: {text!r}", hint="write user:alice, team:research or group:staff"
+        )
     return text
 
 

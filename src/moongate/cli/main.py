@@ -18,21 +18,31 @@ from moongate import __version__
 from moongate.cli import (
     about,
     access,
+    approve,
+    audit,
     bundle,
     demo,
     doctor,
     exits,
+    feed,
     grants,
     namespaces,
+    people,
     pins,
+    policy,
+    provenance,
     pull,
+    recall,
     removal,
     scan,
     serve,
     shelf,
     show,
     tokens,
+    trusts,
     upkeep,
+    waivers,
+    webhooks,
 )
 from moongate.cli.terminal import say
 from moongate.core.errors import MoongateError
@@ -77,8 +87,18 @@ bundle.register(app)
 tokens.register(app)
 grants.register(app)
 access.register(app)
+people.register(app)
+trusts.register(app)
 namespaces.register(app)
 scan.register(app)
+feed.register(app)
+policy.register(app)
+approve.register(app)
+waivers.register(app)
+webhooks.register(app)
+provenance.register(app)
+audit.register(app)
+recall.register(app)
 doctor.register(app)
 demo.register(app)
 about.register(app)

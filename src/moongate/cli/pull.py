@@ -139,11 +139,11 @@ def pull(  # noqa: PLR0913  (a flag is an argument)
             from moongate.cli.house import load_settings
 
             settings = load_settings(home=home, upstream=upstream)
-            pulled = asyncio.run(_pull_here(settings, wish, shown))
+            pulled = asyncio.run(pull_here(settings, wish, shown))
     _report(pulled, seconds=time.monotonic() - started, dry_run=dry_run, as_json=as_json, quiet=quiet)
 
 
-async def _pull_here(settings: Settings, wish: Wish, shown: Bars) -> list[Pulled]:
+async def pull_here(settings: Settings, wish: Wish, shown: Bars) -> list[Pulled]:
     from moongate.app.request_log import configure_logging
     from moongate.app.wiring import build
     from moongate.cli.globs import expand

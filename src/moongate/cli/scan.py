@@ -8,7 +8,7 @@ from __future__ import annotations
 import os
 import stat
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
@@ -23,6 +23,8 @@ from moongate.cli.terminal import Bars, bars, count, put, put_json, say
 if TYPE_CHECKING:
     from moongate.core.records import FileEntry
     from moongate.core.verdicts import Finding, Report
+    from moongate.scan.jail import Limits
+    from moongate.scan.voices.choir import Choir
 
 
 class FailOn(StrEnum):
@@ -53,7 +55,7 @@ def register(app: typer.Typer) -> None:
     app.command("scan")(scan)
 
 
-def scan(
+def scan(  # noqa: PLR0913  (each is an option)
     targets: Annotated[
         list[str],
         typer.Argument(metavar="FILE|DIR|REPO", help="./model.bin, ./folder, acme/tiny or acme/tiny@v1.0."),
@@ -62,6 +64,16 @@ def scan(
         FailOn,
         typer.Option(help="The exit code is 3 for dangerous files, 1 for others from this verdict on."),
     ] = FailOn.unclean,
+    voice: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="NAME",
+            help="Ask another scanner, too: picklescan, modelaudit, yara:RULES.yar, clamd:unix:PATH.",
+        ),
+    ] = None,
+    pull: Annotated[
+        bool, typer.Option("--pull", help="Fetch what is missing of a repository first.")
+    ] = False,
     sarif: Annotated[bool, typer.Option("--sarif", help="Print a SARIF 2.1.0 document to stdout.")] = False,
     timeout: Annotated[float, typer.Option(help="Seconds for one file, until it counts as failed.")] = 60.0,
     memory: Annotated[
@@ -74,24 +86,32 @@ def scan(
     """Say whether files are safe to load, and why not.
 
     Formats are told by content, never by name. Nothing is loaded or run: the files are read in a process
-    without network, writing or children. A repository is read from the gateway's home; what is not kept there
-    is `unscanned`. Verdicts: clean, suspicious, dangerous, unscanned (could not be looked at), failed (the
-    scan itself broke). Exit code 3 if something is dangerous, 1 if something else is not clean, 0 otherwise.
+    without network, writing or children. A repository is read from the home; what is not kept there is
+    `unscanned`, unless --pull fetches it first, from upstream or from the gateway at MOONGATE_URL.
+    Verdicts: clean, suspicious, dangerous, unscanned (could not be looked at), failed (the scan itself
+    broke). Exit code 3 if something is dangerous, 1 if something else is not clean, 0 otherwise.
 
     \b
     Examples:
       moongate scan pytorch_model.bin
       moongate scan ./downloaded --sarif > moongate.sarif
+      moongate scan acme/tiny --pull --fail-on dangerous
+      moongate scan model.pkl --voice picklescan --voice yara:rules.yar
       moongate scan acme/tiny@v1.0 --json | jq '.files[] | select(.verdict != "clean")'
     """
     if as_json and sarif:
         raise wrong_usage("--json and --sarif both want stdout")
-    from moongate.scan.jail import Jail, Limits
+    from moongate.scan.jail import Limits
 
     judged: list[Judged] = []
-    with Jail(Limits(timeout, memory << 20)) as jail, bars(quiet=quiet) as shown:
+    with _choir(voice or [], Limits(timeout, memory << 20)) as jail, bars(quiet=quiet) as shown:
+        if pull:
+            _pull([word for word in targets if _is_repository(word)], home, shown)
+        total_bytes, done_bytes = _bytes_below(targets), 0
         for path, descriptor in _targets(targets, home):
+            shown.update("looked at", done_bytes, max(total_bytes, done_bytes))
             judged.append(Judged(path, _judge(jail, path, descriptor)))
+            done_bytes += os.fstat(descriptor).st_size if descriptor is not None else 0
             _note(shown, judged[-1])
         confined = jail.confined
     if as_json:
@@ -107,11 +127,20 @@ def scan(
         raise typer.Exit(code)
 
 
-def _judge(jail: object, path: str, descriptor: int | None) -> Report:
-    from moongate.scan.jail import Jail
+def _choir(words: Sequence[str], limits: Limits) -> Choir:
+    from moongate.core.errors import BadRequest
+    from moongate.scan.voices.choir import Asked, Choir
+    from moongate.scan.voices.voice import VoiceAbsent
+
+    try:
+        return Choir([Asked.parse(word) for word in words], limits)
+    except (VoiceAbsent, BadRequest) as error:
+        raise wrong_usage(str(error)) from None
+
+
+def _judge(jail: Choir, path: str, descriptor: int | None) -> Report:
     from moongate.scan.ledger import Ledger
 
-    assert isinstance(jail, Jail)  # noqa: S101
     if descriptor is None:
         ledger = Ledger()
         ledger.add("not-here", "it is not kept here as a whole")
@@ -126,12 +155,48 @@ def _targets(words: Sequence[str], home: Path | None) -> Iterator[Target]:
             yield from _folder(path)
         elif path.exists():
             yield from _file(path, word)
-        elif "/" in word and not word.startswith((".", "/", "~")):
+        elif _is_repository(word):
             yield from _repository(word, home)
         else:
             raise CommandFailed(
                 f"there is no {word}", hint="name a file, a folder, or a repository kept here"
             )
+
+
+def _is_repository(word: str) -> bool:
+    return "/" in word and not word.startswith((".", "/", "~")) and not Path(word).exists()
+
+
+def _bytes_below(words: Sequence[str]) -> int:
+    """How much there is to look at, as far as it can be told beforehand."""
+    total = 0
+    for word in words:
+        path = Path(word)
+        files = (Path(root) / name for root, _, names in os.walk(path) for name in names)
+        for file in files if path.is_dir() else [path]:
+            with suppress(OSError):
+                total += file.stat().st_size
+    return total
+
+
+def _pull(words: Sequence[str], home: Path | None, shown: Bars) -> None:
+    """Fetches repositories into the home: from the gateway that was chosen, or from upstream."""
+    import asyncio
+
+    from moongate.cli.gateway import chosen_gateway
+    from moongate.cli.house import load_settings
+    from moongate.cli.pull import Wish, pull_here
+    from moongate.cli.repos import parse_wanted
+    from moongate.core.names import parse_revision
+
+    if not words:
+        return
+    gateway = chosen_gateway(home)
+    settings = load_settings(home=home, upstream=gateway.url if gateway else None)
+    wish = Wish([parse_wanted(word, "model") for word in words], parse_revision("main"), [], [], False, False)
+    for pulled in asyncio.run(pull_here(settings, wish, shown)):
+        if pulled.trouble is not None:
+            raise CommandFailed(f"{pulled.repo} could not be fetched: {pulled.trouble.message}")
 
 
 def _folder(folder: Path) -> Iterator[Target]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Annotated, Literal, TypeAlias
 
 import typer
@@ -17,6 +17,7 @@ from moongate.cli.terminal import Column, count, put, put_json, put_pairs, put_t
 from moongate.cli.times import ago, moment
 from moongate.core.names import CommitHash, RepoId, Revision, is_commit_hash
 from moongate.core.records import FileEntry, RepoFacts
+from moongate.core.verdicts import Verdict, name_kind_of
 
 if TYPE_CHECKING:
     from moongate.app.wiring import Stock
@@ -42,6 +43,8 @@ class Card:
     complete: bool
     files: Sequence[tuple[FileEntry, How]]
     made_from: Sequence[Ancestor] = ()
+    verdicts: Mapping[str, Verdict] = field(default_factory=dict)
+    """By path; those that are known."""
 
     @property
     def kept_bytes(self) -> int:
@@ -73,6 +76,7 @@ class Card:
                     "kept": how != "-",
                     "kept_as": None if how == "-" else _KEPT_AS[how],
                     "xet_hash": entry.xet_hash,
+                    "verdict": self.verdicts.get(entry.path),
                 }
                 for entry, how in self.files
             ],
@@ -91,8 +95,9 @@ def show(
     """Show one repository, its revisions and files.
 
     Also what upstream said of it, and which of its files are here: as a whole (here), in chunks (xet), or
-    both. Without a revision, the files of `main` are shown, or of another commit that is known. Of a hosted
-    model, also what it was made from, down to the exact commit of each base model.
+    both; and what scans said of them. Without a revision, the files of `main` are shown, or of another
+    commit that is known. Of a hosted model, also what it was made from, down to the exact commit of each
+    base model.
 
     \b
     Examples:
@@ -133,6 +138,7 @@ def _read_card(house: Stock, repo: RepoId, revision: Revision | None) -> Card:
         commit_hash=commit_hash,
         complete=commit_hash is not None and index.listing_complete(repo, commit_hash),
         files=[(entry, _how(house, entry)) for entry in entries],
+        verdicts={entry.path: said for entry in entries if (said := _said(house, entry)) is not None},
         made_from=lineage.of(repo, commit_hash) if commit_hash else [],
     )
 
@@ -156,6 +162,16 @@ def _how(house: Stock, entry: FileEntry) -> How:
     if row is not None and row.verified:
         return "here, xet" if whole else "xet"
     return "here" if whole else "-"
+
+
+def _said(house: Stock, entry: FileEntry) -> Verdict | None:
+    """The newest verdict on a file's content under such a name; None: nobody looked yet."""
+    rows = house.index.verdicts_of(entry.etag)
+    kind = name_kind_of(entry.path)
+    own = next((row for row in rows if row.name_kind in ("", kind)), None)
+    worse = next((row for row in rows if row.verdict == "dangerous"), None)
+    found = own or worse
+    return None if found is None else found.verdict
 
 
 def commit_to_show(
@@ -211,10 +227,15 @@ def _print(card: Card) -> None:
         ]
     )
     put("")
-    columns = [Column("path"), Column("size", "right"), Column("here"), Column("etag")]
+    columns = [
+        Column("path"), Column("size", "right"), Column("here"), Column("etag"), Column("verdict")
+    ]  # fmt: skip
     put_table(
         columns,
-        [[entry.path, size(entry.size_bytes), how, entry.etag[:12]] for entry, how in card.files],
+        [
+            [entry.path, size(entry.size_bytes), how, entry.etag[:12], card.verdicts.get(entry.path, "-")]
+            for entry, how in card.files
+        ],
     )
     kept = sum(how != "-" for _, how in card.files)
     partly = "" if card.complete else "; upstream may have more files than are known here"

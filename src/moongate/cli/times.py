@@ -44,3 +44,18 @@ def parse_duration(text: str, option: str) -> float:
     if found is None:
         raise wrong_usage(f"{option} {text!r} is no duration: use 45s, 12h, 30d, 2w or 1y")
     return float(int(found[1]) * _UNIT_SECONDS[found[2]])
+
+
+def parse_moment(text: str | None, option: str, now: float) -> float | None:
+    """Seconds since the epoch of `2h` (ago), `2026-11-28` or `2026-11-28T14:00` (UTC); None for None.
+
+    Raises:
+        CommandFailed: it is none of these (wrong usage).
+    """
+    if text is None:
+        return None
+    try:
+        when = datetime.fromisoformat(text)
+    except ValueError:
+        return now - parse_duration(text, option)
+    return (when if when.tzinfo else when.replace(tzinfo=UTC)).timestamp()

@@ -9,7 +9,7 @@ from __future__ import annotations
 import getpass
 import re
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from enum import StrEnum
 from pathlib import Path
@@ -49,6 +49,10 @@ def create(
     expires: Annotated[
         str | None, typer.Option(help="When it ends: 12h, 30d, 1y, 2027-06-30 or never [never].")
     ] = None,
+    namespace: Annotated[
+        list[str] | None, typer.Option(help="Bind it to a namespace; elsewhere it reads what is public.")
+    ] = None,
+    repo: Annotated[list[str] | None, typer.Option(help="Bind it to a repository.")] = None,
     note: Annotated[str, typer.Option(help="A word for those who list tokens.")] = "",
     home: options.Home = None,
     as_json: options.Json = False,
@@ -62,6 +66,7 @@ def create(
     Examples:
       moongate token create --user alice
       moongate token create --user ci --scope write --expires 90d
+      moongate token create --user ci --scope write --namespace acme
       export MOONGATE_TOKEN=$(moongate token create --scope admin)
       moongate token create --user bob --json | jq -r .token
     """
@@ -70,21 +75,26 @@ def create(
     if not _USER.fullmatch(name):
         raise wrong_usage("a user's name is 1 to 96 letters, digits and . _ @ + -, a letter or digit first")
     expires_seconds = parse_expiry(expires, now)
+    places = places_of(namespace, repo)
     gateway = chosen_gateway(home)
     if gateway is not None:
-        made = gateway.ask(
-            "POST",
-            "/tokens",
-            {"user": name, "scope": scope.value, "expires_seconds": expires_seconds, "note": note},
-        )
+        document: dict[str, object] = {
+            "user": name,
+            "scope": scope.value,
+            "expires_seconds": expires_seconds,
+            "note": note,
+        }
+        made = gateway.ask("POST", "/tokens", {**document, "places": list(places)} if places else document)
     else:
-        made = _create_here(home, name, scope, expires_seconds, note, now)
+        made = _create_here(home, name, scope, expires_seconds, note, now, places)
+    expires_seconds = _life(made)
     if as_json:
         put_json(_with_moments(made))
         return
     put(str(made["token"]))
     ends = f"ends in {duration(expires_seconds)}" if expires_seconds is not None else "never ends"
-    say(f"token {made['id']} for {name}: {scope.value}, {ends}. It is not shown again.")
+    bound = f", bound to {' '.join(places)}" if places else ""
+    say(f"token {made['id']} for {name}: {scope.value}{bound}, {ends}. It is not shown again.")
 
 
 @group.command("list")
@@ -107,7 +117,8 @@ def list_tokens(
     if as_json:
         put_json({"tokens": [{**_with_moments(row), "state": _state(row, now)} for row in shown]})
         return
-    columns = [Column(word) for word in ("id", "user", "scope", "state", "created", "expires", "note")]
+    words = ("id", "user", "scope", "places", "state", "created", "used", "expires", "note")
+    columns = [Column(word) for word in words]
     put_table(
         columns,
         [
@@ -115,8 +126,10 @@ def list_tokens(
                 str(row["id"]),
                 str(row["user"]),
                 str(row["scope"]),
+                _bound(row),
                 _state(row, now),
                 ago(_time(row, "created_at"), now=now),
+                ago(_time(row, "last_used_at"), now=now),
                 (moment(_time(row, "expires_at")) or "never")[:10],
                 str(row.get("note") or ""),
             ]
@@ -183,14 +196,45 @@ def parse_expiry(text: str | None, now: float) -> float | None:
     return seconds
 
 
+def places_of(namespaces: Sequence[str] | None, repos: Sequence[str] | None) -> tuple[str, ...]:
+    """What `--namespace` and `--repo` bind something to.
+
+    Raises:
+        CommandFailed: a namespace has a slash, or a repository none (wrong usage).
+        BadName: one cannot be.
+    """
+    from moongate.hub.trusts import check_place
+
+    for name in namespaces or ():
+        if "/" in name:
+            raise wrong_usage(f"--namespace {name!r} is a repository", hint="say --repo")
+    for name in repos or ():
+        if "/" not in name:
+            raise wrong_usage(f"--repo {name!r} is a namespace", hint="say --namespace")
+    return tuple(check_place(name) for name in (*(namespaces or ()), *(repos or ())))
+
+
+def _life(made: Mapping[str, object]) -> float | None:
+    ends, began = _time(made, "expires_at"), _time(made, "created_at")
+    return None if ends is None or began is None else ends - began
+
+
 def _create_here(
-    home: Path | None, user: str, scope: ScopeWord, expires_seconds: float | None, note: str, now: float
+    home: Path | None,
+    user: str,
+    scope: ScopeWord,
+    expires_seconds: float | None,
+    note: str,
+    now: float,
+    places: tuple[str, ...],
 ) -> Mapping[str, object]:
-    from moongate.app.tokens import mint
+    from moongate.app.tokens import Bounds, mint
     from moongate.cli.house import load_settings, open_house
 
-    with open_house(load_settings(home=home)) as house:
-        secret, row = mint(house.index, user, scope.value, expires_seconds, note, now)
+    settings = load_settings(home=home)
+    bounds = Bounds(places, max_seconds=settings.token_max_seconds)
+    with open_house(settings) as house:
+        secret, row = mint(house.index, user, scope.value, expires_seconds, note, now, bounds)
     return {
         "token": secret.reveal(),
         "id": row.id,
@@ -199,6 +243,7 @@ def _create_here(
         "created_at": row.created_at,
         "expires_at": row.expires_at,
         "note": row.note,
+        "places": list(row.places),
     }
 
 
@@ -215,6 +260,10 @@ def _list_here(home: Path | None) -> list[Mapping[str, object]]:
                 "expires_at": row.expires_at,
                 "revoked_at": row.revoked_at,
                 "note": row.note,
+                "origin": row.origin,
+                "places": list(row.places),
+                "last_used_at": row.last_used_at,
+                "service": row.service,
             }
             for row in house.index.tokens()
         ]
@@ -229,6 +278,11 @@ def _state(row: Mapping[str, object], now: float) -> str:
         return "revoked"
     ends = _time(row, "expires_at")
     return "expired" if ends is not None and ends <= now else "good"
+
+
+def _bound(row: Mapping[str, object]) -> str:
+    places = row.get("places")
+    return " ".join(str(place) for place in places) if isinstance(places, list) and places else "all"
 
 
 def _time(row: Mapping[str, object], name: str) -> float | None:

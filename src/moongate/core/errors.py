@@ -9,7 +9,10 @@ MoongateError
 │   ├─ AuthRequired      nobody said who they are, and this gateway wants to know
 │   ├─ GatedRepo         the repo is gated, and access was not confirmed
 │   ├─ ScopeMissing      the token is good, and not for this
-│   └─ QuotaExceeded     a hosted namespace has no room for it
+│   ├─ QuotaExceeded     a hosted namespace has no room for it
+│   ├─ RefusedByPolicy   what it is, or where it comes from, is not let pass
+│   ├─ HeldByPolicy      it waits for somebody to approve it, or for a verdict
+│   └─ Recalled          it was recalled, and is served no more
 ├─ Absent                it is not there, and we are sure
 │   ├─ RepoAbsent · RevisionAbsent · EntryAbsent
 ├─ RepoMoved             the repository has another name now
@@ -76,6 +79,22 @@ class ScopeMissing(NotAllowed):
 
 class QuotaExceeded(NotAllowed):
     """A hosted namespace has no room for it."""
+
+
+class RefusedByPolicy(NotAllowed):
+    """What it is, or where it comes from, is not let pass. The message tells why."""
+
+
+class HeldByPolicy(NotAllowed):
+    """It waits for somebody to approve it, or for a verdict. The message tells why, and what to do."""
+
+
+class Recalled(NotAllowed):
+    """It was recalled, and is served no more; `recall_id` says by which recall."""
+
+    def __init__(self, message: str, recall_id: str) -> None:
+        super().__init__(message)
+        self.recall_id = recall_id
 
 
 class Absent(MoongateError):

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import IntEnum
 from typing import Any, Final, Literal, TypeAlias
+
+from moongate.core.digests import Etag
 
 Verdict: TypeAlias = Literal["clean", "suspicious", "dangerous", "unscanned", "failed"]
 
@@ -91,3 +94,65 @@ class Report:
 
 def worst(verdicts: list[Verdict]) -> Verdict:
     return max(verdicts, key=VERDICTS.index, default="clean")
+
+
+Basis: TypeAlias = Literal["whole", "ranges"]
+"""What a report stands on: every byte, after the hash was right; or some ranges of what upstream sent."""
+
+
+@dataclass(frozen=True, slots=True)
+class Judged:
+    """A report, and which content it is of.
+
+    etag: the content's identity. name_kind: see `name_kind_of`; empty where the name could not matter.
+    feeds: the version of the threat feeds that were asked, empty when there were none.
+    retry_at: when to look again, in seconds since the epoch; None: not before rules or feeds change.
+    attempts: how often in a row looking failed.
+    """
+
+    etag: Etag
+    report: Report
+    judged_at: float
+    size_bytes: int = 0
+    name_kind: str = ""
+    feeds: str = ""
+    basis: Basis = "whole"
+    retry_at: float | None = None
+    attempts: int = 0
+
+    @property
+    def verdict(self) -> Verdict:
+        return self.report.verdict
+
+    @property
+    def versions(self) -> Versions:
+        return Versions(self.report.engine, self.report.rules, self.feeds)
+
+
+@dataclass(frozen=True, slots=True)
+class Versions:
+    """What judges now; what was judged by other versions is judged again."""
+
+    engine: str
+    rules: str
+    feeds: str = ""
+
+
+_SUFFIX = re.compile(r"\.([a-z0-9_]{1,12})\Z")
+_NAMELESS: Final = frozenset(
+    ("zip", "numpy", "safetensors", "gguf", "hdf5", "columns", "7z", "tar", "gzip", "bzip2", "xz", "lz4")
+)
+
+
+def name_kind_of(path: str) -> str:
+    """The part of a file's name that may tell a scanner how its text will be read: its ending, or less."""
+    name = path.rsplit("/", 1)[-1].lower()
+    if name.startswith("dockerfile"):
+        return "dockerfile"
+    found = _SUFFIX.search(name)
+    return found[1] if found else ""
+
+
+def is_nameless(report: Report) -> bool:
+    """Whether the content is of a format that no name could turn into another."""
+    return report.formats[:1] != () and report.formats[0] in _NAMELESS

@@ -7,6 +7,7 @@ No HTTP in this room: routes come in as values, answers go out as values or as e
     flights     one question at a time, in this process and across processes
     answers     an answer and the memory in front of the index
     events      what is counted
+    audit       what is written down for an auditor
     asker       upstream, counted
     keys        how kept answers are named
     infos       asking upstream for a repository's info, and learning all it says

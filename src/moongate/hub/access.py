@@ -101,7 +101,7 @@ class Access:
 
     def granted(self, caller: Caller, repo: RepoId) -> bool:
         """Whether an administrator lets this caller have what the gateway's own token can reach."""
-        if caller.kind == "upstream":
+        if caller.kind == "upstream" or not caller.reaches(repo):
             return False
         now = self._clock()
         if now >= self._grants_until:

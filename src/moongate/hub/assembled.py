@@ -51,6 +51,8 @@ class AssembledBody:
         self._flow: _Flow | None = None
         self._using = threading.Lock()
         self._closed = False
+        self.warning = ""
+        """What to tell the reader with the bytes; mostly nothing."""
 
     async def ready(self, position: int, end: int) -> int:
         """How many bytes from `position` on may be sent now: all of them."""

@@ -15,6 +15,7 @@ from moongate.core.errors import EntryAbsent, UpstreamUnreachable
 from moongate.core.names import CommitHash, RepoId, RepoPath, Revision
 from moongate.core.records import FileAt, FileEntry
 from moongate.hub.listings import FIRST_PAGE
+from moongate.hub.recalls import Recalls
 from moongate.hub.repos import Repos
 from moongate.store.index import Index
 from moongate.wire.links import next_link
@@ -28,8 +29,9 @@ _MAX_PAGES = 2000
 class FilesByXet:
     """The Xet files of commits. Not for several threads."""
 
-    def __init__(self, index: Index, repos: Repos) -> None:
+    def __init__(self, index: Index, repos: Repos, recalls: Recalls) -> None:
         self._index = index
+        self._recalls = recalls
         self._repos = repos
         self._kept: OrderedDict[tuple[RepoId, CommitHash], dict[str, FileEntry]] = OrderedDict()
 
@@ -38,6 +40,7 @@ class FilesByXet:
 
         Raises:
             EntryAbsent: the commit has no such file.
+            Recalled: it is served no more.
             GatedRepo, RepoAbsent, UpstreamError: as for any file.
         """
         if not commit_hash:
@@ -45,7 +48,9 @@ class FilesByXet:
         entry = await self._entry(repo, commit_hash, file_id, caller)
         if not self._repos.reads(caller, repo):
             await self._repos.may_read_files(caller, repo, commit_hash, entry.path)
-        return FileAt(repo, commit_hash, entry)
+        file = FileAt(repo, commit_hash, entry)
+        self._recalls.refuse(file)
+        return file
 
     async def may_read(self, repo: RepoId, commit_hash: CommitHash, caller: Caller) -> None:
         """Return when this caller may read the commit's files; asked about one of them, if it has any.

@@ -14,15 +14,18 @@ from urllib.parse import quote
 
 from moongate.core.callers import Caller
 from moongate.core.digests import Etag, is_sha256
-from moongate.core.errors import EntryAbsent, MoongateError, StoreError, UpstreamBroken
+from moongate.core.errors import EntryAbsent, MoongateError, StoreError, UpstreamBroken, UpstreamUnreachable
 from moongate.core.names import DEFAULT_REVISION, RepoId, RepoPath, Revision
 from moongate.core.records import FileAt, FileEntry
 from moongate.core.spans import ByteSpan
 from moongate.hub.assembled import AssembledBody, Assembler
 from moongate.hub.fill import FileBody, Fills
+from moongate.hub.guard import Guard, Passage
+from moongate.hub.guarded import BodyGuard
 from moongate.hub.handles import Handle
 from moongate.hub.hot import HotFiles
 from moongate.hub.manifests import NO_COMMIT
+from moongate.hub.recalls import Recalls
 from moongate.hub.refs import Resolved
 from moongate.hub.repos import Repos
 from moongate.hub.sources import ByteSource
@@ -41,6 +44,9 @@ SourceOf = Callable[[Road, int], FileSource]
 """A way to the bytes at the end of a road, of a file of that many bytes."""
 
 
+_FREE = Passage(True)
+
+
 @dataclass(frozen=True, slots=True)
 class Content:
     """Files of all repositories, ready to read. Checks access before it names a road."""
@@ -50,6 +56,7 @@ class Content:
     index: Index
     upstream: UpstreamClient
     source_of: SourceOf
+    recalls: Recalls
     xets: XetFiles | None = None
     speaks_xet: bool = True
     """Whether what is not here may be fetched through Xet; what is here as chunks is read so anyway."""
@@ -57,6 +64,8 @@ class Content:
     """Opens what is here as chunks; without one, a blob is made of it first."""
     hot: HotFiles | None = None
     """Tells of which files a blob is made as well."""
+    guard: Guard | None = None
+    """Says who may have which bytes, and when; without one, whoever may read the repository."""
 
     async def file_at(
         self, repo: RepoId, revision: Revision, path: RepoPath, caller: Caller
@@ -68,15 +77,47 @@ class Content:
         """The file's bytes, of which `span` is wanted: from its blob, from proven chunks, or while they come.
 
         Raises:
-            As `Fills.open`.
+            Recalled: it is served no more.
+            RefusedByPolicy, HeldByPolicy: the guard does not let them pass.
+            Otherwise as `Fills.open`.
         """
+        self.recalls.refuse(file)
+        passage = await self.enter(file, caller)
+        body = await self._open(file, caller, span, passage)
+        if isinstance(body, AssembledBody):
+            try:
+                if not passage.final:
+                    passage = await self._settle_assembled(file, caller, body)
+            except BaseException:
+                body.close()
+                raise
+            body.warning = passage.warning
+        return body
+
+    async def enter(self, file: FileAt, caller: Caller) -> Passage:
+        """What the guard says before anything is opened; see `Guard.enter`."""
+        return _FREE if self.guard is None else await self.guard.enter(file, caller)
+
+    async def _settle_assembled(self, file: FileAt, caller: Caller, body: AssembledBody) -> Passage:
+        assert self.guard is not None  # noqa: S101 - it said that this is not final
+
+        def read(span: ByteSpan) -> bytes:
+            length = min(span.end, body.size_bytes) - span.start
+            data = body.read(span.start, length)
+            if len(data) != length:
+                raise StoreError("chunks of this file are lost; ask for it again")
+            return data
+
+        return await self.guard.settle_read(file, caller, read)
+
+    async def _open(self, file: FileAt, caller: Caller, span: ByteSpan, passage: Passage) -> OpenBody:
         entry = file.entry
         assembler, xets = self.assembler, self.xets
         if assembler is None or xets is None or not is_sha256(entry.etag) or self.fills.keeps(entry.etag):
-            return await self.fill(file, caller, span)
+            return await self.fill(file, caller, span, passage)
         row = xets.proven_row(file)
         if row is None:
-            return await self.fill(file, caller, span)
+            return await self.fill(file, caller, span, passage)
         xets.note_read(row.file_id)
         if self.hot is not None and self.hot.is_hot(entry.etag, entry.size_bytes, span.length):
             hot = self.hot
@@ -84,18 +125,24 @@ class Content:
 
         async def instead(rest: ByteSpan) -> FileBody:
             await xets.lost(row)
-            return await self.fill(file, caller, rest)
+            return await self.fill(file, caller, rest, passage)
 
         try:
             return assembler.open(row, span, instead)
         except StoreError:
             return await instead(span)
 
-    async def fill(self, file: FileAt, caller: Caller, span: ByteSpan) -> FileBody:
+    async def fill(
+        self, file: FileAt, caller: Caller, span: ByteSpan, passage: Passage | None = None
+    ) -> FileBody:
         """The file's bytes from its blob, which is filled when it is not there; see `Fills.open`.
 
         What upstream said of a file is not believed again when its bytes contradict it.
+
+        passage: what `enter` said; asked again when it is not told.
         """
+        if passage is None:
+            passage = await self.enter(file, caller)
         entry = file.entry
         hosted = self.repos.is_hosted(file.repo)
 
@@ -125,7 +172,23 @@ class Content:
             self.repos.doubt(file)
             raise
         body.on_contradiction = lambda: self.repos.doubt(file)
+        if self.guard is not None:
+            small = self.fills.is_small(entry.size_bytes, span)
+            look = make_source if here else self.plain_source(file, caller)
+            body.guard = BodyGuard(self.guard, file, caller, passage, look, small=small)
         return body
+
+    def plain_source(self, file: FileAt, caller: Caller) -> Callable[[], ByteSource]:
+        """Makes the plain road to a file's bytes, for a first look."""
+
+        def make() -> ByteSource:
+            if self.fills.rules.offline:
+                raise UpstreamUnreachable("this gateway is offline, and the file is not in its store")
+            if self.repos.is_hosted(file.repo):
+                raise StoreError(f"the content of {file.entry.path} is lost")
+            return self.source_of(self._road(file, caller), file.entry.size_bytes)
+
+        return make
 
     async def _keep_whole(self, file: FileAt, caller: Caller, hot: HotFiles) -> None:
         """Make a blob of a file that is kept as chunks. What goes wrong is told by its fill."""
@@ -133,7 +196,7 @@ class Content:
         with suppress(MoongateError):
             if await asyncio.to_thread(hot.has_room, size_bytes):
                 hot.made(size_bytes)
-                body = await self.fill(file, caller, ByteSpan(0, size_bytes))
+                body = await self.fill(file, caller, ByteSpan(0, size_bytes), _FREE)
                 try:
                     await body.ready(0, size_bytes)
                 finally:
@@ -155,8 +218,22 @@ class Content:
         """See `Repos.file_at_hand`."""
         return self.repos.file_at_hand(repo, revision, path, caller)
 
+    @property
+    def guard_serial(self) -> int:
+        """Changes when what was let pass may pass no longer."""
+        return 0 if self.guard is None else self.guard.serial
+
+    def passes(self, file: FileAt, caller: Caller) -> str | None:
+        """What to warn this caller of with the file, mostly nothing; None: that must be decided anew."""
+        if self.guard is None or self.guard.gate.is_off:
+            return ""
+        passage = self.guard.gate.at_hand(file, caller)
+        return None if passage is None else passage.warning
+
     def sealed(self, file: FileAt) -> Handle | None:
-        """The file's bytes when they are here and verified; see `Fills.sealed`."""
+        """The file's bytes when they are here, verified, and not recalled; see `Fills.sealed`."""
+        if self.recalls.standing(file) is not None:
+            return None
         return self.fills.sealed(file.entry.etag, file.entry.size_bytes)
 
     async def lfs_object(

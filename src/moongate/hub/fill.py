@@ -28,8 +28,9 @@ from moongate.core.errors import (
     VerificationFailed,
 )
 from moongate.core.spans import ByteSpan
+from moongate.hub.guarded import BodyGuard
 from moongate.hub.handles import Handle, Handles
-from moongate.hub.leader import Leader, LeaderLimits
+from moongate.hub.leader import Judge, Leader, LeaderLimits
 from moongate.hub.passing import pass_through
 from moongate.hub.sources import ByteSource
 from moongate.hub.troubles import error_of
@@ -98,6 +99,8 @@ class FileBody:
         self._closed = False
         self.on_contradiction: Callable[[], None] = _nothing
         """Called when the bytes turn out not to be what was said of them."""
+        self.guard: BodyGuard | None = None
+        """Asked before bytes are given; None: whoever reads may have all of them."""
 
     @property
     def outcome(self) -> Literal["hit", "miss"]:
@@ -111,17 +114,51 @@ class FileBody:
         Raises:
             VerificationFailed: the bytes were not the file's; those sent so far must not become a file.
             StoreFull: the rest cannot be kept; send it with `stream`.
+            RefusedByPolicy, HeldByPolicy: the guard lets nothing, or no more, pass.
             UpstreamError, NotAllowed, Absent: the fill stopped; progress is kept where there was any.
         """
+        try:
+            if self.guard is None:
+                return await self._ready(position, end)
+            await self.guard.before(self)
+            count = await self._ready(position, end)
+            await self.guard.after(self)
+        except (UpstreamBroken, VerificationFailed):
+            self.on_contradiction()
+            raise
+        return count
+
+    async def _ready(self, position: int, end: int) -> int:
         if self._unkept is not None:
             raise self._unkept.why
         if self._fill is None:
             return end - position
-        try:
-            return await self._fill.ready(position, end, self._span)
-        except (UpstreamBroken, VerificationFailed):
-            self.on_contradiction()
-            raise
+        return await self._fill.ready(position, end, self._span)
+
+    @property
+    def warning(self) -> str:
+        """What to tell the reader with the bytes; mostly nothing. Known once a byte is ready."""
+        return "" if self.guard is None else self.guard.passage.warning
+
+    @property
+    def is_proven(self) -> bool:
+        """Whether the bytes are all here, and their hash is right."""
+        return self._handle is not None or (self._fill is not None and self._fill.is_proven)
+
+    @property
+    def is_kept(self) -> bool:
+        """Whether what is fetched is kept here, too."""
+        return self._unkept is None
+
+    async def prefix(self, count: int) -> None:
+        """Return when so many bytes from the start on are in `fd`. Raises as `ready`."""
+        if self._fill is not None:
+            await self._fill.prefix(count)
+
+    async def whole(self) -> None:
+        """Return when the bytes are all here, and their hash is right. Raises as `ready`."""
+        if self._fill is not None:
+            await self._fill.settled()
 
     def read(self, position: int, count: int) -> bytes:
         """A few bytes that are ready."""
@@ -131,10 +168,15 @@ class FileBody:
         """The bytes from `position` to `end` straight from upstream, kept nowhere: for a full disk.
 
         When this body is the whole file, the last piece is held until the hash of all of it is right.
+
+        Raises:
+            StoreFull: it may not pass unjudged, and without room for it nobody can judge it.
         """
         source = self._fill or self._unkept
         if source is None:
             raise ValueError("a sealed file needs no stream")
+        if self.guard is not None and not self.guard.may_pass_unjudged:
+            raise StoreFull("there is no room to keep this file, so it cannot be judged; it is held back")
         verify_from = self.fd if self._span == ByteSpan(0, self.size_bytes) else None
         return pass_through(source.make_source(), self.etag, position, end, verify_from)
 
@@ -147,6 +189,10 @@ class FileBody:
             self._handle.release()
         elif self._fill is not None:
             self._fill.leave()
+
+
+def _no_judge(etag: Etag, size_bytes: int, descriptor: int) -> None:
+    """For who has nothing judged."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -168,13 +214,16 @@ class Fills:
         rules: FillRules,
         watcher: FillWatcher,
         make_room: Callable[[int], None],
+        judge: Judge = _no_judge,
     ) -> None:
+        """judge: has content judged once its hash is right, before its tail is given out."""
         self._layout = layout
         self._blobs = blobs
+        self.judge = judge
         self.rules = rules
         self.watcher = watcher
         self.make_room = make_room
-        self._handles = Handles(blobs)
+        self._handles: Handles[Etag] = Handles(blobs.open)
         self._fills: dict[Etag, Fill] = {}
         self._read: dict[Etag, float] = {}
 
@@ -221,6 +270,10 @@ class Fills:
             raise UpstreamBroken(f"upstream tells {size_bytes} bytes for a file that has {handle.size_bytes}")
         self._read[etag] = time.time()
         return FileBody(etag, size_bytes, handle, span)
+
+    def is_small(self, size_bytes: int, span: ByteSpan) -> bool:
+        """Whether of a file of that size only this span is fetched for who asks for it."""
+        return span.length <= self.rules.sparse_span_bytes < size_bytes
 
     def keeps(self, etag: Etag) -> bool:
         """Whether there is a blob of this content, open or on disk."""
@@ -361,9 +414,34 @@ class Fill:
             await self.changed(wait_seconds)
             wait_seconds = min(_LONGEST_WAIT_SECONDS, wait_seconds * 2)
 
+    @property
+    def is_proven(self) -> bool:
+        return self.partial.state in (State.VERIFIED, State.SEALED)
+
+    async def prefix(self, count: int) -> None:
+        """See `FileBody.prefix`."""
+        await self._until(lambda: self.partial.present_end(0, count) >= count, ByteSpan(0, count))
+
+    async def settled(self) -> None:
+        """See `FileBody.whole`."""
+        self.partial.want_whole()
+        await self._until(lambda: self.is_proven, None)
+
+    async def _until(self, is_met: Callable[[], bool], wanted: ByteSpan | None) -> None:
+        """Return when the partial is so far. Raises as `ready`."""
+        partial = self.partial
+        serial, wait_seconds = partial.trouble_serial, _FIRST_WAIT_SECONDS
+        while partial.state == State.DISCARDED or not is_met():
+            if partial.state == State.DISCARDED or partial.trouble_serial != serial:
+                raise error_of(partial.trouble)
+            if wanted is not None:
+                partial.want(wanted.start, wanted.end)
+            self._lead_or_follow()
+            await self.changed(wait_seconds)
+            wait_seconds = min(_LONGEST_WAIT_SECONDS, wait_seconds * 2)
+
     def _is_small(self, span: ByteSpan) -> bool:
-        most = self.fills.rules.sparse_span_bytes
-        return span.length <= most < self.partial.size_bytes
+        return self.fills.is_small(self.partial.size_bytes, span)
 
     def _held_back(self, position: int) -> None:
         """A reader that waits at the hold waits for the hash, which needs the whole file."""
@@ -392,7 +470,7 @@ class Fill:
             raise error_of(self.partial.trouble)
         if not self.partial.try_lead():
             return
-        limits = LeaderLimits(self.fills.rules.connections, self.fills.make_room)
+        limits = LeaderLimits(self.fills.rules.connections, self.fills.make_room, self.fills.judge)
         self._leader = Leader(self.partial, self.make_source(), limits, _Watch(self, self._loop))
         self._leader.nudge()
         self._loop.call_later(_TICK_SECONDS, self._tick)

@@ -1,6 +1,6 @@
 """Descriptors of sealed content that is being read, shared by the readers of one process.
 
-A file that many small ranges are asked of is opened once in `_LIFETIME_SECONDS`, not once a range. That is
+What many small ranges are asked of is opened once in `_LIFETIME_SECONDS`, not once a range. That is
 short because an open descriptor keeps eviction off the file, and a removed file's bytes on the disk.
 """
 
@@ -8,10 +8,11 @@ from __future__ import annotations
 
 import asyncio
 import os
+from collections.abc import Callable, Hashable
 from dataclasses import dataclass
+from typing import Generic, TypeVar
 
-from moongate.core.digests import Etag
-from moongate.store.blobs import Blobs
+Key = TypeVar("Key", bound=Hashable)
 
 _LIFETIME_SECONDS = 1.0
 
@@ -34,36 +35,37 @@ class Handle:
             os.close(self.fd)
 
 
-class Handles:
-    """The open sealed files of one process. For one event loop; not thread-safe."""
+class Handles(Generic[Key]):
+    """The open sealed files of one process, by what names them. For one event loop; not thread-safe."""
 
-    def __init__(self, blobs: Blobs) -> None:
-        self._blobs = blobs
-        self._open: dict[Etag, Handle] = {}
+    def __init__(self, opened: Callable[[Key], int | None]) -> None:
+        """opened: a descriptor of this content, which is closed here; None when it is not here."""
+        self._opened = opened
+        self._open: dict[Key, Handle] = {}
 
-    def acquire(self, etag: Etag) -> Handle | None:
+    def acquire(self, key: Key) -> Handle | None:
         """An open descriptor of this content; None when it is not here."""
-        handle = self._open.get(etag)
+        handle = self._open.get(key)
         if handle is None:
-            fd = self._blobs.open(etag)
+            fd = self._opened(key)
             if fd is None:
                 return None
-            handle = self._open[etag] = Handle(fd, os.fstat(fd).st_size)
-            asyncio.get_running_loop().call_later(_LIFETIME_SECONDS, self._retire, etag, handle)
+            handle = self._open[key] = Handle(fd, os.fstat(fd).st_size)
+            asyncio.get_running_loop().call_later(_LIFETIME_SECONDS, self._retire, key, handle)
         handle.users += 1
         return handle
 
-    def __contains__(self, etag: Etag) -> bool:
-        return etag in self._open
+    def __contains__(self, key: Key) -> bool:
+        return key in self._open
 
     def close(self) -> None:
         """Let go of everything that nobody reads; the rest closes with its last reader."""
-        for etag, handle in list(self._open.items()):
-            self._retire(etag, handle)
+        for key, handle in list(self._open.items()):
+            self._retire(key, handle)
 
-    def _retire(self, etag: Etag, handle: Handle) -> None:
+    def _retire(self, key: Key, handle: Handle) -> None:
         if handle.retired:
             return
         handle.retired = True
-        del self._open[etag]
+        del self._open[key]
         handle.close_if_unused()

@@ -25,7 +25,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Protocol
 
-from moongate.core.digests import content_hasher
+from moongate.core.digests import Etag, content_hasher
 from moongate.core.errors import (
     MoongateError,
     StoreFull,
@@ -74,12 +74,20 @@ class LeaderWatcher(Protocol):
         """The fill ended without the file."""
 
 
+Judge = Callable[[Etag, int, int], None]
+"""Has the content of an etag and size, in an open file, judged; blocks until the verdict is known."""
+
+
 @dataclass(frozen=True, slots=True)
 class LeaderLimits:
-    """connections: most at once for one file. make_room: frees so many bytes, or raises StoreFull."""
+    """connections: most at once for one file. make_room: frees so many bytes, or raises StoreFull.
+
+    judge: called when the hash is right, before the held block is given out.
+    """
 
     connections: int
     make_room: Callable[[int], None]
+    judge: Judge
 
 
 class PrefixHash:
@@ -484,6 +492,7 @@ class Leader:
                 f"what upstream sent for {partial.etag} is not that content; nothing was kept, and the next "
                 "request fetches it afresh"
             )
+        self._limits.judge(partial.etag, partial.size_bytes, partial.data_fd)
         partial.set_state(State.VERIFIED)
         self._watcher.progressed()
         partial.seal()

@@ -65,6 +65,15 @@ class Lists:
         more = {} if room is None or not page.items else {"limit": str(room)}
         return await self._with_upstream(route, page.items, question, _query(query, more), caller)
 
+    def here(self, kind: RepoType, question: ListQuestion, caller: Caller) -> Sequence[dict[str, object]]:
+        """What lives here or is kept here of upstream's, and fits, without asking anybody. Blocks.
+
+        At most `MAX_PAGE` of each, hosted ones first.
+        """
+        hosted = self._hosted.page(kind, question, caller)
+        seen = [repo for repo in self._index.repos() if self._shows(repo, kind, caller)]
+        return [*hosted.items, *self._kept(seen, question, {"likes": 0, "downloads": 0})]
+
     async def _with_upstream(
         self,
         route: Listing,
@@ -112,20 +121,23 @@ class Lists:
             and self._proxied.access.sees(caller, repo)
         )
 
-    def _kept(self, repos: Sequence[RepoId], question: ListQuestion) -> list[dict[str, object]]:
-        """Those of these repositories of upstream's that fit."""
-        found = [(repo, self._kept_view(repo)) for repo in repos]
-        views = [view for _, view in found if view is not None and question.fits(view)]
+    def _kept(
+        self, repos: Sequence[RepoId], question: ListQuestion, bare: Mapping[str, object] | None = None
+    ) -> list[dict[str, object]]:
+        """Those of upstream's that fit. bare: what is told of one that nobody asked about."""
+        views = [view for repo in repos if (view := self._kept_view(repo, bare)) and question.fits(view)]
         views.sort(key=question.sort_key(), reverse=question.descending)
         views = views[: min(question.limit or MAX_PAGE, MAX_PAGE)]
         kind = repos[0].repo_type if repos else "model"
         return [list_item(view, kind, question.asked, question.expand) for view in views]
 
-    def _kept_view(self, repo: RepoId) -> Mapping[str, object] | None:
+    def _kept_view(self, repo: RepoId, bare: Mapping[str, object] | None) -> Mapping[str, object] | None:
         ref = self._index.get_ref(repo, DEFAULT_REVISION)
         stored = self._index.get_answer(keys.info(repo, ref.commit_hash)) if ref is not None else None
         said = orjson.loads(stored.body) if stored is not None else None
-        return said if isinstance(said, dict) and "id" in said else None
+        if isinstance(said, dict) and "id" in said:
+            return said
+        return None if bare is None else {"id": repo.repo_id, "author": repo.namespace, **bare}
 
 
 def _answer(items: object, link: str | None = None) -> Answer:

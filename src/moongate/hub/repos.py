@@ -8,20 +8,25 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
+from contextlib import suppress
 from urllib.parse import unquote
 
 from moongate.core.callers import Caller, Secret
 from moongate.core.digests import Etag
-from moongate.core.errors import Absent
-from moongate.core.names import CommitHash, RepoId, RepoPath, Revision
+from moongate.core.errors import Absent, UpstreamError
+from moongate.core.names import DEFAULT_REVISION, CommitHash, RepoId, RepoPath, RepoType, Revision
 from moongate.core.records import FileAt
 from moongate.hub.answers import Answer
 from moongate.hub.events import HubEvents
 from moongate.hub.hosted.repos import HostedRepos
+from moongate.hub.hosted.search import ListQuestion
 from moongate.hub.lists import Lists
 from moongate.hub.proxied import ProxiedRepos
 from moongate.hub.refs import Resolved
+from moongate.hub.security import SecurityAnswers
 from moongate.wire import routes
+
+_EXPANDED = b'"lastCommit"'
 
 
 class Repos:
@@ -32,6 +37,8 @@ class Repos:
         self.hosted = hosted
         self._lists = lists
         self._events = events
+        self.security: SecurityAnswers | None = None
+        """Adds our verdicts to answers; None: nothing is judged here."""
 
     def is_hosted(self, repo: RepoId) -> bool:
         """Whether a repository of this name lives here, if it exists at all. A point read."""
@@ -76,6 +83,30 @@ class Repos:
         Raises:
             MoongateError: the coded refusal or absence, or why upstream could not be asked.
         """
+        security = self.security
+        if security is None:
+            return await self._answer(route, query, caller, post_body, content_type)
+        if isinstance(route, routes.RepoOther) and security.is_scan(route):
+            asked = None
+            with suppress(Absent, UpstreamError):  # upstream's word is welcome, and not needed
+                asked = await self._answer(route, query, caller, post_body, content_type)
+            return await security.scan(self, route.repo, caller, asked)
+        answer = await self._answer(route, query, caller, post_body, content_type)
+        if isinstance(route, routes.Info) and security.concerns(route, query):
+            revision = route.revision or DEFAULT_REVISION
+            return await security.merged(answer, await self.commit_of(route.repo, revision, caller))
+        if isinstance(route, routes.Tree | routes.PathsInfo) and _EXPANDED in answer.body:
+            return await security.merged(answer, None)
+        return answer
+
+    async def _answer(
+        self,
+        route: routes.Route,
+        query: str,
+        caller: Caller,
+        post_body: bytes | None,
+        content_type: str,
+    ) -> Answer:
         if isinstance(route, routes.Listing):
             return await self._lists.answer(route, query, caller)
         if isinstance(route, routes.ApiOther) and self._names_hosted(route.path):
@@ -109,6 +140,10 @@ class Repos:
         if self.is_hosted(repo):
             return self.hosted.content_at(repo, digest, caller)
         return await self.proxied.layer(repo, digest, caller)
+
+    def here(self, kind: RepoType, question: ListQuestion, caller: Caller) -> Sequence[dict[str, object]]:
+        """What is here of a type, hosted and proxied, and fits a question; see `Lists.here`."""
+        return self._lists.here(kind, question, caller)
 
     # Access
 
@@ -151,6 +186,8 @@ class Repos:
         Lists are never at hand where something is hosted, nor is what is asked of hosted repositories.
         """
         if isinstance(route, routes.Listing) and self.hosted.places.hosts_anything():
+            return None
+        if self.security is not None and self.security.concerns(route, query):
             return None
         return self.proxied.at_hand(route, query, caller)
 

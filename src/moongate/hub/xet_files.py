@@ -27,7 +27,7 @@ from moongate.hub.bells import Bells
 from moongate.hub.flights import Flights, Turns
 from moongate.hub.sources import ByteSource
 from moongate.hub.xet_body import LONGEST_WAIT_SECONDS, SegmentBody
-from moongate.hub.xet_fill import XetFill, XetRoom, XetRules, XetWatcher
+from moongate.hub.xet_fill import JudgeRow, XetFill, XetRoom, XetRules, XetWatcher
 from moongate.hub.xet_source import XetSource
 from moongate.store.chunk_ranges import ChunkRange
 from moongate.store.index import Index, ReconstructionRow
@@ -52,10 +52,14 @@ class Credentials(Protocol):
     def fetching_credential(self, caller: Caller, repo: RepoId, *, files: bool = False) -> Secret | None: ...
 
 
+def _no_judge(row: ReconstructionRow, read: Callable[[ByteSpan], bytes]) -> None:
+    """For who has nothing judged."""
+
+
 class XetFiles:
     """All Xet files that this process reads or fills. Belongs to one event loop."""
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - all that its room holds
         self,
         cas: CasClient,
         segments: Segments,
@@ -65,9 +69,11 @@ class XetFiles:
         watcher: XetWatcher,
         make_room: Callable[[int], None],
         clock: Callable[[], float] = time.time,
+        judge: JudgeRow = _no_judge,
     ) -> None:
+        """judge: has content judged once every byte of it was proven, before its end is given out."""
         loop = asyncio.get_running_loop()
-        self.room = XetRoom(cas, segments, index, rules, watcher, make_room, Bells(), loop, clock)
+        self.room = XetRoom(cas, segments, index, rules, watcher, make_room, Bells(), loop, clock, judge)
         self._credentials = credentials
         self._flights = Flights()
         self._turns = Turns(index, clock, _TURN_SECONDS)
@@ -267,7 +273,7 @@ class XetFiles:
             EntryAbsent: the file has no such range.
             VerificationFailed, StoreFull, UpstreamError: as `SegmentBody.ready`.
         """
-        if not span or not _covered(row, xorb, span):
+        if not span or not covers(row, xorb, span):
             raise EntryAbsent("the file has no such range of that xorb")
         self._read[row.file_id] = self.room.clock()
         position = span.start
@@ -410,7 +416,8 @@ def _ranges(answer: Reconstruction) -> dict[XetHash, list[ChunkRange]]:
     return {xorb: list(ones) for xorb, ones in ranges.items()}
 
 
-def _covered(row: ReconstructionRow, xorb: XetHash, span: ByteSpan) -> bool:
+def covers(row: ReconstructionRow, xorb: XetHash, span: ByteSpan) -> bool:
+    """Whether a file needs all these bytes of a xorb."""
     spans = sorted(one.chunks.span for one in row.fetches if one.xorb == xorb)
     position = span.start
     for one in spans:
@@ -419,4 +426,4 @@ def _covered(row: ReconstructionRow, xorb: XetHash, span: ByteSpan) -> bool:
     return position >= span.end
 
 
-__all__ = ["Credentials", "XetFiles", "XetRules", "XetWatcher"]
+__all__ = ["Credentials", "XetFiles", "XetRules", "XetWatcher", "covers"]

@@ -103,6 +103,10 @@ class XetWatcher(Protocol):
         """A plain reader goes on without the CAS."""
 
 
+JudgeRow = Callable[[ReconstructionRow, Callable[[ByteSpan], bytes]], None]
+"""Has a content judged that is read by span; blocks until the verdict is known."""
+
+
 @dataclass(frozen=True, slots=True)
 class XetRoom:
     """What every fill of a process works with."""
@@ -116,6 +120,8 @@ class XetRoom:
     bells: Bells
     loop: asyncio.AbstractEventLoop
     clock: Callable[[], float]
+    judge: JudgeRow
+    """Called when a file's bytes were proven, before its end is given out."""
 
 
 @dataclass(frozen=True, slots=True)

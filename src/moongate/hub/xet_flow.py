@@ -11,9 +11,10 @@ from pathlib import Path
 
 from moongate.store.segments import Segment, Segments
 from moongate.xet.hashes import XetHash
-from moongate.xet.xorb import HEADER_BYTES, BadXorb, StoredChunk, decode_chunk, whole_chunks
+from moongate.xet.xorb import HEADER_BYTES, BadXorb, StoredChunk, decode_chunks, whole_chunks
 
 _READ_BYTES = 1 << 20
+_ROOM_BYTES = 2 << 20  # what one read holds, decoded, unless it is of the kind that shrinks well
 _OPEN_SEGMENTS = 16
 
 _NOTHING: tuple[memoryview, list[StoredChunk]] = memoryview(b""), []
@@ -30,13 +31,14 @@ class ChunkFlow:
         self._patience = patience
         self._open: dict[str, _Open] = {}
         self._buffer = memoryview(bytearray(_READ_BYTES))
+        self._room = memoryview(bytearray(_ROOM_BYTES))
 
     def close(self) -> None:
         """Let go of every segment. May be called twice."""
         while self._open:
             self._open.popitem()[1].close()
 
-    def chunks(self, xorb: XetHash, first: int, end: int) -> Iterator[bytes | memoryview]:
+    def chunks(self, xorb: XetHash, first: int, end: int) -> Iterator[memoryview]:
         """The raw chunks `first` up to `end`, each as soon as it is here; it holds until the next one.
 
         Raises:
@@ -46,7 +48,7 @@ class ChunkFlow:
         for run in self.runs(xorb, first, end):
             yield from run
 
-    def runs(self, xorb: XetHash, first: int, end: int) -> Iterator[list[bytes | memoryview]]:
+    def runs(self, xorb: XetHash, first: int, end: int) -> Iterator[list[memoryview]]:
         """As `chunks`, those together that one read brought. They hold until the next run is asked for."""
         while first < end:
             found = self._at(xorb, first)
@@ -54,7 +56,7 @@ class ChunkFlow:
             if not chunks:
                 self._patience(xorb, first)
                 continue
-            yield [decode_chunk(data, chunk) for chunk in chunks]
+            yield decode_chunks(data, chunks, room=self._room)
             first += len(chunks)
 
     def skip_to(self, xorb: XetHash, first: int, offset_bytes: int, end: int) -> tuple[int, int]:

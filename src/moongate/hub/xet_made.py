@@ -43,7 +43,7 @@ from moongate.store.chunk_ranges import ChunkRange
 from moongate.store.index import Index, KeptFetch, ReconstructionRow
 from moongate.store.pieces import FilePiece, Piece
 from moongate.store.release import discard
-from moongate.xet.hashes import XetHash
+from moongate.xet.hashes import XetHash, hash_hex
 from moongate.xet.made import MadeRanges, made_up_terms, make_ranges, structure_key
 from moongate.xet.reconstruction import Term
 
@@ -250,6 +250,8 @@ class XetService:
         if kept is not None:
             return kept
         row = self._xets.known(file_id)
+        if row is not None and any(hash_hex(one.xorb) == key for one in row.fetches):
+            return None
         for file in self._index.where_is(Etag(key) if row is None else row.etag):
             if file.entry.xet_hash == file_id:
                 made = self._made_up(file, ANONYMOUS) if row is None else self._of_row(file, ANONYMOUS, row)

@@ -16,9 +16,11 @@ from functools import partial
 
 from moongate.core.digests import content_hasher
 from moongate.core.errors import MoongateError, StoreError, UpstreamUnreachable, VerificationFailed
+from moongate.core.spans import ByteSpan
 from moongate.hub.xet_fill import Patience, XetFill
 from moongate.hub.xet_flow import ChunkFlow
 from moongate.store.index import ChunkRun
+from moongate.store.pieces import Batches, read_span
 from moongate.store.release import discard
 from moongate.xet.hashes import FileHasher, Leaf, XetHash, chunk_hash, hash_hex
 from moongate.xet.reconstruction import Term
@@ -55,6 +57,7 @@ class _Proof:
             if not self._take_turn():
                 return
             leaves = self._check(flow)
+            self._judge()
             self._let_go()
             self._wait_for_the_rest()
             self._make_durable()
@@ -149,6 +152,16 @@ class _Proof:
         if hasher.hexdigest() != row.etag:
             raise Wrong("the bytes are not those of the file's sha256")
         return leaves
+
+    def _judge(self) -> None:
+        """Have it judged, while its end is still held."""
+        batches = Batches(self._room.segments)
+
+        def read(span: ByteSpan) -> bytes:
+            self._renew()
+            return read_span(batches, self._row, span)
+
+        self._room.judge(self._row, read)
 
     def _let_go(self) -> None:
         """Give out what was held: it is right, and whoever waits for it need not wait for the disk."""

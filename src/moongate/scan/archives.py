@@ -20,7 +20,9 @@ from moongate.weights.zip_directory import BadZip, Directory, Header, Member
 BOMB_RATIO: Final = 200
 BOMB_BYTES: Final = 64 << 20
 _STORAGE = re.compile(r"(?:^|.*/)(?:data|tensors|constants|storages|weights)/(?:weight_|tensor_)?\d+\Z")
-_TORCH = re.compile(r"(?:^|/)(?:data|constants|attributes)\.pkl\Z")
+_TORCH = re.compile(
+    r"(?:^|/)(?:(?:data|constants|attributes)\.pkl|archive_format|serialized_exported_program\.json)\Z"
+)
 _TORCH_PICKLES = re.compile(r"(?:^|/)[\w.-]+\.pkl\Z")
 _FULL_CHECKS = 64
 _BEGINNING_BYTES = 32
@@ -263,7 +265,7 @@ def _without_directory(inspection: Inspection, content: Ranged, place: Place, wh
         if header is None:
             return
         name = header.name or f"(at {at})"
-        length = header.packed_bytes or content.size_bytes - header.data_at
+        length = header.packed_bytes or max(0, content.size_bytes - header.data_at)
         part = Part(content, ByteSpan(header.data_at, header.data_at + length))
         method = _METHODS.get(header.method)
         inner: Ranged = part

@@ -15,11 +15,12 @@ from moongate.core.spans import ByteSpan
 from moongate.core.verdicts import Report, Severity
 from moongate.scan.archives import compressed, scan_opaque, scan_seven_zip, scan_tar, scan_zip, unwrap
 from moongate.scan.graphs import scan_graph
+from moongate.scan.hdf5_links import outside_files
 from moongate.scan.inspection import Inspection, Place, Scanner
 from moongate.scan.keras import judge_embedded
 from moongate.scan.ledger import Counted, Ledger
 from moongate.scan.pickles import judge_pickles, probe
-from moongate.scan.sniff import is_text
+from moongate.scan.sniff import HEAD_BYTES, is_text, sniff
 from moongate.scan.tensors import scan_gguf, scan_numpy, scan_safetensors
 from moongate.scan.texts import scan_text
 from moongate.weights.ranged import Part, Ranged
@@ -29,20 +30,56 @@ _SCHEMA_BYTES = 1 << 20
 _FORMER_JOBLIB_BYTES = 32
 _WEIGHTS = (".bin", ".pt", ".pth", ".ckpt", ".pkl", ".safetensors", ".gguf", ".onnx", ".h5", ".keras", ".pb",
             ".npy", ".npz", ".joblib", ".model", ".tflite", ".msgpack", ".pickle")  # fmt: skip
-_PROGRAMS = (".exe", ".dll", ".so", ".dylib", ".elf", ".o", ".a", ".pyd", ".node", ".com", ".scr")
+_PROGRAMS = (
+    ".exe",
+    ".dll",
+    ".so",
+    ".dylib",
+    ".elf",
+    ".o",
+    ".a",
+    ".pyd",
+    ".node",
+    ".com",
+    ".scr",
+    ".wasm",
+    ".pyc",
+    ".llamafile",
+    ".dex",
+)
 
 
 def judge(content: Ranged, name: str = "") -> Report:
     """What content is and whether it is safe to load. `name` is only repeated in words."""
     ledger = Ledger()
     counted = Counted(content, ledger)
-    Inspection(ledger, SCANNERS, scan_anything).look(counted, Place(name.rsplit("/", 1)[-1]))
+    place = Place(name.rsplit("/", 1)[-1])
+    Inspection(ledger, SCANNERS, scan_anything).look(counted, place)
+    _compare_with_name(content, ledger, place)
     return ledger.report()
+
+
+# What a name promises; that it is something else is told, but decides nothing.
+_PROMISES = {
+    ".safetensors": {"safetensors"}, ".gguf": {"gguf"}, ".npy": {"npy"}, ".npz": {"zip"}, ".h5": {"hdf5"},
+    ".hdf5": {"hdf5"}, ".keras": {"zip", "hdf5"}, ".parquet": {"parquet"},
+}  # fmt: skip
+
+
+def _compare_with_name(content: Ranged, ledger: Ledger, place: Place) -> None:
+    ending = place.name[place.name.rfind(".") :].lower() if "." in place.name else ""
+    promised = _PROMISES.get(ending)
+    if promised and content.size_bytes:
+        kind = sniff(content.read(ByteSpan(0, HEAD_BYTES)), content.size_bytes)
+        if kind not in promised:
+            # Data that nothing would run is broken, not dangerous.
+            level = Severity.LOW if kind == "data" and not ledger.formats else None
+            ledger.add("content-mismatch", f"{place.name} holds {kind}", severity=level)
 
 
 def scan_program(inspection: Inspection, content: Ranged, place: Place) -> None:
     inspection.ledger.saw("program")
-    named_so = place.name.lower().endswith(_PROGRAMS) or ".so." in place.name
+    named_so = (place.name.lower().endswith(_PROGRAMS) or ".so." in place.name) and not place.is_torch
     rule = "native-library" if named_so else "native-code"
     inspection.ledger.add(rule, f"{place.name or 'the file'} is a program", member=place.member)
 
@@ -56,7 +93,9 @@ def scan_anything(inspection: Inspection, content: Ranged, place: Place) -> None
         unwrap(inspection, part, place, "zlib", "joblib")
         return
     is_text_here = is_text(head)
-    is_pickle = judge_pickles(content, ledger, place.member, external_objects=place.is_torch)
+    is_pickle = judge_pickles(
+        content, ledger, place.member, external_objects=place.is_torch, inner=inspection.loaded(place)
+    )
     if is_text_here:
         scan_text(inspection, content, place)
     elif not is_pickle and scan_graph(inspection, content, place):
@@ -87,8 +126,24 @@ def scan_safetensors_and_tail(inspection: Inspection, content: Ranged, place: Pl
 
 def scan_hdf5(inspection: Inspection, content: Ranged, place: Place) -> None:
     """Keras keeps its configuration as text in an attribute; weights alone have none."""
-    inspection.ledger.saw("hdf5")
-    judge_embedded(content, inspection.ledger, place.member)
+    ledger = inspection.ledger
+    ledger.saw("hdf5")
+    judge_embedded(content, ledger, place.member)
+    for name, at in outside_files(content):
+        ledger.add("outside-file", f"reads the file {name[:120]!r}", member=place.member, offset=at)
+    if _ends_as_archive(content):
+        scan_zip(inspection, content, place)
+
+
+def scan_foreign_objects(inspection: Inspection, content: Ranged, place: Place) -> None:
+    del content
+    inspection.ledger.add("foreign-objects", "it holds objects of Java or R", member=place.member)
+
+
+def scan_gguf_and_tail(inspection: Inspection, content: Ranged, place: Place) -> None:
+    scan_gguf(inspection, content, place)
+    if _ends_as_archive(content):
+        scan_zip(inspection, content, place)
 
 
 def scan_columns(inspection: Inspection, content: Ranged, place: Place) -> None:
@@ -128,7 +183,9 @@ SCANNERS: Final[dict[str, Scanner]] = {
     "zlib": compressed("zlib", "zlib"),
     "npy": scan_numpy,
     "safetensors": scan_safetensors_and_tail,
-    "gguf": scan_gguf,
+    "gguf": scan_gguf_and_tail,
+    "java objects": scan_foreign_objects,
+    "R objects": scan_foreign_objects,
     "program": scan_program,
     "7z": scan_seven_zip,
     "rar": scan_opaque,

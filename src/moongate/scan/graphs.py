@@ -23,7 +23,7 @@ _BUSY_OPS = re.compile(
     r"PyFunc|^ReadFile|^WriteFile|MatchingFiles|^Reader(?:Read|Restore)|WholeFileReader|TextLine|FixedLengthRecord|"
     r"TFRecord|Sql|Snapshot|SaveDataset|LoadDataset|DataService|SummaryFileWriter|SummaryDbWriter|ImmutableConst|Rpc|"
     r"^Debug(?:Identity|Nan|Numeric)|^PrintV2|^Print$|FileSystem|^IO>|Shell|Command|Execute|LoadLibrary|Kafka|"
-    r"HostLibrary|ReadVariableXla|LMDB|Fact\Z"
+    r"HostLibrary|ReadVariableXla|LMDB|Fact\Z|^Gcs|BigQuery|BigTable|Ignite|LoadAndRemap|^Azure|Mongo|Http|^S3"
 )
 _DOMAINS = frozenset(
     ("", "ai.onnx", "ai.onnx.ml", "ai.onnx.training", "ai.onnx.preview", "ai.onnx.preview.training",
@@ -167,11 +167,15 @@ def _judge_nodes(
     return graphs
 
 
+def _is_outside(location: str) -> bool:
+    return leaves(location) or ":" in location or location.startswith("~")
+
+
 def _judge_tensor(inspection: Inspection, content: Ranged, tensor: ByteSpan, place: Place) -> None:
     for entry in _within(content, [tensor], 13):
         words = {field.number: _text(content, field.span) for field in fields(content, entry) if field.span}
         location = words.get(2, "")
-        if words.get(1) == "location" and leaves(location):
+        if words.get(1) == "location" and _is_outside(location):
             inspection.ledger.add(
                 "outside-file", f"its data is read from {location[:200]!r}", member=place.member
             )

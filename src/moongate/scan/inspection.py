@@ -81,6 +81,14 @@ class Inspection:
             words = f"looking at it as {kind} failed: {type(error).__name__}"
             self.ledger.add("scan-failed", words, member=place.member)
 
+    def loaded(self, place: Place) -> Callable[[Ranged, int], None]:
+        """Looks at bytes in a pickle that loading it loads."""
+
+        def look(content: Ranged, at: int) -> None:
+            self.look(content, replace(place.inside(f"(bytes at {at})"), is_torch=True))
+
+        return look
+
     def may_unpack(self, size_bytes: int) -> int:
         """How many bytes may still be unpacked, at most `size_bytes`."""
         return max(0, min(size_bytes, self._left_bytes))

@@ -7,41 +7,62 @@ that did it is told as `failed`.
 from __future__ import annotations
 
 import os
+import resource
 import signal
 import socket
 import struct
 import subprocess  # our own interpreter, with arguments of our own
 import sys
-from dataclasses import dataclass
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 from types import TracebackType
 from typing import Any, Final, Self
 
 import orjson
 
+from moongate.core.spans import ByteSpan
 from moongate.core.verdicts import Report
 from moongate.scan.ledger import Ledger
 
 MAX_ANSWER_BYTES: Final = 16 << 20
+NO_MORE: Final = 0xFFFFFFFF
+"""In place of a length: there are no bytes, and it was enough."""
 _STARTING_SECONDS = 30.0
 
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """What one file may cost."""
+    """What one file may cost. cpu_seconds: what the process may use in all; None for no bound."""
 
     seconds: float = 60.0
     memory_bytes: int = 512 << 20
+    cpu_seconds: int | None = None
+
+
+Read = Callable[[ByteSpan], bytes | None]
+"""Gives the bytes of a span, fewer where the content ends; None ends a glance with what it found so far."""
 
 
 class _Died(Exception):
     """The process is gone, or would not answer."""
 
 
+class _NotRead(Exception):
+    """What was wanted could not be read; that is no fault of the content's."""
+
+    def __init__(self, why: BaseException) -> None:
+        super().__init__()
+        self.why = why
+
+
 class Jail:
     """A context; `judge` may be called any number of times, by one caller at a time."""
 
-    def __init__(self, limits: Limits | None = None) -> None:
+    def __init__(self, limits: Limits | None = None, voice: tuple[str, str] | None = None) -> None:
+        """voice: the name and option of another scanner that judges there; None for our own."""
         self._limits = limits or Limits()
+        self._voice = voice
         self._process: subprocess.Popen[bytes] | None = None
         self._door: socket.socket | None = None
         self.confined = False
@@ -57,19 +78,71 @@ class Jail:
 
     def judge(self, descriptor: int, name: str) -> Report:
         """The report on an open file, whose descriptor stays the caller's. Never raises for what is in it."""
-        try:
-            door = self._started()
-            question = orjson.dumps({"name": name[-1024:]})
-            socket.send_fds(door, [question], [descriptor])
+
+        def ask(door: socket.socket) -> dict[str, Any]:
+            socket.send_fds(door, [orjson.dumps({"name": name[-1024:]})], [descriptor])
             door.settimeout(self._limits.seconds)
-            return Report.from_json(_answer(door))
+            return _answer(door)
+
+        return self._report(ask)
+
+    def judge_read(
+        self, read: Read, size_bytes: int, name: str, *, glance_bytes: int | None = None
+    ) -> Report:
+        """The report on content that `read` gives by span, as much of it as is wanted.
+
+        glance_bytes: only glance, at so much of the beginning; see `scan.glance`.
+
+        What `read` raises is raised here, and costs the process; its time is not counted.
+        """
+
+        def ask(door: socket.socket) -> dict[str, Any]:
+            question = {"name": name[-1024:], "size_bytes": size_bytes, "glance_bytes": glance_bytes}
+            door.settimeout(self._limits.seconds)
+            door.sendall(orjson.dumps(question))
+            left = self._limits.seconds
+            while True:
+                door.settimeout(max(0.001, left))
+                begun = time.monotonic()
+                told = _answer(door)
+                left -= time.monotonic() - begun
+                if "want" not in told:
+                    return told
+                start, end = told["want"]
+                try:
+                    data = read(ByteSpan(start, end))
+                except BaseException as error:
+                    raise _NotRead(error) from error
+                door.settimeout(self._limits.seconds)
+                door.sendall(_counted(data))
+
+        return self._report(ask)
+
+    def _report(self, ask: Callable[[socket.socket], dict[str, Any]]) -> Report:
+        try:
+            return Report.from_json(ask(self._started()))
+        except _NotRead as error:
+            self.close()
+            raise error.why from None
         except TimeoutError:
             self.close()
-            return _failed(f"the scanner was stopped after {self._limits.seconds:.0f} s")
+            return self._failed(f"was stopped after {self._limits.seconds:.0f} s")
         except (_Died, OSError, ValueError, KeyError, TypeError):
             code = self._code()
             self.close()
-            return _failed(f"the scanner died ({code})")
+            return self._failed(f"died ({code})")
+
+    def start(self) -> None:
+        """Starts the process, so that the first judgement need not wait for that.
+
+        Raises:
+            OSError: it does not start.
+        """
+        try:
+            self._started()
+        except _Died as error:
+            self.close()
+            raise OSError("the scanner did not start") from error
 
     def close(self) -> None:
         """Ends the process. May be called twice."""
@@ -87,6 +160,7 @@ class Jail:
         ours, theirs = socket.socketpair()
         number = str(theirs.fileno())
         arguments = [sys.executable, "-m", "moongate.scan.worker", number, str(self._limits.memory_bytes)]
+        arguments += self._voice or ()
         environment = {key: os.environ[key] for key in ("PATH", "PYTHONPATH", "LANG") if key in os.environ}
         self._process = subprocess.Popen(  # noqa: S603
             arguments,
@@ -96,11 +170,23 @@ class Jail:
             pass_fds=(theirs.fileno(),),
             env=environment,
         )
+        if self._limits.cpu_seconds is not None:
+            bound = self._limits.cpu_seconds
+            resource.prlimit(self._process.pid, resource.RLIMIT_CPU, (bound, bound))
         theirs.close()
         self._door = ours
         ours.settimeout(_STARTING_SECONDS)
         self.confined = bool(_answer(ours)["confined"])
         return ours
+
+    def _failed(self, words: str) -> Report:
+        """Our own scanner's end means that nobody looked; a voice's end only that it said nothing."""
+        ledger = Ledger()
+        if self._voice is None:
+            ledger.add("scan-failed", f"the scanner {words}")
+            return ledger.report()
+        ledger.add("voice-failed", f"{self._voice[0]} {words}")
+        return replace(ledger.report(), engine=self._voice[0])
 
     def _code(self) -> str:
         if self._process is None:
@@ -120,6 +206,10 @@ def _answer(door: socket.socket) -> dict[str, Any]:
     return told
 
 
+def _counted(data: bytes | None) -> bytes:
+    return struct.pack("<I", NO_MORE) if data is None else struct.pack("<I", len(data)) + data
+
+
 def _exactly(door: socket.socket, length: int) -> bytes:
     data = b""
     while len(data) < length:
@@ -128,9 +218,3 @@ def _exactly(door: socket.socket, length: int) -> bytes:
             raise _Died
         data += more
     return data
-
-
-def _failed(words: str) -> Report:
-    ledger = Ledger()
-    ledger.add("scan-failed", words)
-    return ledger.report()

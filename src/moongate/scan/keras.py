@@ -59,7 +59,20 @@ _PARTS = frozenset(
 )
 _RUNNING = frozenset(("Lambda", "__lambda__", "TorchModuleWrapper", "TFSMLayer", "JaxLayer", "FlaxLayer"))
 _LOOKUPS = frozenset(["StringLookup", "IntegerLookup", "TextVectorization", "IndexLookup", "Hashing"])
+_DANGEROUS_FUNCTIONS = (
+    "exec",
+    "eval",
+    "compile",
+    "open",
+    "__import__",
+    "system",
+    "popen",
+    "getattr",
+    "input",
+)
 _BUILTIN_VALUES = frozenset(("function", "__tuple__", "__numpy__", "__tensor__", "__ellipsis__", "__none__"))
+# A letter that JSON need not escape, escaped, hides what it spells.
+_CONFIG = re.compile(rb"class_name|\\u00[2-7][0-9a-fA-F]")
 _BINARY = re.compile(rb"[^\x20-\x7e\t\r\n]")
 
 
@@ -95,6 +108,8 @@ def _judge_node(node: Mapping[str, object]) -> Iterator[tuple[str, str]]:
     short = name.rsplit(">", 1)[-1].rsplit(".", 1)[-1]
     if short in _RUNNING:
         yield "keras-code", f"a {short} layer carries code or calls another library"
+    if name == "function" and config in _DANGEROUS_FUNCTIONS:
+        yield "keras-code", f"names the function {config}"
     if isinstance(module, str) and module and not _is_kerass(module, name):
         named = config if name == "function" and isinstance(config, str) else name
         yield "keras-code", f"names {module}.{str(named)[:80]}"
@@ -126,8 +141,9 @@ def judge_embedded(content: Ranged, ledger: Ledger, member: str) -> bool:
     at, texts = 0, 0
     while at < content.size_bytes:
         data = content.read(ByteSpan(at, at + _STEP_BYTES + 10))
-        place, low = data.find(b"class_name"), 0
-        while place >= 0:
+        low = 0
+        while (found := _CONFIG.search(data, low)) is not None:
+            place = found.start()
             texts += 1
             if texts > MAX_TEXTS:
                 ledger.add("too-large", "there are more configurations than we look at", member=member)
@@ -136,7 +152,6 @@ def judge_embedded(content: Ranged, ledger: Ledger, member: str) -> bool:
             text = _ends(content, data, place, at)
             _judge_text(text[start:], ledger, member)
             low = max(place + 10, len(text))
-            place = data.find(b"class_name", low)
         at += _STEP_BYTES
     return texts > 0
 

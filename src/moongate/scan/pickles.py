@@ -6,10 +6,13 @@ import base64
 import binascii
 import pickletools
 import re
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, TypeAlias
 
 from moongate.core.spans import ByteSpan
+from moongate.scan import arguments
+from moongate.scan.arguments import Doing
 from moongate.scan.imports import Standing, is_importable_name, is_model_library, standing
 from moongate.scan.ledger import Ledger
 from moongate.weights.pickle_machine import BadPickle, Machine
@@ -28,6 +31,7 @@ MAX_STREAMS: Final = 100_000
 MAX_OPERATIONS: Final = 50_000_000
 _MAX_NESTED_BYTES = 1 << 20
 _MAX_NESTED = 64
+_MAX_TRIED = 1000
 _MAX_PROBED_BYTES = 64 << 20
 _MAX_PROBED_OPERATIONS = 2_000_000
 _MAX_PROBED_EACH = 50_000
@@ -38,24 +42,8 @@ _ODD = {
     "short": "pickle-broken",
     "name": "pickle-name",
     "extension": "pickle-extension",
+    "growth": "pickle-growth",
 }
-_ENCODINGS = frozenset(("latin1", "latin-1", "iso-8859-1", "utf-8", "utf8", "ascii"))
-_PLAIN_BASES = frozenset(
-    [
-        "object",
-        "dict",
-        "list",
-        "set",
-        "frozenset",
-        "tuple",
-        "int",
-        "float",
-        "str",
-        "bytes",
-        "complex",
-        "Exception",
-    ]
-)
 
 
 @dataclass(slots=True)
@@ -71,11 +59,15 @@ class Walked:
     why: str = ""
 
 
+Inner: TypeAlias = "Callable[[Ranged, int], None]"
+
+
 class Judge:
     """A `Watcher` that writes findings.
 
     lax: the stream may be no pickle at all, so that only imports that exist count.
     external_objects: a loader provides persistent objects here, as torch's does.
+    inner: judges bytes that loading the pickle loads in turn, as what they are.
     """
 
     def __init__(
@@ -87,6 +79,7 @@ class Judge:
         lax: bool = False,
         external_objects: bool = False,
         depth: int = 0,
+        inner: Inner | None = None,
     ) -> None:
         self._ledger = ledger
         self._member = member
@@ -94,13 +87,20 @@ class Judge:
         self._lax = lax
         self._external_objects = external_objects
         self._depth = depth
+        self._inner = inner or self._look_inside
         self._nested = 0
         self._blamed: set[tuple[str, str]] = set()
         self._known: dict[tuple[str, str], Standing] = {}
+        self._getters: dict[int, Import] = {}
+        self._getters_of_zones: set[int] = set()
+        self._zones: dict[int, Call] = {}
         self.machine: Machine | None = None
 
     def imported(self, what: Import) -> None:
         key = (what.module, what.name)
+        if key in _GETATTR:
+            self._getters[id(what)] = what
+            return
         stands = self._known.get(key)
         if stands is None:
             stands = self._known[key] = standing(*key)
@@ -117,25 +117,65 @@ class Judge:
         else:
             self._find("pickle-import-unknown", f"imports {what.dotted}", what.at, what)
 
+    def ended(self) -> None:
+        """The stream is over; what could have been a zone of time and was not is told."""
+        for what in self._getters.values():
+            if id(what) not in self._getters_of_zones:
+                self._say_import(what, Standing.REFUSED)
+        self._getters.clear()
+
     def called(self, what: Call) -> None:
         callee = what.callee
+        if id(callee) in self._zones:
+            return
+        if id(callee) in self._getters and _is_zone(what):
+            self._zones[id(what)] = what
+            self._getters_of_zones.add(id(callee))
+            return
         if isinstance(callee, Import):
             self._called_import(what, callee)
         elif isinstance(callee, Call) or (not self._lax and callee is not UNKNOWN):
             self._found_call("pickle-call", what)
 
     def _called_import(self, what: Call, callee: Import) -> None:
-        stands = self._known.get((callee.module, callee.name), Standing.REFUSED)
         if self._lax and not is_importable_name(callee.module, callee.name):
             return
+        stands = self._known.get((callee.module, callee.name), Standing.REFUSED)
         if stands == Standing.REFUSED:
             self._found_call("pickle-call", what)
-        elif stands == Standing.UNKNOWN_FUNCTION or (
-            stands == Standing.UNKNOWN and what.opcode != "NEWOBJ" and is_model_library(callee.module)
-        ):
+        elif stands == Standing.UNKNOWN_FUNCTION:
             self._found_call("pickle-call-unknown", what)
-        elif stands == Standing.ALLOWED and not _arguments_are_fine(callee, what):
+        elif stands == Standing.ALLOWED:
+            self._called_allowed(what, callee)
+        elif what.opcode != "NEWOBJ":
+            self._constructed(what, callee, stands)
+
+    def _called_allowed(self, what: Call, callee: Import) -> None:
+        if not arguments.of_allowed(callee, what.arguments):
             self._found_call("pickle-call", what)
+        elif callee.name == "_load_from_bytes" and isinstance(what.arguments, tuple):
+            self._look_at_loaded(what.arguments[0], what.at)
+
+    def _constructed(self, what: Call, callee: Import, stands: Standing) -> None:
+        """A constructor runs: of a class that is inert without it, or of one that is not known."""
+        values = what.arguments
+        if what.opcode == "NEWOBJ_EX" and stands == Standing.INERT:
+            return
+        doing = arguments.of_class(callee, values)
+        if stands == Standing.UNKNOWN and is_model_library(callee.module):
+            doing = Doing.LOADING
+        if doing == Doing.LOADING:
+            self._found_call("pickle-call-unknown", what)
+        elif doing == Doing.UNUSUAL:
+            self._found_call("pickle-constructor", what)
+
+    def _look_at_loaded(self, data: Value, at: int) -> None:
+        """Bytes that torch loads at once: whatever they are, they are judged like a file."""
+        if isinstance(data, Blob):
+            content: Ranged = Part(self._content, ByteSpan(data.at, data.at + data.length))
+        else:
+            content = Held(data if isinstance(data, bytes) else b"")
+        self._inner(content, at)
 
     def _found_call(self, rule: str, what: Call) -> None:
         key = (rule, describe(what.callee, 1))
@@ -201,30 +241,24 @@ class Judge:
         return trail(self._content, self.machine.trail()) if self.machine else []
 
 
-def _arguments_are_fine(callee: Import, what: Call) -> bool:
-    """Whether an allowed import is called as models call it; a few could do more."""
-    arguments = what.arguments if isinstance(what.arguments, tuple) else ()
-    match callee.name:
-        case "encode":
-            return len(arguments) < 2 or arguments[1] in _ENCODINGS
-        case "_reconstructor":
-            return len(arguments) > 1 and _is_plain_base(arguments[1])
-        case "_load_from_bytes":
-            return not arguments or isinstance(arguments[0], bytes | Blob)
-        case "partial":
-            return all(not isinstance(value, Call) for value in arguments[:1])
-    return True
+_GETATTR = frozenset((("builtins", "getattr"), ("__builtin__", "getattr")))
+
+
+def _is_zone(what: Call) -> bool:
+    """`getattr(ZoneInfo, "_unpickle")`: how a zone of time is pickled, and the one good use of getattr."""
+    given = what.arguments
+    return (
+        isinstance(given, tuple)
+        and len(given) == 2
+        and given[1] == "_unpickle"
+        and isinstance(given[0], Import)
+        and given[0].dotted == "zoneinfo.ZoneInfo"
+    )
 
 
 def _is_storage(identity: Value) -> bool:
     """`('storage', torch.FloatStorage, '0', 'cpu', 6)`: what torch asks its own loader for."""
     return isinstance(identity, tuple) and len(identity) in {5, 6} and identity[0] == "storage"
-
-
-def _is_plain_base(base: Value) -> bool:
-    return isinstance(base, Import) and (
-        base.name in _PLAIN_BASES or standing(base.module, base.name) <= Standing.INERT
-    )
 
 
 def walk(
@@ -243,20 +277,31 @@ def walk(
         machine.run()
     except BadPickle as bad:
         why, whole = bad.message, False
+    judge.ended()
     return Walked(
         machine.at, whole, machine.imports, machine.operations, machine.underflows, machine.protocol, why
     )
 
 
 def judge_pickles(
-    content: Ranged, ledger: Ledger, member: str, *, external_objects: bool = False, sure: bool = False
+    content: Ranged,
+    ledger: Ledger,
+    member: str,
+    *,
+    external_objects: bool = False,
+    sure: bool = False,
+    inner: Inner | None = None,
 ) -> bool:
     """Every pickle stream from the start of content on; whether it was pickles at all.
 
     sure: something says that this is a pickle (a member's role, object arrays); breaking is then a finding.
+    inner: see `Judge`.
     """
     trial = Ledger()
-    first = walk(content, Judge(trial, member, content, lax=True, external_objects=True))
+    head = content.read(ByteSpan(0, 2))
+    bound = _MAX_TRIED if head[:1] == b"\x80" and head[1:] <= b"\x05" else MAX_OPERATIONS
+    judge = Judge(trial, member, content, lax=True, external_objects=True)
+    first = walk(content, judge, max_operations=bound)
     marked = content.read(ByteSpan(0, 1)) == b"\x80" and first.protocol is not None and first.operations > 1
     if not (
         sure
@@ -268,16 +313,18 @@ def judge_pickles(
     if not first.whole and not (sure or first.imports or trial.is_dangerous) and first.operations < 8:
         return False
     ledger.saw("pickle")
-    _judge_streams(content, ledger, member, external_objects=external_objects)
+    _judge_streams(content, ledger, member, external_objects=external_objects, inner=inner)
     return True
 
 
-def _judge_streams(content: Ranged, ledger: Ledger, member: str, *, external_objects: bool) -> None:
+def _judge_streams(
+    content: Ranged, ledger: Ledger, member: str, *, external_objects: bool, inner: Inner | None
+) -> None:
     at, streams, torch = 0, 0, external_objects or _is_torch(content)
     end = 0
     while at < content.size_bytes and streams < MAX_STREAMS:
         lax = streams > 0 and content.read(ByteSpan(at, at + 1)) != b"\x80"
-        judge = Judge(ledger, member, content, lax=lax, external_objects=torch)
+        judge = Judge(ledger, member, content, lax=lax, external_objects=torch, inner=inner)
         walked = walk(content, judge, at)
         if judge.machine is not None and judge.machine.arrays:
             walk(content, Judge(ledger, member, content, lax=True), at, inline_arrays=False)

@@ -12,7 +12,7 @@ from typing import Final, Literal, TypeAlias
 from moongate.core.verdicts import Severity
 
 ENGINE: Final = "moongate-scan/1"
-RULES: Final = "2026.11.28"
+RULES: Final = "2026.11.28.2"
 
 Effect: TypeAlias = Literal["found", "unscanned", "failed"]
 """`unscanned` and `failed` rules say that something was not looked at; never clean."""
@@ -43,6 +43,9 @@ TABLE: Final[dict[str, Rule]] = {
         _S.MEDIUM, "Loading the file imports and makes this; nobody here knows what it does."
     ),
     "pickle-call-unknown": Rule(_S.HIGH, "Loading the file calls a function that is on no list.", _REFUSE),
+    "pickle-constructor": Rule(
+        _S.MEDIUM, "Loading the file runs the constructor of this class, which is on no list."
+    ),
     "pickle-name": Rule(
         _S.CRITICAL, "What would be imported is worked out while loading, which hides it.", _REFUSE
     ),
@@ -96,8 +99,14 @@ TABLE: Final[dict[str, Rule]] = {
     ),
     "graph-unknown": Rule(_S.MEDIUM, "The operation needs a library that nobody here knows."),
     "outside-file": Rule(_S.HIGH, "Loading the model reads a file outside its own folder.", _REFUSE),
+    "malware": Rule(_S.CRITICAL, "It is known.", _REFUSE),
+    "foreign-objects": Rule(
+        _S.MEDIUM, "Loading it makes objects of another language, which is not read here.", effect="unscanned"
+    ),
+    "yaml-object": Rule(_S.CRITICAL, "Parsers of YAML make or call this.", _REFUSE),
+    "active-content": Rule(_S.MEDIUM, "Showing it runs a script."),
     "xml-entity": Rule(_S.HIGH, "Parsers of XML read other files, or grow without bound, for it.", _REFUSE),
-    "schema-type": Rule(_S.HIGH, "Loading the file makes or calls this.", _REFUSE),
+    "schema-type": Rule(_S.HIGH, "Loading what the file describes makes or calls this.", _REFUSE),
     "schema-unknown": Rule(_S.LOW, "The file holds this; skops asks for trust before it makes it."),
     "remote-code": Rule(_S.MEDIUM, "With trust_remote_code, clients run Python from the repository."),
     "config-code": Rule(_S.MEDIUM, "There is code, a command or an address where a configuration should be."),
@@ -114,6 +123,10 @@ TABLE: Final[dict[str, Rule]] = {
     "secret": Rule(_S.MEDIUM, "A secret in a repository is known to all its readers.", "Revoke it."),
     "hidden-text": Rule(_S.LOW, "People do not see what models and programs read there."),
     "prompt-injection": Rule(_S.LOW, "A model that reads the text may follow it."),
+    "voice": Rule(_S.MEDIUM, "Another scanner calls it dangerous; ours does not know why."),
+    "voice-failed": Rule(_S.LOW, "Another scanner said nothing of the file."),
+    "yara-match": Rule(_S.HIGH, "It matches a rule that your organisation keeps.", _REFUSE),
+    "virus": Rule(_S.CRITICAL, "A scanner for viruses knows it.", _REFUSE),
     "not-here": Rule(
         _S.MEDIUM, "It could not be opened, or only a part of it is kept here.", "Pull it, then scan again.",
         "unscanned",

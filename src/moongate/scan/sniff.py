@@ -31,6 +31,15 @@ _MAGICS: Final[tuple[tuple[bytes, str], ...]] = (
     (b"\xce\xfa\xed\xfe", "program"),
     (b"\xcf\xfa\xed\xfe", "program"),
     (b"\xca\xfe\xba\xbe", "program"),
+    (b"\x00asm\x01\x00\x00\x00", "program"),
+    (b"dex\n03", "program"),
+    (b"MZqFpD", "program"),
+    (b"\x4c\x00\x00\x00\x01\x14\x02\x00\x00\x00\x00\x00\xc0\x00\x00\x00", "program"),
+    (b"\xac\xed\x00\x05", "java objects"),
+    (b"X\n\x00\x00\x00\x02", "R objects"),
+    (b"X\n\x00\x00\x00\x03", "R objects"),
+    (b"RDX2\n", "R objects"),
+    (b"RDX3\n", "R objects"),
     (b"\x89PNG\r\n\x1a\n", "image"),
     (b"\xff\xd8\xff", "image"),
     (b"GIF8", "image"),
@@ -38,8 +47,14 @@ _MAGICS: Final[tuple[tuple[bytes, str], ...]] = (
     (b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1", "office"),
 )
 _ZLIB = re.compile(rb"\x78[\x01\x5e\x9c\xda]")
+_LONGEST_HEADER_BYTES = 1 << 40
+"""What claims a longer header, or one of less than `{}`, nobody reads as safetensors."""
 _LZMA = re.compile(rb"\x5d\x00\x00[\s\S]{2}")
 _SAFETENSORS = re.compile(rb"[\s\S]{8}[ \t\r\n]*\{")
+# What CPython compiles: a number of its own between 3000 and 3999, then flags.
+_BYTECODE = re.compile(
+    rb"[\xb8-\xff]\x0b\r\n[\x00-\x03]\x00\x00\x00|[\x00-\xff][\x0c-\x0f]\r\n[\x00-\x03]\x00\x00\x00"
+)
 _TEXT_CONTROL = re.compile(rb"[\x00-\x08\x0e-\x1a\x1c-\x1f\x7f]")
 
 
@@ -49,6 +64,8 @@ def sniff(head: bytes, size_bytes: int) -> str:
         if head.startswith(magic):
             return name
     if head.startswith(b"MZ") and _is_windows_program(head):
+        return "program"
+    if _BYTECODE.match(head):
         return "program"
     if head[4:8] == b"TFL3":
         return "tflite"
@@ -62,14 +79,14 @@ def sniff(head: bytes, size_bytes: int) -> str:
         return "zlib"
     if _LZMA.match(head) and size_bytes > 13:
         return "lzma"
-    if _SAFETENSORS.match(head[:64]) and head[5:8] == b"\x00\x00\x00":
+    if _SAFETENSORS.match(head[:64]) and 1 < int.from_bytes(head[:8], "little") < _LONGEST_HEADER_BYTES:
         return "safetensors"
     return "text" if is_text(head) else "data"
 
 
 def is_text(head: bytes) -> bool:
     """Whether it reads as text: UTF-8 (cut anywhere), or UTF-16 with its mark."""
-    if head.startswith((b"\xff\xfe", b"\xfe\xff")):
+    if head.startswith((b"\xff\xfe", b"\xfe\xff", b"\x00<\x00", b"<\x00")):
         return True
     if _TEXT_CONTROL.search(head):
         return False

@@ -11,9 +11,12 @@ from moongate.scan.ledger import Ledger
 _FETCH_AND_RUN = re.compile(
     r"(?:curl|wget)\b[^\n|;&]*\|\s*(?:sudo\s+)?(?:\S*/)?(?:ba|z|da|k)?sh\b|(?:curl|wget)\b[^\n|]*\|\s*(?:sudo\s+)?(?:python|perl|node|ruby)|"
     r"(?:ba|z)?sh\s+(?:-c\s+)?[\"']?\s*(?:<\(|\$\(|`)\s*(?:curl|wget)|/dev/(?:tcp|udp)/|\bnc\b[^\n]*\s-e\s|base64\s+(?:-d|--decode)[^\n]*\|\s*\S*sh\b|"
-    r"(?:curl|wget)\b[^\n]*(?:&&|;)\s*(?:chmod\s+\+x|(?:ba)?sh\s)|eval\s+[\"'$(`]+\s*(?:curl|wget)|powershell[^\n]*(?:iex|DownloadString|-enc)",
+    r"(?:curl|wget)\b[^\n]*(?:&&|;)\s*(?:chmod\s+\+x|(?:ba)?sh\s)|eval\s+[\"'$(`]+\s*(?:curl|wget)|powershell[^\n]*(?:iex|DownloadString|\s-e(?:nc\w*)?\s)|\biex\s*\(|DownloadString\(|certutil[^\n]*-urlcache|mshta\s+http|bitsadmin[^\n]*/transfer",
     re.IGNORECASE,
 )
+# One of these is in all of them; looking for a word is much faster than for the pattern.
+_FETCHING = ("curl", "wget", "/dev/", "base64", "powershell", "iex", "downloadstring", "certutil", "mshta",
+             "bitsadmin", " -e ")  # fmt: skip
 _NAME = re.compile(
     r"([A-Za-z0-9][A-Za-z0-9._-]*)\s*(?:\[[^\]]*\])?\s*((?:[=<>!~]=?=?|===)[^#;]*)?(?:;.*|#.*)?\Z"
 )
@@ -175,12 +178,21 @@ _SHORTEST_COMPARED = 5
 _LINE_CHARS = 2048
 
 
-def judge_shell(text: str, ledger: Ledger, member: str) -> None:
+def fetches_and_runs(text: str) -> str | None:
+    """The first command in a text that fetches a program and runs it, or opens a shell to somewhere else."""
+    folded = text.lower()
+    if not any(word in folded for word in _FETCHING):
+        return None
     for line in text.replace("\\\n", " ").splitlines():
         for start in range(0, len(line), _LINE_CHARS):
             if found := _FETCH_AND_RUN.search(line, start, start + 2 * _LINE_CHARS):
-                ledger.add("shell-fetch-and-run", f"runs {found.group()[:120]!r}", member=member)
-                return
+                return found.group()
+    return None
+
+
+def judge_shell(text: str, ledger: Ledger, member: str) -> None:
+    if found := fetches_and_runs(text):
+        ledger.add("shell-fetch-and-run", f"runs {found[:120]!r}", member=member)
 
 
 def judge_dockerfile(text: str, ledger: Ledger, member: str) -> None:
@@ -215,7 +227,7 @@ def judge_requirements(text: str, ledger: Ledger, member: str) -> None:
         elif "git+" in words or re.search(r"@\s*(?:https?|file)://", words) or re.match(r"https?://", words):
             ledger.add("requirement-foreign", f"installs from {_host(words)}", member=member)
         elif found := _NAME.match(words):
-            _judge_package(re.sub(r"[-_.]+", "-", found.group(1)).lower(), ledger, member)
+            judge_package(re.sub(r"[-_.]+", "-", found.group(1)).lower(), ledger, member)
 
 
 def _judge_options(words: str, ledger: Ledger, member: str) -> None:
@@ -230,7 +242,7 @@ def _judge_options(words: str, ledger: Ledger, member: str) -> None:
         ledger.add("requirement-index", "trusts a host without checking its certificate", member=member)
 
 
-def _judge_package(name: str, ledger: Ledger, member: str) -> None:
+def judge_package(name: str, ledger: Ledger, member: str) -> None:
     if name in _KNOWN_BAD:
         ledger.add("requirement-bad", f"installs {name}, known to be malicious", member=member)
     elif name not in _POPULAR and len(name) >= _SHORTEST_COMPARED:

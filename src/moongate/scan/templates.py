@@ -21,6 +21,7 @@ _TOKEN = re.compile(
 _DUNDER = re.compile(
     r"__\w+__|__(?:class|mro|base|bases|subclasses|globals|builtins|import|init|getattr|dict|code|self|reduce)\b"
 )
+_FRAGMENT = re.compile(r"__[a-z]+\Z|[a-z]+__\Z")
 _COMMAND = re.compile(
     r"\b(?:os\.(?:system|popen)|subprocess\.|__import__|/etc/passwd|curl\s+http|import\s+os\b)"
 )
@@ -217,6 +218,12 @@ def _judge_text(token: str, before: str, after: str, depth: int) -> Iterator[tup
     joined = before in {"~", "+"} or after in {"~", "+"}
     if _DUNDER.search(text) and _is_reserved(text):
         yield "template-escape", f"names {text[:60]!r}"
+    elif _FRAGMENT.match(text):
+        yield "template-escape", f"names a part of a reserved name, {text[:40]!r}"
+    elif depth > 0 and text in {"_", "__"} and before in {",", "("}:
+        yield "template-escape", "puts underscores into the name of an attribute"
+    elif after == "[" and text.endswith("__") | text.startswith("__"):
+        yield "template-escape", f"turns {text[:40]!r} around"
     elif depth > 0 and joined and "_" in text:
         yield "template-escape", f"puts together the name of an attribute from {text[:40]!r}"
     elif text in _RUNNING and text != "system":

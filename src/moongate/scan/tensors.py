@@ -22,7 +22,7 @@ from moongate.weights.safetensors import MAX_HEADER_BYTES, read_safetensors
 MAX_NUMPY_HEADER_BYTES: Final = 64 << 10
 CODE: Final = re.compile(
     r"\b(?:import\s+(?:os|sys|subprocess|socket|pickle|ctypes|base64|requests)\b|from\s+(?:os|subprocess)\s+import|"
-    r"os\.(?:system|popen)|subprocess\.|eval\s*\(|exec\s*\(|__import__|base64\.b64decode|pickle\.loads|"
+    r"os\.(?:system|popen)|subprocess\.|(?:eval|exec)\s*\(\s*(?:compile|input|open|base64|bytes|requests|['\"]|__)|__import__|base64\.b64decode|pickle\.loads|"
     r"(?:curl|wget)\s+\S*https?://|rm\s+-rf|/bin/(?:ba)?sh|powershell|nc\s+-e|<script|javascript:)",
     re.IGNORECASE,
 )
@@ -71,7 +71,9 @@ def _judge_layout(inspection: Inspection, header: bytes, data_bytes: int, place:
     if doubles:
         words = f"the header names {doubles[0][:80]!r} twice"
         inspection.ledger.add("header-lies", words, member=place.member)
-    told.pop("__metadata__", None)
+    notes = told.pop("__metadata__", {})
+    if not all(isinstance(value, str) for value in notes.values()):
+        inspection.ledger.add("header-lies", "a note of the header is no text", member=place.member)
     reached = 0
     for start, end in sorted(tensor["data_offsets"] for tensor in told.values()):
         if start > reached:
@@ -90,6 +92,12 @@ def scan_gguf(inspection: Inspection, content: Ranged, place: Place) -> None:
     except BadHeader as bad:
         ledger.add("header-lies", bad.message, member=place.member)
         return
+    for key in facts.skipped:
+        if "template" in key:
+            ledger.add("too-large", f"the template {key[:60]!r} is absurdly long", member=place.member)
+    if facts.reach is not None and facts.reach > content.size_bytes:
+        words = f"its tensors reach to byte {facts.reach} of {content.size_bytes}"
+        ledger.add("header-lies", words, member=place.member)
     for key, value in facts.texts.items():
         if "template" in key or templates.looks_like_template(value):
             templates.judge_template(value, ledger, place.member, f"the template {key[:60]!r}")
@@ -117,7 +125,7 @@ def scan_numpy(inspection: Inspection, content: Ranged, place: Place) -> None:
     header = content.read(ByteSpan(data_at - length, min(data_at, data_at - length + MAX_NUMPY_HEADER_BYTES)))
     if _holds_objects(header):
         part = Part(content, ByteSpan(data_at, content.size_bytes))
-        judge_pickles(part, ledger, place.member, sure=True)
+        judge_pickles(part, ledger, place.member, sure=True, inner=inspection.loaded(place))
 
 
 def _holds_objects(header: bytes) -> bool:

@@ -14,12 +14,20 @@ from typing import Final
 import orjson
 
 from moongate.core.spans import ByteSpan
-from moongate.scan import keras, templates
+from moongate.core.verdicts import Severity
+from moongate.scan import keras, templates, torchscript
+from moongate.scan.documents import PROSE, judge_lines, judge_project, judge_target
 from moongate.scan.imports import Standing, standing
 from moongate.scan.inspection import Inspection, Place
 from moongate.scan.ledger import Ledger
 from moongate.scan.python_source import judge_python
-from moongate.scan.spaces import judge_dockerfile, judge_requirements, judge_shell, looks_like_requirements
+from moongate.scan.spaces import (
+    fetches_and_runs,
+    judge_dockerfile,
+    judge_requirements,
+    judge_shell,
+    looks_like_requirements,
+)
 from moongate.scan.tensors import CODE
 from moongate.weights.ranged import Ranged
 
@@ -54,6 +62,9 @@ def scan_text(inspection: Inspection, content: Ranged, place: Place) -> None:
     if content.size_bytes > MAX_TEXT_BYTES and _could_be_code(text[:4096]):
         ledger.add("too-large", f"only its first {MAX_TEXT_BYTES} bytes were looked at", member=member)
     _judge_words(text, ledger, member)
+    judge_lines(text, ledger, member, place.name.lower())
+    if place.is_torch and torchscript.is_code(member):
+        torchscript.judge_torchscript(text, ledger, member)
     stripped = text.lstrip("\ufeff \t\r\n")
     if (
         stripped[:1] in {"{", "["}
@@ -67,17 +78,20 @@ def scan_text(inspection: Inspection, content: Ranged, place: Place) -> None:
         templates.judge_template(text, ledger, member, "the template")
     elif templates.looks_like_template(text) and templates.escapes(text):
         templates.judge_template(text, ledger, member, "the text")
-    if _XML.match(text) and not _HTML.match(text):
+    if _XML.match(text) and (not _HTML.match(text) or text.lstrip().startswith("<svg")):
         _judge_xml(text, ledger, member)
-    elif (_DOCKER.search(text) and _DOCKER_STEP.search(text)) or name.startswith("dockerfile"):
+    elif name.startswith("dockerfile") or (
+        not name.endswith(PROSE) and _DOCKER.search(text) and _DOCKER_STEP.search(text)
+    ):
         ledger.saw("dockerfile")
         judge_dockerfile(text, ledger, member)
+    elif stripped.startswith("[") and "\n[" in text:
+        judge_project(text, ledger, member)
     elif looks_like_requirements(text):
         ledger.saw("requirements")
         judge_requirements(text, ledger, member)
     elif text.startswith("#!") and re.match(r"#!.*\b(?:ba|z|da)?sh\b", text):
         ledger.saw("shell")
-        judge_shell(text, ledger, member)
     elif not name.endswith((".md", ".txt", ".csv", ".html", ".yaml", ".yml")) or text.startswith("#!"):
         judge_python(text, ledger, member)
 
@@ -89,6 +103,8 @@ def _could_be_code(head: str) -> bool:
 def _decoded(raw: bytes) -> str:
     if raw.startswith((b"\xff\xfe", b"\xfe\xff")):
         return raw.decode("utf-16", "replace")
+    if raw.startswith((b"\x00<", b"<\x00")):
+        return raw.decode("utf-16-be" if raw[0] == 0 else "utf-16-le", "replace")
     return raw.decode("utf-8", "replace")
 
 
@@ -121,7 +137,14 @@ def _scan_json(text: str, ledger: Ledger, place: Place) -> bool:
     return True
 
 
-_PROSE = frozenset(("content", "text", "description"))
+_PROSE = frozenset(("content", "text", "description", "prompt", "instruction", "output", "input", "response"))
+_RUN_KEYS = re.compile(
+    r"(?i)(?:pre|post)?install|command|cmd|run|script|entrypoint|exec|start|shell|hook|prepare|build"
+)
+
+
+def _when_run(key: str) -> Severity | None:
+    return None if _RUN_KEYS.search(key) else Severity.MEDIUM
 
 
 class JsonJudge:
@@ -179,17 +202,20 @@ class JsonJudge:
             self._ledger.add("schema-unknown", f"makes {module}.{name}", member=self._member)
 
     def _judge_string(self, key: str, text: str) -> None:
+        if key == "_target_":
+            judge_target(text, self._ledger, self._member)
+        elif key == "target" and text.startswith("torch.ops."):
+            torchscript.judge_target(text, self._ledger, self._member)
+        elif key not in _PROSE and len(text) < 4096 and (command := fetches_and_runs(text)):
+            words = f"{key[:40]!r} runs {command[:80]!r}"
+            self._ledger.add("shell-fetch-and-run", words, member=self._member, severity=_when_run(key))
         if templates.looks_like_template(text):
             if "template" in key or key in {"content", "prompt"}:
                 self._ledger.saw("template")
                 templates.judge_template(text, self._ledger, self._member, f"the template {key[:40]!r}")
             elif templates.escapes(text):
                 templates.judge_template(text, self._ledger, self._member, f"the text {key[:40]!r}")
-        elif (
-            len(text) < 4096
-            and key not in {"content", "text", "description"}
-            and (found := CODE.search(text))
-        ):
+        elif len(text) < 4096 and key not in _PROSE and (found := CODE.search(text)):
             words = f"{key[:40]!r} holds {found.group()[:60]!r}"
             self._ledger.add("config-code", words, member=self._member)
 
@@ -216,6 +242,9 @@ def _judge_notebook(cells: list[object], ledger: Ledger, member: str) -> None:
         source = cell.get("source", "")
         lines = source if isinstance(source, list) else str(source).splitlines(keepends=True)
         code = [str(line) for line in lines]
+        if code and re.match(r"%%(?:bash|sh|script|cmd|!)", code[0].lstrip()):
+            judge_shell("".join(code[1:]), ledger, member)
+            continue
         judge_shell(
             "".join(line.lstrip()[1:] for line in code if line.lstrip().startswith("!")), ledger, member
         )
@@ -230,3 +259,7 @@ def _judge_xml(text: str, ledger: Ledger, member: str) -> None:
         ledger.add("xml-entity", "declares entities or an external document type", member=member)
     elif re.search(r"<!DOCTYPE", text, re.IGNORECASE):
         ledger.add("xml-entity", "declares a document type", member=member)
+    if re.search(r"<\w+:include\s[^>]*\bhref\s*=", text):
+        ledger.add("xml-entity", "includes another document", member=member)
+    if "<svg" in text[:4096] and re.search(r"<script|\son\w+\s*=|javascript:", text, re.IGNORECASE):
+        ledger.add("active-content", "it is a picture with a script", member=member)

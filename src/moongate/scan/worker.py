@@ -1,7 +1,10 @@
-"""The process that looks at strangers' bytes: `python -m moongate.scan.worker SOCKET MEMORY_BYTES`.
+"""The process that looks at strangers' bytes.
 
-It is given open files over a socket, one at a time, with a name; it answers with a report and opens nothing.
-A question is one line of JSON with a descriptor beside it; an answer is four bytes of length, then JSON.
+    python -m moongate.scan.worker SOCKET MEMORY_BYTES [VOICE OPTION]
+
+It is given content over a socket, one at a time, with a name; it answers with a report and opens nothing.
+A question is one line of JSON, with an open file beside it, or with the size of content that is asked for by
+span; an answer is four bytes of length, then JSON: a report, or what is wanted. Bytes come with their length.
 """
 
 from __future__ import annotations
@@ -10,6 +13,7 @@ import os
 import socket
 import struct
 import sys
+from dataclasses import replace
 from typing import Final
 
 import orjson
@@ -17,9 +21,13 @@ import orjson
 from moongate.core.spans import ByteSpan
 from moongate.scan.confine import confine
 from moongate.scan.engine import judge
+from moongate.scan.glance import Enough, glance
 from moongate.scan.ledger import Ledger
+from moongate.scan.voices.voice import Voice, voice
+from moongate.weights.ranged import Ranged
 
 MAX_QUESTION_BYTES: Final = 64 << 10
+_NO_MORE = 0xFFFFFFFF
 
 
 class OpenFile:
@@ -37,32 +45,80 @@ class OpenFile:
         return os.pread(self._descriptor, span.length, span.start)
 
 
+class Asked:
+    """Content that whoever asked reads for us, span by span."""
+
+    def __init__(self, door: socket.socket, size_bytes: int) -> None:
+        self._door = door
+        self._size_bytes = size_bytes
+
+    @property
+    def size_bytes(self) -> int:
+        return self._size_bytes
+
+    def read(self, span: ByteSpan) -> bytes:
+        end = min(span.end, self._size_bytes)
+        if end <= span.start:
+            return b""
+        _answer(self._door, orjson.dumps({"want": [span.start, end]}))
+        length = struct.unpack("<I", self._exactly(4))[0]
+        if length == _NO_MORE:
+            raise Enough
+        return self._exactly(length)
+
+    def _exactly(self, length: int) -> bytes:
+        data = bytearray()
+        while len(data) < length:
+            more = self._door.recv(length - len(data))
+            if not more:
+                sys.exit(0)  # nobody asks any more
+            data += more
+        return bytes(data)
+
+
 def main() -> None:
     door = socket.socket(fileno=int(sys.argv[1]))
     memory_bytes = int(sys.argv[2])
     # Imported lazily by the standard library otherwise, when nothing may be opened any more.
     bytes(8).decode("cp437"), bytes(8).decode("latin-1"), "".encode("raw-unicode-escape"), "".encode("utf-16")
+    other = voice(sys.argv[3], sys.argv[4]) if len(sys.argv) > 4 else None
     confined = confine(memory_bytes)
     _answer(door, orjson.dumps({"confined": confined}))
     while True:
         line, descriptors, _, _ = socket.recv_fds(door, MAX_QUESTION_BYTES, 1)
-        if not line or not descriptors:
+        if not line:
             return
+        question = orjson.loads(line)
         try:
-            told = _judge(descriptors[0], orjson.loads(line)["name"])
+            name = question["name"]
+            if other:
+                told = _heard(other, descriptors[0], name)
+            else:
+                content = OpenFile(descriptors[0]) if descriptors else Asked(door, question["size_bytes"])
+                told = _judge(content, name, question.get("glance_bytes"))
         finally:
-            os.close(descriptors[0])
+            for descriptor in descriptors:
+                os.close(descriptor)
         _answer(door, told)
 
 
-def _judge(descriptor: int, name: str) -> bytes:
+def _judge(content: Ranged, name: str, glance_bytes: int | None) -> bytes:
     try:
-        report = judge(OpenFile(descriptor), name)
-    except (MemoryError, RecursionError, Exception) as error:  # noqa: BLE001  (a crash is a finding)
+        report = judge(content, name) if glance_bytes is None else glance(content, name, glance_bytes)
+    except (MemoryError, RecursionError, Enough, Exception) as error:  # noqa: BLE001  (a crash is a finding)
         ledger = Ledger()
         ledger.add("scan-failed", f"the scanner failed: {type(error).__name__}")
         report = ledger.report()
     return orjson.dumps(report.as_json(), default=repr, option=orjson.OPT_NON_STR_KEYS)
+
+
+def _heard(other: Voice, descriptor: int, name: str) -> bytes:
+    ledger = Ledger()
+    try:
+        other.hear(OpenFile(descriptor), name, ledger)
+    except (MemoryError, RecursionError, Exception) as error:  # noqa: BLE001  (theirs, not ours)
+        ledger.add("voice-failed", f"{other.version} failed: {type(error).__name__}")
+    return orjson.dumps(replace(ledger.report(), engine=other.version).as_json())
 
 
 def _answer(door: socket.socket, data: bytes) -> None:

@@ -287,3 +287,26 @@ def _mapped(segments: Segments, segment: Segment, inode: int) -> _Map:
 
 def _lost(segment: Segment) -> ChunksLost:
     return ChunksLost(f"chunk {segment.first} of a xorb is not here")
+
+
+def read_span(batches: Batches, row: ReconstructionRow, span: ByteSpan) -> bytes:
+    """The bytes of a span of a file at rest, fewer where the file ends.
+
+    Raises:
+        ChunksLost, BadSegment: they are not all here.
+    """
+    end = min(span.end, row.size_bytes)
+    found = bytearray()
+    if span.start >= end:
+        return b""
+    for batch in batches.of(row, ByteSpan(span.start, end)):
+        try:
+            for piece in batch.pieces():
+                found += _bytes_of(piece)
+        finally:
+            batch.close()
+    return bytes(found)
+
+
+def _bytes_of(piece: Piece) -> bytes | memoryview:
+    return os.pread(piece.fd, piece.size_bytes, piece.offset) if isinstance(piece, FilePiece) else piece

@@ -14,7 +14,7 @@ A change here needs a migration; a test compares the two.
 
 from __future__ import annotations
 
-from typing import Final
+from typing import Any, Final
 
 from sqlalchemy import (
     BigInteger,
@@ -28,14 +28,17 @@ from sqlalchemy import (
     Table,
     Text,
     UniqueConstraint,
+    text,
 )
 
 from moongate.core.names import RepoId, parse_repo_type
 
-SCHEMA_VERSION: Final = "0005"
+SCHEMA_VERSION: Final = "0012"
 """The newest migration's revision. An index that is there needs no look at the migrations."""
 
-KNOWN_VERSIONS: Final = frozenset({"0001", "0002", "0003", "0004", "0005"})
+KNOWN_VERSIONS: Final = frozenset(
+    {"0001", "0002", "0003", "0004", "0005", "0006", "0007", "0008", "0009", "0010", "0011", "0012"}
+)
 """Every revision this program can bring up to date; another one was written by a newer program."""
 
 metadata = MetaData(
@@ -47,6 +50,12 @@ metadata = MetaData(
 )
 
 _Number = BigInteger().with_variant(Integer, "sqlite")
+
+
+def _where(condition: str) -> dict[str, Any]:
+    """What makes an index leave out the rows that nobody looks for by it."""
+    return {"sqlite_where": text(condition), "postgresql_where": text(condition)}
+
 
 refs = Table(
     "refs",
@@ -234,7 +243,101 @@ tokens = Table(
     Column("expires_at", Double),
     Column("revoked_at", Double),
     Column("note", Text, nullable=False),
+    Column("origin", Text, nullable=False, server_default=""),  # see `core.callers.TokenOrigin`
+    Column("places", Text, nullable=False, server_default=""),  # words with blanks between
+    Column("last_used_at", Double),
     UniqueConstraint("sha256"),
+)
+
+accounts = Table(
+    "accounts",
+    metadata,
+    Column("account", Text, primary_key=True),  # a user's name in lower case
+    Column("kind", Text, nullable=False),  # user or service
+    Column("issuer", Text),  # who vouches for a user who signs in
+    Column("subject", Text),  # and what the issuer calls them
+    Column("created_at", Double, nullable=False),
+    Column("seen_at", Double),
+    Column("disabled_at", Double),
+    Column("note", Text, nullable=False),
+    UniqueConstraint("issuer", "subject"),
+    sqlite_with_rowid=False,
+)
+
+user_groups = Table(
+    "user_groups",
+    metadata,
+    Column("account", Text, primary_key=True),
+    Column("group_name", Text, primary_key=True),  # as the issuer tells it
+    Column("seen_at", Double, nullable=False),
+    sqlite_with_rowid=False,
+)
+
+group_teams = Table(
+    "group_teams",
+    metadata,
+    Column("group_name", Text, primary_key=True),
+    Column("team", Text, primary_key=True),
+    sqlite_with_rowid=False,
+)
+
+standing_roles = Table(
+    "standing_roles",
+    metadata,
+    Column("place", Text, primary_key=True),  # a namespace in lower case; `*` for the whole gateway
+    Column("subject", Text, primary_key=True),  # `user:alice`, `team:research` or `group:staff`
+    Column("role", Text, primary_key=True),
+    sqlite_with_rowid=False,
+)
+
+sessions = Table(
+    "sessions",
+    metadata,
+    Column("sha256", Text, primary_key=True),  # of what the browser's cookie holds
+    Column("account", Text, nullable=False),
+    Column("token_sha256", Text),  # of the token of ours that was signed in with, if it was one
+    Column("created_at", Double, nullable=False),
+    Column("expires_at", Double, nullable=False),
+    Index("ix_sessions_account", "account"),
+    sqlite_with_rowid=False,
+)
+
+device_codes = Table(
+    "device_codes",
+    metadata,
+    Column("sha256", Text, primary_key=True),  # of what the device holds
+    Column("user_code", Text, nullable=False),  # what a person types
+    Column("expires_at", Double, nullable=False),
+    Column("state", Text, nullable=False),  # waiting, allowed or denied
+    Column("account", Text, nullable=False),
+    UniqueConstraint("user_code"),
+    sqlite_with_rowid=False,
+)
+
+spent_words = Table(
+    "spent_words",
+    metadata,
+    Column("word", Text, primary_key=True),  # what may be used once, and was
+    Column("expires_at", Double, nullable=False),
+    sqlite_with_rowid=False,
+)
+
+trusts = Table(
+    "trusts",
+    metadata,
+    Column("trust_id", Text, primary_key=True),
+    Column("issuer", Text, nullable=False),
+    Column("claims", Text, nullable=False),  # JSON: what a token must say of itself
+    Column("user_name", Text, nullable=False),
+    Column("scope", Text, nullable=False),
+    Column("places", Text, nullable=False),
+    Column("audience", Text, nullable=False),  # empty: our own address
+    Column("algorithm", Text, nullable=False),
+    Column("ttl_seconds", Double, nullable=False),
+    Column("direct", Integer, nullable=False),  # 1: taken as it is, without an exchange
+    Column("created_at", Double, nullable=False),
+    Column("note", Text, nullable=False),
+    sqlite_with_rowid=False,
 )
 
 leases = Table(
@@ -398,6 +501,293 @@ orphans = Table(
     "orphans",
     metadata,
     Column("etag", Text, primary_key=True),  # hosted content that lost a holder: perhaps nobody's now
+    sqlite_with_rowid=False,
+)
+
+verdicts = Table(
+    "verdicts",
+    metadata,
+    Column("etag", Text, primary_key=True),
+    Column("name_kind", Text, primary_key=True),
+    Column("engine", Text, primary_key=True),
+    Column("rules", Text, primary_key=True),
+    Column("feeds", Text, primary_key=True),
+    Column("verdict", Text, nullable=False),
+    Column("basis", Text, nullable=False),  # whole or ranges
+    Column("size_bytes", BigInteger, nullable=False),
+    Column("judged_at", Double, nullable=False),
+    Column("retry_at", Double),
+    Column("attempts", Integer, nullable=False),
+    Column("report", LargeBinary, nullable=False),  # JSON
+    Index(None, "verdict", "judged_at"),
+    sqlite_with_rowid=False,
+)
+
+# The audit log. Lines are only ever added, by whoever holds the head's row; a line's text is
+# what its hash is of, and the columns beside it are copies to search by, which verifying compares.
+
+audit_lines = Table(
+    "audit_lines",
+    metadata,
+    Column("seq", _Number, primary_key=True, autoincrement=False),
+    Column("at", Double, nullable=False),
+    Column("kind", Text, nullable=False),
+    Column("actor", Text, nullable=False),
+    Column("repo", Text),  # a repo_key
+    Column("digest", Text),
+    Column("line", LargeBinary, nullable=False),  # canonical JSON
+    Column("hash", LargeBinary, nullable=False),  # sha256 of the line, which holds the hash before it
+    Index(None, "at"),
+    Index(None, "actor", "seq"),
+    Index(None, "repo", "seq", **_where("repo IS NOT NULL")),
+    Index(None, "digest", "seq", **_where("digest IS NOT NULL")),
+    Index(None, "kind", "seq", **_where("kind <> 'file.deliver'")),  # nobody asks for all deliveries
+)
+
+audit_head = Table(
+    "audit_head",
+    metadata,
+    Column("only", SmallInteger, primary_key=True, autoincrement=False),  # 1: there is one row
+    Column("seq", BigInteger, nullable=False),
+    Column("hash", LargeBinary, nullable=False),
+    Column("checkpoint_seq", BigInteger, nullable=False),
+    Column("checkpoint_at", Double, nullable=False),
+    sqlite_with_rowid=False,
+)
+
+audit_checkpoints = Table(
+    "audit_checkpoints",
+    metadata,
+    Column("seq", BigInteger, primary_key=True, autoincrement=False),
+    Column("note", Text, nullable=False),  # signed JSON
+    sqlite_with_rowid=False,
+)
+
+recalls = Table(
+    "recalls",
+    metadata,
+    Column("recall_id", Text, primary_key=True),
+    Column("digest", Text),
+    Column("repo", Text),  # a repo_key
+    Column("commit_hash", Text),
+    Column("reason", Text, nullable=False),
+    Column("made_by", Text, nullable=False),
+    Column("made_at", Double, nullable=False),
+    Column("undone_by", Text),
+    Column("undone_at", Double),
+    sqlite_with_rowid=False,
+)
+
+feeds = Table(
+    "feeds",
+    metadata,
+    Column("name", Text, primary_key=True),
+    Column("kind", Text, nullable=False),
+    Column("url", Text, nullable=False),
+    Column("added_at", Double, nullable=False),
+    Column("options", Text, nullable=False),  # JSON
+    Column("state", Text, nullable=False),  # JSON
+    Column("generation", BigInteger, nullable=False),
+    Column("held_generation", BigInteger),
+    Column("held_why", Text, nullable=False),
+    Column("fetched_at", Double),
+    Column("tried_at", Double),
+    Column("trouble", Text, nullable=False),
+    sqlite_with_rowid=False,
+)
+
+feed_indicators = Table(
+    "feed_indicators",
+    metadata,
+    Column("feed", Text, primary_key=True),
+    Column("generation", BigInteger, primary_key=True, autoincrement=False),
+    Column("kind", Text, primary_key=True),
+    Column("value", Text, primary_key=True),
+    Column("label", Text, nullable=False),
+    Column("confidence", SmallInteger, nullable=False),
+    Column("tlp", Text, nullable=False),
+    Column("expires_at", Double),
+    Column("source", Text, primary_key=True),
+    Index(None, "value", "kind"),
+    sqlite_with_rowid=False,
+)
+
+feed_advisories = Table(
+    "feed_advisories",
+    metadata,
+    Column("feed", Text, primary_key=True),
+    Column("generation", BigInteger, primary_key=True, autoincrement=False),
+    Column("ecosystem", Text, primary_key=True),
+    Column("package", Text, primary_key=True),
+    Column("advisory", Text, primary_key=True),
+    Column("told", Text, nullable=False),  # JSON
+    Index(None, "package", "ecosystem"),
+    sqlite_with_rowid=False,
+)
+
+feed_rules = Table(
+    "feed_rules",
+    metadata,
+    Column("feed", Text, primary_key=True),
+    Column("generation", BigInteger, primary_key=True, autoincrement=False),
+    Column("name", Text, primary_key=True),
+    Column("source", Text, nullable=False),
+    sqlite_with_rowid=False,
+)
+
+service_answers = Table(
+    "service_answers",
+    metadata,
+    Column("service", Text, primary_key=True),
+    Column("sha256", Text, primary_key=True),
+    Column("told", Text),  # JSON; NULL: the service does not know it
+    Column("asked_at", Double, nullable=False),
+    Column("fresh_until", Double, nullable=False),
+    sqlite_with_rowid=False,
+)
+
+service_use = Table(
+    "service_use",
+    metadata,
+    Column("service", Text, primary_key=True),
+    Column("span", Text, primary_key=True),  # a minute or a day: what a quota counts in
+    Column("used", BigInteger, nullable=False),
+    sqlite_with_rowid=False,
+)
+
+content_digests = Table(
+    "content_digests",
+    metadata,
+    Column("etag", Text, primary_key=True),  # git's, of a small file; a large one's is its sha256
+    Column("sha256", Text, nullable=False),
+    Index(None, "sha256"),
+    sqlite_with_rowid=False,
+)
+
+
+serials = Table(
+    "serials",
+    metadata,
+    Column("name", Text, primary_key=True),
+    Column("number", BigInteger, nullable=False),  # raised with every change of what it is named after
+    sqlite_with_rowid=False,
+)
+
+approval_requests = Table(
+    "approval_requests",
+    metadata,
+    Column("request_id", Text, primary_key=True),
+    Column("state", Text, nullable=False),
+    Column("dedup_key", Text, nullable=False),
+    Column("action", Text, nullable=False),
+    Column("repo", Text, nullable=False),
+    Column("commit_hash", Text, nullable=False),
+    Column("path", Text, nullable=False),
+    Column("digest", Text, nullable=False),
+    Column("effect", Text, nullable=False),
+    Column("rules", Text, nullable=False),  # JSON
+    Column("reason", Text, nullable=False),
+    Column("evidence", Text, nullable=False),  # JSON
+    Column("opened_at", Double, nullable=False),
+    Column("asked_count", BigInteger, nullable=False),
+    Column("asked_at", Double, nullable=False),
+    Column("decided_at", Double),
+    Column("decided_by", Text, nullable=False),
+    Column("comment", Text, nullable=False),
+    Column("waiver_id", Text, nullable=False),
+    Column("proposal", Text),  # JSON
+    Column("proposed_by", Text, nullable=False),
+    Index(None, "dedup_key"),
+    Index(None, "state", "opened_at"),
+    sqlite_with_rowid=False,
+)
+
+approval_askers = Table(
+    "approval_askers",
+    metadata,
+    Column("request_id", Text, primary_key=True),
+    Column("asker", Text, primary_key=True),
+    Column("asked_at", Double, nullable=False),
+    sqlite_with_rowid=False,
+)
+
+waivers = Table(
+    "waivers",
+    metadata,
+    Column("waiver_id", Text, primary_key=True),
+    Column("scope", Text, nullable=False),
+    Column("subject", Text, nullable=False),
+    Column("lifts", Text, nullable=False),
+    Column("expires_at", Double, nullable=False),
+    Column("created_at", Double, nullable=False),
+    Column("created_by", Text, nullable=False),
+    Column("comment", Text, nullable=False),
+    Column("repo", Text, nullable=False),
+    Column("commit_hash", Text, nullable=False),
+    Column("path", Text, nullable=False),
+    Column("digest", Text, nullable=False),
+    Column("finding", Text, nullable=False),
+    Column("action", Text, nullable=False),
+    Column("rules", Text, nullable=False),  # JSON
+    Column("request_id", Text, nullable=False),
+    Column("revoked_at", Double),
+    Column("revoked_by", Text, nullable=False),
+    Index(None, "expires_at"),
+    sqlite_with_rowid=False,
+)
+
+webhooks = Table(
+    "webhooks",
+    metadata,
+    Column("hook_id", Text, primary_key=True),
+    Column("url", Text, nullable=False),
+    Column("secret", Text, nullable=False),  # what is sent is signed with it
+    Column("kinds", Text, nullable=False),  # JSON; empty: all
+    Column("created_at", Double, nullable=False),
+    Column("created_by", Text, nullable=False),
+    Column("note", Text, nullable=False),
+    sqlite_with_rowid=False,
+)
+
+webhook_deliveries = Table(
+    "webhook_deliveries",
+    metadata,
+    Column("delivery_id", Text, primary_key=True),
+    Column("hook_id", Text, nullable=False),
+    Column("kind", Text, nullable=False),
+    Column("body", Text, nullable=False),  # the event, as it is sent
+    Column("state", Text, nullable=False),
+    Column("created_at", Double, nullable=False),
+    Column("next_at", Double, nullable=False),
+    Column("attempts", Integer, nullable=False),
+    Column("why", Text, nullable=False),
+    Index(None, "state", "next_at"),
+    Index(None, "hook_id"),
+    sqlite_with_rowid=False,
+)
+
+attestations = Table(
+    "attestations",
+    metadata,
+    Column("repo", Text, primary_key=True),
+    Column("commit_hash", Text, primary_key=True),
+    Column("sha256", Text, primary_key=True),  # of the body
+    Column("kind", Text, nullable=False),
+    Column("signer", Text, nullable=False),
+    Column("made_at", Double, nullable=False),
+    Column("body", LargeBinary, nullable=False),
+)
+
+
+decided_requests = Table(
+    "decided_requests",
+    metadata,
+    Column("day", Integer, primary_key=True, autoincrement=False),  # since the epoch
+    Column("facts_digest", Text, primary_key=True),
+    Column("facts", Text, nullable=False),  # JSON
+    Column("effect", Text, nullable=False),
+    Column("asked_count", BigInteger, nullable=False),
+    Column("asked_at", Double, nullable=False),
     sqlite_with_rowid=False,
 )
 

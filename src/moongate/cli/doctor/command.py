@@ -73,7 +73,7 @@ def doctor(
 def _look_here(settings: Settings) -> list[Finding]:
     from moongate.app.settings import unknown_variables
     from moongate.cli.doctor.clients import check_clients, check_variables
-    from moongate.cli.doctor.machine import check_door, check_folder, check_git, check_port
+    from moongate.cli.doctor.machine import check_door, check_folder, check_git, check_policy, check_port
     from moongate.cli.doctor.upstream import check_upstream
 
     strangers = unknown_variables(os.environ)
@@ -82,6 +82,7 @@ def _look_here(settings: Settings) -> list[Finding]:
     if settings.store is not None:
         findings += check_folder("store", settings.store, settings.min_free_bytes)
     findings.append(check_port(settings.host, settings.port))
+    findings.append(check_policy(settings.policy))
     findings += check_git()
     index, has_token = _look_at_index(settings)
     findings.append(index)

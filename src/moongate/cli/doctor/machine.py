@@ -8,11 +8,12 @@ import json
 import os
 import shutil
 import socket
+import time
 from dataclasses import dataclass
 from pathlib import Path
 
 from moongate.cli.doctor.finding import Finding
-from moongate.cli.terminal import size
+from moongate.cli.terminal import count, size
 
 _ROOMY_BYTES = 20 << 30
 
@@ -38,6 +39,25 @@ def check_git(path: str | None = None) -> list[Finding]:
         return []
     words = "git is not installed: hosted repositories can be used by the API, and not be cloned or pushed"
     return [Finding("git", "note", words, "install git")]
+
+
+def check_policy(source: str) -> Finding:
+    """Whether the rules can be read, and do what their own tests say."""
+    from moongate.policy.cases import run_tests
+    from moongate.policy.loading import load
+    from moongate.policy.yaml_lines import BadPolicy
+
+    try:
+        loaded = load(source)
+    except BadPolicy as error:
+        first, *more = error.message.splitlines()
+        words = first + (f" (and {len(more)} more)" if more else "")
+        return Finding("policy", "failed", words, "`moongate policy check` shows everything that is wrong")
+    wrong = [outcome for outcome in run_tests(loaded, time.time()) if not outcome.passed]
+    if wrong:
+        words = f"{count(len(wrong), 'test')} of the policy fails: {wrong[0].place}: {wrong[0].why}"
+        return Finding("policy", "warning", words, "`moongate policy test` shows which")
+    return Finding("policy", "ok", f"{source}: {count(len(loaded.rules.rules), 'rule')}")
 
 
 def check_port(host: str, port: int, timeout_seconds: float = 3.0) -> Finding:

@@ -249,6 +249,8 @@ class Commits:
             needs=[base.parent],
         )
         self._landings.admit(row, blobs.values(), lambda: self._new_card(edit, blobs))
+        put = edit.files_put()
+        self._landings.judge(row, caller, [(path, blobs[it.oid]) for path, it in put if it.oid in blobs])
         with self._contents.claimed():
             self._check_contents(row, blobs.values(), caller)
             self._index.land(row.number, landing, self._clock())

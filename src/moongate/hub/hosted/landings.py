@@ -1,6 +1,7 @@
 """What is asked before a commit or push lands, and noted after it did, whatever way it came.
 
 admit    the namespace has room for its contents, and its README may stand
+judge    what it brings was looked at, and may be here
 landed   what it was made from is written down, and what it says of itself is worked out
 """
 
@@ -10,8 +11,10 @@ from collections.abc import Callable, Iterable
 
 import structlog
 
+from moongate.core.callers import Caller
 from moongate.core.errors import StoreError
 from moongate.core.names import CommitHash
+from moongate.hub.hosted.arrivals import Arrivals
 from moongate.hub.hosted.cards import Cards, refuse_bad_card
 from moongate.hub.hosted.lineage import Lineage
 from moongate.hub.hosted.listings import HostedListings
@@ -29,6 +32,17 @@ class Landings:
         self._cards = cards
         self._lineage = lineage
         self.listings = listings
+        self.arrivals: Arrivals | None = None
+        """Judges what comes in; None: nobody does."""
+
+    def judge(self, row: HostedRow, caller: Caller, files: Iterable[tuple[str, HostedBlob]]) -> None:
+        """Return when these files, by path, may land as far as their content goes.
+
+        Raises:
+            RefusedByPolicy, HeldByPolicy: one of them may not.
+        """
+        if self.arrivals is not None:
+            self.arrivals.admit(row.repo, caller, files)
 
     def admit(
         self, row: HostedRow, blobs: Iterable[HostedBlob], readme: Callable[[], bytes | None] = lambda: None

@@ -7,7 +7,8 @@
   public. With roles it belongs to those who have one.
 - Public means everybody whom the door lets in; a private repository is absent for those without a role.
 - The files of a gated repository are for those with a role of their own, and for who created it.
-- A token's scope bounds all of it.
+- A token's scope bounds all of it; outside what a token is bound to, it has what everybody has.
+- Who signed in writes to an open namespace only as a publisher of the gateway; see `hub.standing`.
 """
 
 from __future__ import annotations
@@ -32,6 +33,7 @@ from moongate.core.errors import (
 from moongate.core.names import RepoId, is_repo_segment, parse_repo, shown
 from moongate.hub.hosted.quotas import Limits, limits_of, with_limits
 from moongate.hub.hosted.rules import HostedRules
+from moongate.hub.standing import subjects_of
 from moongate.store.index import HostedRow, Index, Role
 
 _RANK: Final[dict[Role | None, int]] = {None: 0, "read": 1, "write": 2, "admin": 3}
@@ -181,7 +183,7 @@ class Places:
         return [(name, subject, role) for name, subject, role in told if name is not None]
 
     def allow(self, place: str, subject: str, role: Role) -> None:
-        """Let a user or a team (`user:alice`, `team:research`) have a role at a place, in place of another.
+        """Let `user:alice`, `team:research` or `group:staff` have a role at a place, in place of another.
 
         Raises:
             Absent: nothing of that name lives here.
@@ -261,13 +263,14 @@ class Places:
             not row.settings.get("gated") or self._has_own_role(row, caller)
         )
 
-    def may_create(self, namespace: str, caller: Caller) -> None:
-        """Return when this caller may create repositories there.
+    def may_create(self, repo: RepoId, caller: Caller) -> None:
+        """Return when this caller may create this repository.
 
         Raises:
             NotAllowed: the namespace does not live here, or not for this caller.
             AuthRequired, ScopeMissing: nobody said who they are, or their token only reads.
         """
+        namespace = repo.namespace
         if not self.hosts_namespace(namespace):
             raise NotAllowed(
                 f"The namespace {shown(namespace)} is not hosted here; an administrator can add it with "
@@ -276,12 +279,14 @@ class Places:
         if caller.is_operator:
             return
         refused = self._refusal(f"You may not create repositories in {namespace}.", caller)
-        if caller.kind != "token" or caller.scope == "read":
+        if caller.kind != "token" or caller.scope == "read" or not caller.reaches(repo):
             raise refused
         if caller.user.lower() == namespace.lower():
             return
         roles = self._roles(namespace.lower())
-        if roles and _RANK[self._best(roles, caller.user)] < _RANK["write"]:
+        if not roles and _writes_openly(caller):
+            return
+        if _RANK[self._best(roles, caller.user)] < _RANK["write"]:
             raise refused
 
     def namespaces_of(self, caller: Caller) -> list[tuple[str, Role]]:
@@ -292,8 +297,10 @@ class Places:
                 found.append((name, "admin"))
             elif caller.kind == "token" and caller.user.lower() != name.lower():
                 roles = self._roles(name.lower())
-                role: Role | None = self._best(roles, caller.user) if roles else "write"
-                if role is not None:
+                role: Role | None = self._best(roles, caller.user)
+                if not roles and _writes_openly(caller):
+                    role = "write"
+                if role is not None and caller.reaches_namespace(name):
                     found.append((name, role))
         return found
 
@@ -301,12 +308,12 @@ class Places:
         if caller.is_operator:
             return "admin"
         public: Role | None = None if row.private else "read"
-        if caller.kind != "token":
+        if caller.kind != "token" or not caller.reaches(row.repo):
             return public
         if caller.user == row.creator or caller.user.lower() == row.repo.namespace.lower():
             return "admin"
         of_namespace = self._roles(row.repo.namespace.lower())
-        if not of_namespace and not row.private:
+        if not of_namespace and not row.private and _writes_openly(caller):
             public = "write"
         own = self._best([*of_namespace, *self._roles(row.place)], caller.user)
         return max(own, public, key=lambda role: _RANK[role])
@@ -314,7 +321,7 @@ class Places:
     def _has_own_role(self, row: HostedRow, caller: Caller) -> bool:
         if caller.is_operator:
             return True
-        if caller.kind != "token":
+        if caller.kind != "token" or not caller.reaches(row.repo):
             return False
         owners = (row.creator.lower(), row.repo.namespace.lower())
         roles = [*self._roles(row.repo.namespace.lower()), *self._roles(row.place)]
@@ -327,7 +334,7 @@ class Places:
         """The most that these roles give to a user, of their own or by a team."""
         if not roles:
             return None
-        mine = {f"user:{user}", *(f"team:{team}" for team in self._index.teams_of(user))}
+        mine = subjects_of(user, self._index.teams_of(user), self._index.groups_of(user))
         given = [role for subject, role in roles if subject in mine]
         return max(given, key=lambda role: _RANK[role], default=None)
 
@@ -338,6 +345,11 @@ class Places:
         if caller.kind == "anonymous":
             return AuthRequired("This needs a token: set HF_TOKEN to one that may write.")
         return NotAllowed(message)
+
+
+def _writes_openly(caller: Caller) -> bool:
+    """Whether a caller may write where nobody was given a role."""
+    return not caller.by_roles or "publisher" in caller.roles
 
 
 _VERBS: Final[dict[Role, str]] = {"read": "read", "write": "write to", "admin": "administer"}

@@ -144,6 +144,7 @@ class Pushes:
             meant = self._judge(row, caller, quarantine.new_objects(), reader)
             changes = [_change(command, reader) for command in head.commands]
             self._keep(row, caller, quarantine.new_objects(), meant, reader)
+            self._repos.judge_arrivals(row, caller, _files(quarantine.new_objects(), meant))
             objects = _rows(quarantine.new_objects(), reader)
             blobs = _blobs(quarantine.new_objects(), meant)
             self._repos.apply_push(row, Landing(changes, objects, blobs))
@@ -281,6 +282,13 @@ def _blobs(objects: Iterator[NewObject], meant: Mapping[str, HostedBlob]) -> Ite
     for one in objects:
         if one.kind == "blob":
             yield meant.get(one.oid) or HostedBlob(one.oid, Etag(one.oid), one.size_bytes)
+
+
+def _files(objects: Iterator[NewObject], meant: Mapping[str, HostedBlob]) -> Iterator[tuple[str, HostedBlob]]:
+    """One path of each content, and the content."""
+    for one in objects:
+        if one.kind == "blob":
+            yield one.path, meant.get(one.oid) or HostedBlob(one.oid, Etag(one.oid), one.size_bytes)
 
 
 async def _drain(pieces: AsyncIterator[bytes], most_bytes: int) -> None:

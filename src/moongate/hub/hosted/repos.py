@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 
 from moongate.core.callers import Caller
@@ -23,6 +23,7 @@ from moongate.core.errors import EntryAbsent
 from moongate.core.names import DEFAULT_REVISION, CommitHash, RepoId, RepoPath, Revision
 from moongate.core.records import FileAt, FileEntry
 from moongate.hub.answers import Answer, AnswerMemory
+from moongate.hub.hosted.arrivals import Arrivals
 from moongate.hub.hosted.cards import Cards
 from moongate.hub.hosted.commits import Commits, Committed
 from moongate.hub.hosted.contents import Contents
@@ -247,6 +248,14 @@ class HostedRepos:
             RepoAbsent: the repository is gone.
         """
         self.apply_push(row, Landing(changes))
+
+    def have_judged(self, arrivals: Arrivals) -> None:
+        """Have what comes in judged from now on, before it lands."""
+        self._landings.arrivals = arrivals
+
+    def judge_arrivals(self, row: HostedRow, caller: Caller, files: Iterable[tuple[str, HostedBlob]]) -> None:
+        """See `Landings.judge`."""
+        self._landings.judge(row, caller, files)
 
     def apply_push(self, row: HostedRow, landing: Landing) -> None:
         """Add objects and what blobs mean, and move refs, in one transaction.

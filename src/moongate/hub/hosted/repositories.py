@@ -65,7 +65,7 @@ class Repositories:
             BadRequest: there is no such SDK.
         """
         repo = wanted.repo
-        self._places.may_create(repo.namespace, caller)
+        self._places.may_create(repo, caller)
         self._refuse_taken(repo)
         self._quotas.admit_repo(repo.namespace)
         beginning = self._commits.beginning(repo, _first_files(wanted), caller)
@@ -93,7 +93,7 @@ class Repositories:
         """
         if wanted.repo.repo_type != source.repo.repo_type:
             raise BadRequest("A repository is duplicated to one of the same type.")
-        self._places.may_create(wanted.repo.namespace, caller)
+        self._places.may_create(wanted.repo, caller)
         self._refuse_taken(wanted.repo)
         self._quotas.admit_repo(wanted.repo.namespace)
         settings = dict(source.settings) | dict(wanted.settings)
@@ -124,7 +124,7 @@ class Repositories:
         if to == row.repo:
             return
         if to.namespace.lower() != row.repo.namespace.lower():
-            self._places.may_create(to.namespace, caller)
+            self._places.may_create(to, caller)
             self._quotas.admit_repo(to.namespace)
         self._index.rename_hosted(row, to)
 

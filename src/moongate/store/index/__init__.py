@@ -3,7 +3,9 @@
     Index ── refs · answers · files · blobs · reconstructions · xorbs · usage       (one noun a file)
        │     pins · fills · access · leases · removal
        │     hosted_places · hosted_git · hosted_uploads · hosted_usage           (what is hosted here)
-       │     hosted_lineage · discussions
+       │     hosted_lineage · discussions · verdicts · audit · recalls
+       │     feeds · services · attestations                    (threat intelligence, provenance)
+       │     tokens · accounts · standing · sessions · trusts                     (who is who)
        └── Database: SqliteDatabase | PostgresDatabase
 
 Everything here is synchronous and may be called from any thread. Point reads (they say so) take some
@@ -21,11 +23,17 @@ from sqlalchemy.exc import ArgumentError
 
 from moongate.core.callers import TokenRow
 from moongate.core.errors import StoreError
-from moongate.store.index.access import AccessRow, AccessRows, Allowed, Grant, TokenRows
+from moongate.store.index.access import AccessRow, AccessRows, Allowed, Grant
+from moongate.store.index.accounts import AccountRows
 from moongate.store.index.answers import AnswerRows, StoredAnswer
+from moongate.store.index.approvals import ApprovalRows
+from moongate.store.index.attestations import AttestationRows
+from moongate.store.index.audit import Added, AuditHead, AuditRow, AuditRows, AuditSearch
 from moongate.store.index.blobs import EVICTIONS, BlobRow, BlobRows, Eviction
 from moongate.store.index.database import Database
+from moongate.store.index.decided import DecidedRows
 from moongate.store.index.discussions import DiscussionRow, DiscussionRows
+from moongate.store.index.feeds import FeedRows
 from moongate.store.index.files import FileRows
 from moongate.store.index.fills import Failure, FillRows
 from moongate.store.index.hosted_git import (
@@ -50,6 +58,7 @@ from moongate.store.index.hosted_uploads import UploadPart, UploadRows
 from moongate.store.index.hosted_usage import HostedUsageRows
 from moongate.store.index.leases import LeaseRows
 from moongate.store.index.pins import Pin, PinRows
+from moongate.store.index.recalls import RecallRow, RecallRows
 from moongate.store.index.reconstructions import (
     KeptFetch,
     ReconstructionRow,
@@ -58,14 +67,26 @@ from moongate.store.index.reconstructions import (
 )
 from moongate.store.index.refs import RefRow, RefRows
 from moongate.store.index.removal import HeldContent, RemovalRows
+from moongate.store.index.services import DigestRows, ServiceRows
+from moongate.store.index.sessions import SessionRows
 from moongate.store.index.sqlite import SqliteDatabase
+from moongate.store.index.standing import StandingRows
+from moongate.store.index.tokens import TokenRows
+from moongate.store.index.trusts import TrustRows
 from moongate.store.index.usage import RepoUsage, UsageRows
+from moongate.store.index.verdicts import VerdictRows
+from moongate.store.index.waivers import WaiverRows
+from moongate.store.index.webhooks import WebhookRows
 from moongate.store.index.xorbs import ChunkRun, XorbRows
 
 __all__ = [
     "EVICTIONS",
     "AccessRow",
+    "Added",
     "Allowed",
+    "AuditHead",
+    "AuditRow",
+    "AuditSearch",
     "BaseModel",
     "BlobRow",
     "ChunkRun",
@@ -84,6 +105,7 @@ __all__ = [
     "NamespaceRow",
     "ObjectKind",
     "Pin",
+    "RecallRow",
     "ReconstructionRow",
     "RefRow",
     "RefUpdate",
@@ -109,6 +131,10 @@ class Index(
     FillRows,
     AccessRows,
     TokenRows,
+    AccountRows,
+    StandingRows,
+    SessionRows,
+    TrustRows,
     LeaseRows,
     RemovalRows,
     NamespaceRows,
@@ -118,6 +144,17 @@ class Index(
     DiscussionRows,
     LineageRows,
     HostedUsageRows,
+    ApprovalRows,
+    WaiverRows,
+    WebhookRows,
+    DecidedRows,
+    VerdictRows,
+    AuditRows,
+    RecallRows,
+    FeedRows,
+    ServiceRows,
+    DigestRows,
+    AttestationRows,
 ):
     """The index at a path or URL, made when there is none, brought up to date when it is old."""
 

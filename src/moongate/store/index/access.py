@@ -1,16 +1,15 @@
-"""Who may: what upstream confirmed for a caller, what was granted here, and this gateway's own tokens."""
+"""Who may: what upstream confirmed for a caller, and what was granted here."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from typing import Literal
 
-from sqlalchemy import bindparam, delete, func, or_, select, update
+from sqlalchemy import bindparam, delete, select
 
-from moongate.core.callers import TokenRow
 from moongate.core.names import RepoId
 from moongate.store.index.database import Database, by
-from moongate.store.schema import access, grants, repo_key, tokens
+from moongate.store.schema import access, grants, repo_key
 
 Allowed = Literal["files", "metadata", "none"]
 
@@ -75,62 +74,3 @@ class AccessRows:
     def grants(self) -> list[Grant]:
         """Every grant, by user."""
         return [Grant(*row) for row in sorted(self._db.all(self._grants))]
-
-
-class TokenRows:
-    """This gateway's own tokens."""
-
-    def __init__(self, database: Database) -> None:
-        prepare = database.prepare
-        self._db = database
-        self._put_token = database.upsert(tokens)
-        self._token = prepare(select(tokens).where(by(tokens.c.sha256)))
-        self._tokens = prepare(select(tokens))
-        self._revoke = prepare(
-            update(tokens)
-            .values(revoked_at=bindparam("now_"))
-            .where(tokens.c.token_id == bindparam("id_"), tokens.c.revoked_at.is_(None)),
-            "id_",
-            "now_",
-        )
-        self._valid = prepare(
-            select(func.count())
-            .select_from(tokens)
-            .where(
-                tokens.c.revoked_at.is_(None),
-                or_(tokens.c.expires_at.is_(None), tokens.c.expires_at > bindparam("now_")),
-            )
-        )
-
-    def put_token(self, token: TokenRow) -> None:
-        """Keep a new token's row."""
-        self._db.run(
-            self._put_token,
-            token.id,
-            token.sha256,
-            token.user,
-            token.scope,
-            token.created_at,
-            token.expires_at,
-            token.revoked_at,
-            token.note,
-        )
-
-    def token_by_sha256(self, sha256: str) -> TokenRow | None:
-        """The token with this hash, revoked and expired ones too. A point read: fit for an event loop."""
-        row = self._db.one(self._token, sha256)
-        return None if row is None else TokenRow(*row)
-
-    def tokens(self) -> list[TokenRow]:
-        """Every token that was ever made, the oldest first."""
-        rows = [TokenRow(*row) for row in self._db.all(self._tokens)]
-        return sorted(rows, key=lambda token: (token.created_at, token.id))
-
-    def revoke_token(self, token_id: str, now: float) -> bool:
-        """Make a token worthless from now on; whether it was worth something."""
-        return self._db.run(self._revoke, token_id, now) > 0
-
-    def any_token(self, now: float = 0.0) -> bool:
-        """Whether somebody could log in: a token that is not revoked and, at `now`, not expired."""
-        row = self._db.one(self._valid, now)
-        return row is not None and row[0] > 0

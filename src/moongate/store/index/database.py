@@ -72,6 +72,10 @@ class Database(ABC):
         """Run several, for good when the block ends; an exception leaves nothing behind. Never nested."""
 
     @abstractmethod
+    def durable_transaction(self) -> AbstractContextManager[Transaction]:
+        """As `transaction`; what it did outlives a power cut, too, from the moment the block has ended."""
+
+    @abstractmethod
     def close(self) -> None:
         """Let go of every connection. May be called twice."""
 

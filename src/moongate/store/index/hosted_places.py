@@ -20,6 +20,7 @@ from moongate.store.schema import (
     facts,
     files,
     git_objects,
+    group_teams,
     hosted_blobs,
     hosted_lineage,
     hosted_moves,
@@ -36,6 +37,7 @@ from moongate.store.schema import (
     repo_of,
     team_members,
     upload_leases,
+    user_groups,
 )
 
 Role = Literal["read", "write", "admin"]
@@ -75,7 +77,7 @@ class HostedRow:
 
 @dataclass(frozen=True, slots=True)
 class RoleRow:
-    """Who has which role where. `subject` is `user:alice` or `team:research`."""
+    """Who has which role where. `subject` is `user:alice`, `team:research` or `group:staff`."""
 
     place: str
     subject: str
@@ -362,8 +364,16 @@ class RoleRows:
             delete(team_members).where(by(team_members.c.team, team_members.c.user_name))
         )
         self._team_members = prepare(select(team_members))
+        by_group = select(group_teams.c.team).join(
+            user_groups, user_groups.c.group_name == group_teams.c.group_name
+        )
         self._teams_of = prepare(
-            select(team_members.c.team).where(by(team_members.c.user_name)).order_by(team_members.c.team)
+            union(
+                select(team_members.c.team).where(by(team_members.c.user_name)),
+                by_group.where(by(user_groups.c.account)),
+            ),
+            "user_name",
+            "account",
         )
 
     def put_role(self, place: str, subject: str, role: Role) -> None:
@@ -398,8 +408,8 @@ class RoleRows:
         return teams
 
     def teams_of(self, user: str) -> list[str]:
-        """The teams that a user is in. A point read."""
-        return [row[0] for row in self._db.all(self._teams_of, user)]
+        """The teams that a user is in, of their own or by a group of their issuer's. A point read."""
+        return sorted(row[0] for row in self._db.all(self._teams_of, user, user.lower()))
 
 
 def _hosted_row(row: Row) -> HostedRow:

@@ -35,6 +35,7 @@ _MAX_CONNECTIONS = 16
 _WAIT_SECONDS = 10.0
 _ROWS_TOGETHER = 1000
 _BEGIN = Prepared("BEGIN", None)
+_DURABLY = Prepared("SET LOCAL synchronous_commit = on", None)
 _UPGRADE_LOCK = 0x6D6F6F6E67617465  # any number, as long as every replica takes the same
 
 
@@ -85,6 +86,12 @@ class PostgresDatabase(Database):
                 if not connection.closed:
                     connection.execute("ROLLBACK")
                 raise
+
+    @contextmanager
+    def durable_transaction(self) -> Iterator[_PostgresTransaction]:
+        with self.transaction() as transaction:
+            transaction.run(_DURABLY)
+            yield transaction
 
     def close(self) -> None:
         self._pool.close()

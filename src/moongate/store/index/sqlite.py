@@ -11,7 +11,7 @@ import sqlite3
 import threading
 import time
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import cast
 
@@ -78,6 +78,18 @@ class SqliteDatabase(Database):
             finally:
                 if connection.in_transaction:
                     connection.execute("ROLLBACK")
+
+    @contextmanager
+    def durable_transaction(self) -> Iterator[_SqliteTransaction]:
+        connection = self._connection()
+        with self._explained():
+            connection.execute("PRAGMA synchronous = FULL")
+        try:
+            with self.transaction() as transaction:
+                yield transaction
+        finally:
+            with suppress(sqlite3.ProgrammingError):  # the index was closed meanwhile
+                connection.execute("PRAGMA synchronous = NORMAL")
 
     def close(self) -> None:
         with self._lock:

@@ -4,6 +4,7 @@
     remove     give up a repository or a revision at once, because somebody asked
     verify     hash everything again; what is wrong goes to quarantine, and the next request refetches it
     collect    bring disk and index together again, and drop what no longer serves anybody
+    digests    note the sha256 of what is kept under git's object id
     usage      who holds how much
 
 `Keeping` gives them one door. All of it blocks and belongs in a thread; all of it may be stopped at any
@@ -19,6 +20,7 @@ from moongate.core.names import RepoId, Revision
 from moongate.store.blobs import Blobs
 from moongate.store.index import Eviction, Index
 from moongate.store.keeping.collect import Ages, Collected, collect
+from moongate.store.keeping.digests import note_digests
 from moongate.store.keeping.evict import Evicted, Limits, evict, make_room
 from moongate.store.keeping.remove import Removed, remove, would_free
 from moongate.store.keeping.usage import StoreUsage, usage
@@ -132,6 +134,10 @@ class Keeping:
             clock=self._clock,
             stop=stop,
         )
+
+    def note_digests(self, stop: Callable[[], bool] = lambda: False, most: int | None = None) -> int:
+        """Hash small files whose sha256 is not known yet; how many."""
+        return note_digests(self._blobs, self._index, stop=stop, most=most)
 
     def usage(self) -> StoreUsage:
         """Who holds how much. Walks every listing."""

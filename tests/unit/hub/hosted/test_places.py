@@ -88,9 +88,9 @@ class TestRoles:
         carol = Caller("token", user="carol", scope="write")
         assert (most(house, REPO, carol), most(house, SECRET, carol)) == ("write", "write")
         assert (most(house, REPO, BOB), most(house, SECRET, BOB)) == ("read", None)
-        house.repos.places.may_create("acme", carol)
+        house.repos.places.may_create(RepoId("model", "acme/new"), carol)
         with pytest.raises(NotAllowed):
-            house.repos.places.may_create("acme", BOB)
+            house.repos.places.may_create(RepoId("model", "acme/new"), BOB)
 
     def test_a_token_that_reads_bounds_every_role(self, house: HostingHouse) -> None:
         house.repos.places.allow("acme", "user:bob", "admin")
@@ -127,14 +127,14 @@ class TestRefusals:
 
     def test_nobody_creates_where_nothing_is_hosted(self, house: HostingHouse) -> None:
         with pytest.raises(NotAllowed, match="namespace add"):
-            house.repos.places.may_create("meta", ADMIN)
+            house.repos.places.may_create(RepoId("model", "meta/new"), ADMIN)
 
     def test_ones_own_namespace_needs_no_role(self, house: HostingHouse) -> None:
         house.repos.places.add_namespace("Bob")
         house.repos.places.allow("bob", "user:alice", "read")
-        house.repos.places.may_create("bob", BOB)
+        house.repos.places.may_create(RepoId("model", "bob/new"), BOB)
         with pytest.raises(NotAllowed):
-            house.repos.places.may_create("bob", ALICE)
+            house.repos.places.may_create(RepoId("model", "bob/new"), ALICE)
 
 
 class TestNames:

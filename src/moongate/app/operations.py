@@ -1,0 +1,61 @@
+"""One operation of the admin API, as a value: what it is called by, what it takes, gives and needs."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+from moongate.app.admin_models import Model
+from moongate.app.exchange import Exchange
+from moongate.app.permissions import Permission
+from moongate.core.errors import BadRequest
+from moongate.hub.audit import Actor, actor_of
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """A request to one operation: the piece of its path in braces, its query, and its body as the model."""
+
+    part: str
+    query: Mapping[str, str]
+    body: Any  # a value of the operation's `takes`
+    exchange: Exchange
+
+    @property
+    def actor(self) -> Actor:
+        """Who asks, for the record."""
+        exchange = self.exchange
+        return actor_of(exchange.caller, exchange.peer, exchange.agent)
+
+
+@dataclass(frozen=True, slots=True)
+class Operation:
+    """One operation. `path` is below `/api/moongate/v1` and may hold one piece in braces, at its end."""
+
+    method: str
+    path: str
+    summary: str
+    run: Callable[[Asked], Awaitable[Model]]
+    gives: type[Model]
+    takes: type[Model] | None = None
+    query: tuple[str, ...] = ()
+    status: int = 200
+    permission: Permission | None = None
+
+
+def needing(permission: Permission, *operations: Operation) -> tuple[Operation, ...]:
+    """These operations, with what they need; one that needs nothing stated is answered to nobody."""
+    return tuple(replace(operation, permission=permission) for operation in operations)
+
+
+def required(query: Mapping[str, str], name: str) -> str:
+    """A field of the query that has to be there.
+
+    Raises:
+        BadRequest: it is not.
+    """
+    value = query.get(name)
+    if not value:
+        raise BadRequest(f"the query lacks {name!r}")
+    return value

@@ -1,0 +1,24 @@
+"""Text without secrets: what looks like a token goes, wherever it came from."""
+
+from __future__ import annotations
+
+import re
+from typing import Final
+
+_TOKEN: Final = re.compile(
+    r"\bhf_[A-Za-z0-9]{8,}"
+    r"|(?i:\b(?:bearer|basic)\s+)[A-Za-z0-9+/=._~-]{6,}"
+    r"|\beyJ[A-Za-z0-9_-]{8,}\.[A-Za-z0-9_-]{8,}\.[A-Za-z0-9_-]*"
+)
+_HINTS: Final = ("hf_", "earer", "EARER", "asic", "ASIC", "eyJ")
+"""What every token holds one of: looked for first, because it costs nothing."""
+
+
+def redacted(text: str) -> str:
+    """The text without anything that looks like a token."""
+    return _TOKEN.sub("•••", text)
+
+
+def redacted_quickly(text: str) -> str:
+    """As `redacted`, for many texts of which hardly any holds a token."""
+    return redacted(text) if any(hint in text for hint in _HINTS) else text

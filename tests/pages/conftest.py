@@ -1,0 +1,32 @@
+"""Chromium, and a gateway to look at, for each file of tests."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+from playwright.sync_api import Browser
+
+from support.pages import Stage, chromium, staged
+
+
+@pytest.fixture(scope="module")
+def stage(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stage]:
+    """A gateway on loopback: whoever sits at this machine may everything."""
+    with staged(tmp_path_factory.mktemp("pages")) as running:
+        yield running
+
+
+@pytest.fixture(scope="module")
+def closed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stage]:
+    """A gateway that others can reach: everybody needs a token."""
+    with staged(tmp_path_factory.mktemp("closed"), "--host", "0.0.0.0") as running:
+        yield running
+
+
+@pytest.fixture(scope="module")
+def browser(program: Callable[[str], Path]) -> Iterator[Browser]:
+    """Debian's Chromium."""
+    with chromium(program("chromium")) as running:
+        yield running

@@ -1,0 +1,115 @@
+"""Threat intelligence at a running gateway: fetched, asked from outside, carried to where no network is."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from moongate.cli import exits, main
+from moongate.double import HubDouble, LfsFile
+from support.feeds import FeedServer
+from support.gateway import Gateway
+
+Run = Callable[..., tuple[int, str, str]]
+
+WEIGHTS = bytes(range(256)) * 5000
+LOADER = b"print('hello')\n"
+BAD, BAD_LOADER = hashlib.sha256(WEIGHTS).hexdigest(), hashlib.sha256(LOADER).hexdigest()
+KEY = "s3cret-key-of-the-feed"
+
+
+@pytest.fixture
+def double(tmp_path: Path) -> Iterator[HubDouble]:
+    double = HubDouble(tmp_path / "double")
+    double.add_repo("acme/tiny").commit({"loader.py": LOADER, "model.safetensors": LfsFile(WEIGHTS)})
+    with double.running():
+        yield double
+
+
+@pytest.fixture
+def run(capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Run:
+    monkeypatch.chdir(tmp_path)
+
+    def go(*words: str) -> tuple[int, str, str]:
+        code = main.run(words)
+        captured = capsys.readouterr()
+        return code, captured.out, captured.err
+
+    return go
+
+
+def test_feeds_are_fetched_asked_hunted_and_carried(
+    double: HubDouble, run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    home = tmp_path / "home"
+    with FeedServer() as server:
+        server.file("/list.csv", f"{BAD},Stealer,lab,amber\n{BAD_LOADER},Loader\nauthor:evil".encode())
+        server.virustotal({}, KEY)
+        where = ("--home", str(home))
+        key = ("--key", "env:FEED_KEY")
+        assert run("feed", "add", "ours", f"{server.url}/list.csv", "--kind", "hashes", *key, *where)[0] == 0
+        assert run("feed", "add", "vt", server.url, "--kind", "virustotal", *key, *where)[0] == 0
+        assert run("feed", "add", "ours", "/x", "--kind", "hashes", *where)[0] == exits.FAILED
+
+        with Gateway(home, double.url, cdn=double.cdn_netloc, env={"FEED_KEY": KEY}) as gateway:
+            monkeypatch.setenv("MOONGATE_URL", gateway.url)
+            assert run("pull", "acme/tiny", "--quiet")[0] == 0
+            code, out, _ = run("feed", "refresh", "ours", "--json")
+            assert code == 0
+            assert json.loads(out)["feeds"][0]["how"] in ("changed", "same")
+            assert server.asked[0].headers["authorization"] == KEY
+
+            code, out, _ = run("feed", "list", "--json")
+            ours, vt = json.loads(out)["feeds"]
+            assert (ours["indicators"], ours["stale"], ours["trouble"]) == (3, False, "")
+            assert vt["kind"] == "virustotal"
+
+            code, out, _ = run("feed", "check", BAD)
+            assert code == exits.FAILED
+            assert out.startswith("critical: ours knows these bytes as Stealer\n")
+            assert run("feed", "check", "evil/model")[0] == exits.FAILED
+            assert run("feed", "check", "d" * 64)[0] == 0
+            assert run("feed", "check", "no such thing")[0] == exits.USAGE
+            assert [path for path in server.paths() if "/files/" in path] == [
+                f"/api/v3/files/{BAD}",
+                f"/api/v3/files/{'d' * 64}",
+            ]
+            assert run("feed", "rm", "ours")[0] == exits.USAGE  # not from afar
+            monkeypatch.delenv("MOONGATE_URL")
+        assert KEY not in gateway.log_path.read_text()
+        assert KEY.encode() not in b"".join(path.read_bytes() for path in home.rglob("index*"))
+
+    # The small file is known by its sha256, although the Hub names it by git's object id.
+    code, out, _ = run("feed", "hunt", "--json", *where)
+    assert code == exits.FAILED
+    assert {one["what"] for found in json.loads(out)["kept"].values() for one in found} == {
+        "ours knows these bytes as Stealer",
+        "ours knows these bytes as Loader",
+    }
+
+    bundle, inside = str(tmp_path / "feeds.zip"), ("--home", str(tmp_path / "inside"))
+    assert run("feed", "export", bundle, *where)[0] == 0
+    assert run("feed", "import", bundle, *inside)[0] == 0
+    assert run("feed", "check", BAD, *inside)[0] == exits.FAILED
+    assert run("feed", "rm", "ours", *inside)[0] == 0
+    assert run("feed", "check", BAD, *inside)[0] == 0
+
+
+def test_a_poisoned_list_waits_until_somebody_approves(run: Run, tmp_path: Path) -> None:
+    where = ("--home", str(tmp_path / "home"))
+    bad = tmp_path / "bad.csv"
+    bad.write_text("\n".join(f"{number:064x}" for number in range(300)))
+    assert run("feed", "add", "ours", str(bad), "--kind", "hashes", *where)[0] == 0
+    assert run("feed", "refresh", *where)[0] == 0
+    bad.write_text(f"{1:064x}")
+    code, _, err = run("feed", "refresh", *where)
+    assert code == exits.FAILED
+    assert "ours: waits for approval (1 indicator): it held 300 statements, and now 1" in err
+    assert run("feed", "check", f"{7:064x}", *where)[0] == exits.FAILED
+    assert run("feed", "approve", "ours", *where)[0] == 0
+    assert run("feed", "check", f"{7:064x}", *where)[0] == 0
+    assert run("feed", "refuse", "ours", *where)[0] == exits.FAILED

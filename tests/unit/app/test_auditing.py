@@ -1,0 +1,198 @@
+"""What the front door tells the audit log: deliveries, refusals before the answer, and happenings."""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+from typing import cast
+
+import pytest
+
+from moongate.app.auditing import Auditing
+from moongate.app.door import Door, DoorRules
+from moongate.app.exchange import Exchange, Happening, Record
+from moongate.core.callers import Caller
+from moongate.core.digests import Etag
+from moongate.core.errors import AuthRequired, BadToken, EntryAbsent, ScopeMissing, StoreError
+from moongate.core.names import CommitHash, RepoId, RepoPath
+from moongate.core.records import FileAt, FileEntry
+from moongate.hub.audit import AuditEvent
+
+REPO = RepoId("model", "acme/tiny")
+ADA = Caller("token", "ada", token_id="3f9a1c")
+BOB = Caller("token", "bob", token_id="77aa00")
+
+
+def file(path: str = "weights.bin", xet: str | None = None) -> FileAt:
+    return FileAt(REPO, CommitHash("c" * 40), FileEntry(RepoPath(path), Etag("a" * 64), 1000, xet))
+
+
+class Log:
+    """Keeps what it is told."""
+
+    def __init__(self) -> None:
+        self.noted: list[AuditEvent] = []
+        self.written: list[AuditEvent] = []
+        self.full = False
+
+    def note(self, event: AuditEvent) -> None:
+        self.noted.append(event)
+
+    def record(self, event: AuditEvent) -> None:
+        self.written.append(event)
+
+    async def recorded(self, event: AuditEvent) -> None:
+        if self.full:
+            raise StoreError("full")
+        self.written.append(event)
+
+    def of(self, kind: str) -> list[AuditEvent]:
+        return [event for event in [*self.noted, *self.written] if event.kind == kind]
+
+
+@pytest.fixture
+def log() -> Log:
+    return Log()
+
+
+@pytest.fixture
+def clock() -> SimpleNamespace:
+    return SimpleNamespace(now=1000.0)
+
+
+@pytest.fixture
+async def auditing(log: Log, clock: SimpleNamespace) -> Auditing:
+    return Auditing(log, now=lambda: clock.now)
+
+
+def read(caller: Caller = ADA, size_bytes: int = 100, status: int = 206, **more: object) -> Record:
+    return Record(
+        "GET", "/x", "", "id1", "10.0.0.9", caller=caller, route="Resolve", repo=REPO, status=status,
+        sent_bytes=size_bytes, agent="hf/2", **{"file": file(), **more},  # type: ignore[arg-type]
+    )  # fmt: skip
+
+
+def exchange(caller: Caller = ADA) -> Exchange:
+    made = SimpleNamespace(
+        method="GET", caller=caller, repo=REPO, route="Resolve", peer="10.0.0.9", forwarded=None,
+        agent="hf/2", request_id="id2", happened=[],
+    )  # fmt: skip
+    return cast(Exchange, made)
+
+
+async def test_many_ranges_are_one_line(auditing: Auditing, log: Log) -> None:
+    for _ in range(10):
+        auditing.finished(read())
+    auditing.finished(read(BOB, error="client left"))
+    auditing.settle()
+    ada, bob = log.of("file.deliver")
+    assert (ada.actor.name, ada.actor.token_id, ada.actor.address, ada.actor.agent) == (
+        "ada", "3f9a1c", "10.0.0.9", "hf/2"
+    )  # fmt: skip
+    assert (ada.repo, ada.commit_hash, ada.path, ada.digest) == (REPO, "c" * 40, "weights.bin", "a" * 64)
+    assert ada.details == {"bytes": 1000, "way": "plain", "ranges": 10}
+    assert bob.details == {"bytes": 100, "way": "plain", "broken_off": 1, "of": 1000}
+
+
+async def test_a_line_is_written_once_a_client_asks_for_no_more(
+    auditing: Auditing, log: Log, clock: SimpleNamespace
+) -> None:
+    auditing.finished(read())
+    clock.now += 0.9
+    auditing._look()
+    assert log.of("file.deliver") == []
+    clock.now += 0.2
+    auditing._look()
+    assert len(log.of("file.deliver")) == 1
+    auditing.finished(read())
+    for _ in range(12):
+        clock.now += 0.95
+        auditing.finished(read())
+        auditing._look()
+    assert len(log.of("file.deliver")) >= 2, "who never stops is written down meanwhile"
+    auditing.settle()
+
+
+async def test_a_reconstruction_counts_as_delivery(auditing: Auditing, log: Log) -> None:
+    auditing.finished(read(file=None, reconstructed=((file(xet="e" * 64), 1000),), size_bytes=77))
+    auditing.settle()
+    (event,) = log.of("file.deliver")
+    assert event.details == {"bytes": 1000, "way": "xet", "xet": "e" * 64}
+
+
+@pytest.mark.parametrize("status", [304, 416, 403, 0])
+async def test_what_is_no_delivery_is_no_line(auditing: Auditing, log: Log, status: int) -> None:
+    auditing.finished(read(status=status))
+    auditing.finished(read(size_bytes=0))
+    auditing.settle()
+    assert log.of("file.deliver") == []
+
+
+async def test_a_token_is_used_from_somewhere_new(
+    auditing: Auditing, log: Log, clock: SimpleNamespace
+) -> None:
+    for _ in range(3):
+        auditing.finished(read())
+    auditing.finished(read(BOB))
+    assert [event.subject for event in log.of("token.use")] == ["3f9a1c", "77aa00"]
+    clock.now += 3601
+    auditing.finished(read())
+    assert len(log.of("token.use")) == 3
+    auditing.settle()
+
+
+async def test_a_refusal_is_written_before_the_answer_and_counted_after(auditing: Auditing, log: Log) -> None:
+    for _ in range(4):
+        await auditing.refused(exchange(), ScopeMissing("not for this"))
+    await auditing.refused(exchange(BOB), BadToken("unknown"))
+    assert [(event.kind, event.actor.name, event.reason) for event in log.written] == [
+        ("repo.deny", "ada", "ScopeMissing: not for this"),
+        ("token.refuse", "bob", "BadToken: unknown"),
+    ]
+    auditing.settle()
+    assert [event.details.get("repeated") for event in log.noted] == [3]
+
+
+async def test_absence_and_asking_who_are_no_refusals(auditing: Auditing, log: Log) -> None:
+    nobody = exchange(Caller("anonymous"))
+    nobody.repo = None
+    await auditing.refused(exchange(), EntryAbsent("not there"))
+    await auditing.refused(nobody, AuthRequired("who are you?"))
+    assert log.written == []
+
+
+async def test_what_a_handler_did_is_written_with_who_asked(auditing: Auditing, log: Log) -> None:
+    asked = exchange()
+    asked.happened.append(Happening("repo.delete", REPO, subject="x"))
+    await auditing.told(asked)
+    (event,) = log.written
+    assert (event.kind, event.repo, event.actor.name, event.request_id) == ("repo.delete", REPO, "ada", "id2")
+    assert asked.happened == []
+
+
+async def test_what_cannot_be_written_is_not_answered_as_done(auditing: Auditing, log: Log) -> None:
+    log.full = True
+    asked = exchange()
+    asked.happened.append(Happening("repo.delete", REPO))
+    with pytest.raises(StoreError):
+        await auditing.told(asked)
+
+
+class _NoTokens:
+    def token_by_sha256(self, sha256: str) -> None:
+        return None
+
+
+@pytest.mark.parametrize(
+    ("peer", "forwarded", "address"),
+    [
+        ("10.0.0.1", "192.0.2.7", "192.0.2.7"),
+        ("10.0.0.1", "1.1.1.1, 192.0.2.7, 10.0.0.2", "192.0.2.7"),
+        ("10.0.0.1", None, "10.0.0.1"),
+        ("203.0.113.5", "192.0.2.7", "203.0.113.5"),
+    ],
+)
+def test_an_address_is_believed_of_trusted_proxies_alone(
+    peer: str, forwarded: str | None, address: str
+) -> None:
+    door = Door(_NoTokens(), DoorRules(trusted_proxies=["10.0.0.0/8"]))
+    assert door.address_of(peer, forwarded) == address
