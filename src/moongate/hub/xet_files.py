@@ -217,7 +217,9 @@ class XetFiles:
                 raise fill.failure
             return fill
         self._forget_idle()
-        fill = self._fills[row.file_id] = XetFill(self.room, row, self._road(row))
+        fill = self._fills[row.file_id] = XetFill(
+            self.room, row, self._road(row), guessed=row.file_id not in self._roads
+        )
         fill.on_idle = self._drop
         fill.on_wrong = lambda wrong: self.distrust(wrong.row.file_id)
         return fill

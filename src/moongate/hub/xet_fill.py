@@ -137,13 +137,21 @@ class Outdated(UpstreamBroken):
     """Upstream tells of a file in another way than it did when its row was put."""
 
 
+class _NobodyToAsk(UpstreamUnreachable):
+    """No caller came to this process with access to the file; to others one may have come."""
+
+
 class XetFill:
     """One file in this process while it is not proven."""
 
-    def __init__(self, room: XetRoom, row: ReconstructionRow, road: CasRoad | None) -> None:
+    def __init__(
+        self, room: XetRoom, row: ReconstructionRow, road: CasRoad | None, *, guessed: bool = False
+    ) -> None:
+        """guessed: no caller has shown yet that upstream lets this road be gone."""
         self.room = room
         self.row = row
         self.road = road
+        self._guess = road if guessed else None
         self.ranges = in_order(row)
         self.began = time.monotonic()
         self.proven = False
@@ -443,6 +451,8 @@ class XetFill:
             if gaps:
                 self.room.make_room(sum(gap.length - segments.progress(gap) for gap in gaps))
             for gap in gaps:
+                if not self._is_answered(gap):
+                    return False
                 lead = segments.try_lead(gap)
                 if lead is not None:
                     self._lead(lead, worker)
@@ -475,6 +485,18 @@ class XetFill:
         if time.monotonic() - self._moved_at > _FOLLOW_SECONDS:
             raise UpstreamUnreachable("nobody fetches this file any more; ask for its reconstruction again")
         return False
+
+    def _is_answered(self, segment: Segment) -> bool:
+        """Whether upstream may have an answer for this process; a guess is tried before others are kept off."""
+        if self.road is not self._guess:
+            return True
+        try:
+            self._address(segment, "")
+        except _NobodyToAsk:
+            return False
+        except UpstreamError:
+            pass  # whoever leads asks again, with patience
+        return True
 
     def _pour(self, lead: Lead, worker: _Worker) -> None:
         segment, attempts, refusals, stale = lead.segment, 0, 0, ""
@@ -584,7 +606,7 @@ class XetFill:
     def _ask_again(self) -> Reconstruction:
         road = self.road
         if road is None:
-            raise UpstreamUnreachable("nobody here knows how to ask upstream for this file")
+            raise _NobodyToAsk("nobody here knows how to ask upstream for this file")
         asked = asyncio.run_coroutine_threadsafe(
             self.room.cas.reconstruction(road, self.row.file_id, self.row.size_bytes), self.room.loop
         )
@@ -598,10 +620,18 @@ class XetFill:
         except CancelledError:
             raise UpstreamUnreachable("this gateway is stopping") from None
         except (NotAllowed, Absent) as error:  # the caller's own access was decided before; this is ours
+            if road is self._guess:
+                self._forget_guess(road)
+                raise _NobodyToAsk("upstream lets only some callers fetch this file") from error
             raise UpstreamUnreachable(f"upstream does not let us fetch this file: {error.message}") from error
         finally:
             asked.cancel()
         raise UpstreamUnreachable("this gateway is stopping")
+
+    def _forget_guess(self, road: CasRoad) -> None:
+        self._moved_at = time.monotonic()
+        if self.road is road:  # no caller came meanwhile
+            self.road = None
 
     def wait_for_workers(self, wait_seconds: float) -> None:
         """Return when nobody fetches here any more, or the time is up."""

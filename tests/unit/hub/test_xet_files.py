@@ -17,7 +17,7 @@ from pathlib import Path
 
 import pytest
 
-from moongate.core.callers import ANONYMOUS
+from moongate.core.callers import ANONYMOUS, Caller, Secret
 from moongate.core.errors import (
     EntryAbsent,
     StoreFull,
@@ -642,6 +642,31 @@ async def test_a_process_that_cannot_ask_follows_the_one_that_can(
     assert len(got) == last.chunks.span.length
     assert sent(double) == stored(asking)
     assert following.notes.xet_fetched_bytes == 0
+
+
+async def test_a_process_whom_upstream_refuses_follows_the_one_it_answers(
+    double: HubDouble, house: HouseMaker, base: bytes
+) -> None:
+    """Not knowing for whom a data URL was made, a process may try as nobody, and be refused."""
+    token = "hf_AliceAliceAliceAliceAliceAlice"
+    double.add_user("alice", token, grants=["acme/gated"])
+    double.add_repo("acme/gated", xet=True, gated="auto").commit({"model.bin": LfsFile(base)})
+    file = at(double, "acme/gated", base)
+    asking, following = house(), house()
+    asking.index.put_files(file.repo, file.commit_hash, [file.entry])
+    row = await asking.xets.reconstruction_of(file, Caller("upstream", credential=Secret(token)))
+    last = row.fetches[-1]
+    with double.failing(Throttle(4 * MIB, match=CDN)):
+        reading = asyncio.create_task(following.range_of(row, last.xorb, last.chunks.span))
+        await asyncio.to_thread(
+            double.meters.wait_for,
+            lambda meters: any(one.status in (401, 403) for one in meters.requests(path="/api/models/acme/*")),
+            30,
+        )
+        asking.xets.ensure(row)
+        assert len(await reading) == last.chunks.span.length
+    assert following.notes.xet_fetched_bytes == 0
+    assert not following.notes.xet_failures
 
 
 async def test_a_killed_process_is_replaced_and_its_progress_stands(
