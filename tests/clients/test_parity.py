@@ -1,8 +1,8 @@
 """The same requests to the Hub and to the gateway: the same statuses, codes, metadata and bodies.
 
 Redirects are followed on both sides (the Hub sends clients elsewhere for bytes, the gateway does not), Xet
-is left out. Every request goes to the gateway twice: its first answer comes from upstream, its second from
-what it keeps.
+and what scans found are left out. Every request goes to the gateway twice: its first answer comes from
+upstream, its second from what it keeps.
 """
 
 from __future__ import annotations

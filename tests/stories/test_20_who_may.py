@@ -14,6 +14,7 @@ import pytest
 from moongate.double import HubDouble, LfsFile
 from support.gateway import Gateway, GatewayFailed
 from support.raw import RawAnswer, ask, follow
+from support.weights import gguf, string
 
 ALICE = "hf_" + "AliceSecret" * 3
 BOB = "hf_" + "BobSecret" * 4
@@ -21,7 +22,7 @@ SERVICE = "hf_" + "ServiceSecret" * 3
 PASTED = "hf_" + "Pasted" * 6  # into a path, by mistake
 UNKNOWN = "hf_" + "Unknown0" * 6  # of the length of ours
 FILE = b"for members only\n" * 500
-WEIGHTS = b"GGUF" + b"weights for members only" * 9000
+WEIGHTS = gguf([("general.name", string("weights for members only" * 9000))])
 OID = hashlib.sha256(WEIGHTS).hexdigest()
 MOONGATE = Path(sys.executable).parent / "moongate"
 
@@ -36,7 +37,7 @@ def hub(tmp_path: Path) -> Iterator[HubDouble]:
     double.add_user("alice", ALICE, grants=["acme/gated", "acme/private"])
     double.add_user("bob", BOB)
     double.add_user("service", SERVICE, grants=["acme/gated", "acme/private"])
-    double.add_repo("acme/open").commit({"config.json": b"{}", "m.gguf": LfsFile(b"GGUF open")})
+    double.add_repo("acme/open").commit({"config.json": b"{}", "m.gguf": LfsFile(gguf())})
     for name, kind in (("gated", {"gated": True}), ("private", {"private": True})):
         files = {"config.json": FILE, "m.gguf": LfsFile(WEIGHTS)}
         double.add_repo(f"acme/{name}", **kind).commit(files)  # type: ignore[arg-type]

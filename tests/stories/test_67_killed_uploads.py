@@ -25,6 +25,7 @@ from pathlib import Path
 import pytest
 
 from support.gateway import Gateway
+from support.raw import RawAnswer
 from support.upload_talk import Refused, UploadTalk, file_line, lfs_line
 from support.uploading import contents, shard_of, told_file
 from support.xet_writing import XetWriter, make_token
@@ -55,6 +56,7 @@ class Writer:
     def __init__(self, gateway: Gateway, folder: Path, seed: int) -> None:
         self.tried: dict[str, bytes] = {}
         self.acknowledged: dict[str, str] = {}
+        self.trouble: Exception | None = None
         self._gateway = gateway
         self._folder = folder
         self._dice = random.Random(seed)
@@ -73,7 +75,8 @@ class Writer:
         path = f"{next(self._numbers)}.bin"
         try:
             made = self.ways[way](path)
-        except (*BROKEN_OFF, Refused):
+        except (*BROKEN_OFF, Refused) as error:
+            self.trouble = error
             return
         if made is not None:
             self.acknowledged[made] = path
@@ -93,16 +96,14 @@ class Writer:
         self._talk().upload(REPO, content, transfers)
         return self._talk().commit(REPO, lfs_line(path, content))
 
-    def _xet(self, path: str) -> str | None:
+    def _xet(self, path: str) -> str:
         xorbs = [make_xorb(self._dice.getrandbits(32), chunks=20, most_bytes=20_000) for _ in range(3)]
         parts = [(number, 0, 20) for number in range(3)]
         self.tried[path] = contents(xorbs, parts)
         writer = XetWriter(self._gateway.url, REPO, self._token).log_in()
         for xorb in xorbs:
-            if writer.send(xorb).status != 200:
-                return None
-        if writer.register(shard_of([told_file(xorbs, parts)], xorbs)).status != 200:
-            return None
+            _must_succeed(writer.send(xorb))
+        _must_succeed(writer.register(shard_of([told_file(xorbs, parts)], xorbs)))
         return self._talk().commit(REPO, lfs_line(path, self.tried[path]))
 
     def _git(self, path: str) -> str | None:
@@ -133,6 +134,11 @@ class Writer:
         command = ["git", *words]
         done = subprocess.run(command, check=False, env=env, capture_output=True, text=True, timeout=120)
         return done.stdout.strip() if done.returncode == 0 else None
+
+
+def _must_succeed(answer: RawAnswer) -> None:
+    if answer.status != 200:
+        raise Refused(answer)
 
 
 def left_whole(talk: UploadTalk, writer: Writer, seen: set[str]) -> list[str]:
@@ -167,7 +173,7 @@ def test_1_killed_in_the_middle_of_fifty_uploads(
         begun = time.monotonic()
         writer.write(way)
         needed_seconds = time.monotonic() - begun
-        assert len(writer.acknowledged) + broken_off == len(writer.tried), f"{way} works undisturbed"
+        assert len(writer.acknowledged) + broken_off == len(writer.tried), (way, writer.trouble)
         for _ in range(KILLS_PER_WAY):
             upload = threading.Thread(target=writer.write, args=(way,))
             upload.start()

@@ -13,10 +13,11 @@ from moongate.cli import exits, main
 from moongate.double import HubDouble, LfsFile
 from support.feeds import FeedServer
 from support.gateway import Gateway
+from support.weights import safetensors
 
 Run = Callable[..., tuple[int, str, str]]
 
-WEIGHTS = bytes(range(256)) * 5000
+WEIGHTS = safetensors({"w": ("F32", [320_000])})
 LOADER = b"print('hello')\n"
 BAD, BAD_LOADER = hashlib.sha256(WEIGHTS).hexdigest(), hashlib.sha256(LOADER).hexdigest()
 KEY = "s3cret-key-of-the-feed"
@@ -51,13 +52,12 @@ def test_feeds_are_fetched_asked_hunted_and_carried(
         server.virustotal({}, KEY)
         where = ("--home", str(home))
         key = ("--key", "env:FEED_KEY")
-        assert run("feed", "add", "ours", f"{server.url}/list.csv", "--kind", "hashes", *key, *where)[0] == 0
-        assert run("feed", "add", "vt", server.url, "--kind", "virustotal", *key, *where)[0] == 0
-        assert run("feed", "add", "ours", "/x", "--kind", "hashes", *where)[0] == exits.FAILED
-
         with Gateway(home, double.url, cdn=double.cdn_netloc, env={"FEED_KEY": KEY}) as gateway:
             monkeypatch.setenv("MOONGATE_URL", gateway.url)
-            assert run("pull", "acme/tiny", "--quiet")[0] == 0
+            assert run("pull", "acme/tiny", "--quiet")[0] == 0  # nobody knows anything of it yet
+            assert run("feed", "add", "ours", f"{server.url}/list.csv", "--kind", "hashes", *key, *where)[0] == 0
+            assert run("feed", "add", "vt", server.url, "--kind", "virustotal", *key, *where)[0] == 0
+            assert run("feed", "add", "ours", "/x", "--kind", "hashes", *where)[0] == exits.FAILED
             code, out, _ = run("feed", "refresh", "ours", "--json")
             assert code == 0
             assert json.loads(out)["feeds"][0]["how"] in ("changed", "same")

@@ -154,7 +154,7 @@ def _bare(hub: FurnishedHub) -> None:
     hub.double.add_repo("rows1", "dataset").commit({"a.jsonl": '{"x": 1}\n'})
     hub.double.add_repo("openai-community/gpt0", legacy_id="gpt0").commit({"config.json": '{"gpt": 0}'})
     hub.double.add_repo("acme/before").commit(
-        {"config.json": '{"renamed": true}', "w.safetensors": LfsFile(b"renamed" * 2000)}
+        {"config.json": '{"renamed": true}', "w.safetensors": LfsFile(safetensors({"renamed": ("F32", [3500])}))}
     )
     hub.double.rename("acme/before", "acme/after")
 
@@ -162,7 +162,7 @@ def _bare(hub: FurnishedHub) -> None:
 def _doors(hub: FurnishedHub) -> None:
     secret: dict[str, bytes | str | LfsFile] = {
         "config.json": '{"secret": true}',
-        "model.safetensors": LfsFile(b"secret weights" * 5000),
+        "model.safetensors": LfsFile(safetensors({"secret": ("F32", [17_500])})),
     }
     hub.double.add_repo("acme/gated-auto", gated="auto", xet=True).commit(secret)
     hub.double.add_repo("acme/gated-manual", gated="manual").commit(secret)

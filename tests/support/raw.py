@@ -84,7 +84,7 @@ _OF_THE_FILE = {
 
 
 def told(answer: RawAnswer, base_url: str) -> dict[str, Any]:
-    """What clients read off an answer, without addresses and without what speaks of Xet."""
+    """What clients read off an answer, without addresses and without what speaks of Xet or of scans."""
     said = answer.headers
     found: dict[str, Any] = {"status": answer.status}
     if answer.status >= 400:
@@ -130,9 +130,13 @@ def _leads_on(link: str, base_url: str) -> bool:
     return bool(link) and "xet" not in link
 
 
+_OWN = re.compile("xet|security|^scansDone$|^filesWithIssues$|^filesScanned$", re.IGNORECASE)
+"""The gateway speaks of its own CAS, and of what its own scans found."""
+
+
 def _plain(value: Any, base_url: str) -> Any:
     if isinstance(value, dict):
-        return {key: _plain(item, base_url) for key, item in value.items() if "xet" not in key.lower()}
+        return {key: _plain(item, base_url) for key, item in value.items() if not _OWN.search(key)}
     if isinstance(value, list):
         return [_plain(item, base_url) for item in value]
     return value.replace(base_url, "HUB") if isinstance(value, str) else value

@@ -116,12 +116,12 @@ class AssembledBody:
         if current is not None:
             self._current = None
             current[0].close()
-        if self._flow is None or self._flow.position != position:
+        if self._flow is None or self._flow.position != position or position >= self._flow.end:
             if self._flow is not None:
                 self._flow.close()
             end = self._wanted.end if position < self._wanted.end else self.size_bytes
             batches = self._assembler.batches_of(self._row, ByteSpan(position, end))
-            self._flow = _Flow(batches, position, self._assembler.pool)
+            self._flow = _Flow(batches, position, end, self._assembler.pool)
         self._current = self._flow.next()
         return self._current
 
@@ -137,8 +137,12 @@ class AssembledBody:
 class _Flow:
     """Batches in order, decoded ahead. For one thread at a time."""
 
-    def __init__(self, batches: Iterator[Batch], position: int, pool: ThreadPoolExecutor) -> None:
+    def __init__(
+        self, batches: Iterator[Batch], position: int, end: int, pool: ThreadPoolExecutor
+    ) -> None:
         self.position = position
+        self.end = end
+        """From here on there are no batches."""
         self._batches = batches
         self._pool = pool
         self._ahead: deque[tuple[Batch, Future[list[Piece]] | None]] = deque()

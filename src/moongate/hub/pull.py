@@ -17,8 +17,11 @@ from moongate.core.callers import Caller
 from moongate.core.digests import Etag
 from moongate.core.errors import (
     Absent,
+    HeldByPolicy,
     MoongateError,
     NotAllowed,
+    Recalled,
+    RefusedByPolicy,
     UpstreamBroken,
     UpstreamError,
     UpstreamUnreachable,
@@ -92,6 +95,8 @@ class PullProgress(Protocol):
 
     def failed(self, entry: FileEntry, error: MoongateError) -> None:
         """It could not be fetched; the pull goes on."""
+
+_ONE_FILE_IS_REFUSED = (RefusedByPolicy, HeldByPolicy, Recalled)
 
 
 class Puller:
@@ -181,7 +186,7 @@ class Puller:
         for entry in work.entries:
             try:
                 fetched = await self._persistently(work, entry)
-            except (UpstreamError, VerificationFailed, Absent) as error:
+            except (UpstreamError, VerificationFailed, Absent, *_ONE_FILE_IS_REFUSED) as error:
                 work.failed.append((entry, error))
                 work.progress.failed(entry, error)
             else:

@@ -7,8 +7,11 @@ import time
 from moongate.core.errors import (
     EntryAbsent,
     GatedRepo,
+    HeldByPolicy,
     MoongateError,
     NotAllowed,
+    Recalled,
+    RefusedByPolicy,
     RepoAbsent,
     RevisionAbsent,
     StoreFull,
@@ -35,6 +38,9 @@ _KINDS: tuple[type[MoongateError], ...] = (
     RepoAbsent,
     RevisionAbsent,
     EntryAbsent,
+    RefusedByPolicy,
+    HeldByPolicy,
+    Recalled,
 )
 """Numbered by place: append only, since a partial may outlive an upgrade."""
 
@@ -54,4 +60,6 @@ def error_of(trouble: Trouble) -> MoongateError:
         return UpstreamBusy(trouble.text, max(1.0, trouble.not_before - time.time()))
     if kind is GatedRepo:
         return GatedRepo(trouble.text, authenticated=True)
+    if kind is Recalled:
+        return Recalled(trouble.text, "")
     return kind(trouble.text)

@@ -13,13 +13,14 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any, Final
-
-import cel
+from typing import TYPE_CHECKING, Any, Final
 
 from moongate.policy.facts import Facts
 from moongate.policy.logic import Answer, Asked
 from moongate.policy.wanted import nearest
+
+if TYPE_CHECKING:
+    import cel
 
 MAX_CHARS: Final = 500
 _MAX_BRACKETS = 24
@@ -63,6 +64,8 @@ class Expression:
         if self.about_file and asked.facts.content is None:
             return False
         if asked.memo is None:
+            import cel  # noqa: PLC0415 - see `_compiled`
+
             asked.memo = cel.Context(variables=values_of(asked.facts))
         try:
             found = self._run(asked.memo)
@@ -141,6 +144,8 @@ def values_of(facts: Facts) -> dict[str, Any]:
 
 
 def _compiled(source: str) -> cel.Program:
+    import cel  # noqa: PLC0415 - only policies with expressions pay for the terminal toolkit it brings along
+
     try:
         return cel.compile(source)
     except ValueError as error:

@@ -197,7 +197,9 @@ def _from_code(code: str, status: int, said: Mapping[str, str], message: str) ->
     if kind is EntryAbsent:
         commit_hash = said.get("x-repo-commit", "").strip().lower()
         return EntryAbsent(message, commit_hash if is_commit_hash(commit_hash) else None)
-    if kind in (RepoAbsent, RevisionAbsent):
+    if kind is Recalled:
+        return Recalled(message, "")
+    if kind in (RepoAbsent, RevisionAbsent, RefusedByPolicy, HeldByPolicy):
         return kind(message)
     return None
 

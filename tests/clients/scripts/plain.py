@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 import sys
 from collections.abc import Callable
 from datetime import datetime
@@ -37,8 +38,12 @@ def contents(folder: str | Path) -> dict[str, str]:
     }
 
 
+_OWN = re.compile("xet|security", re.IGNORECASE)
+"""The gateway speaks of its own CAS, and of what its own scans found."""
+
+
 def plain(value: object) -> Any:
-    """Any client object as JSON values, by its public attributes; what speaks of Xet is left out."""
+    """Any client object as JSON values, by its public attributes; what speaks of Xet or of scans is left out."""
     if value is None or isinstance(value, bool | int | float | str):
         return value
     if isinstance(value, datetime):
@@ -46,7 +51,7 @@ def plain(value: object) -> Any:
     if isinstance(value, bytes):
         return hashlib.sha256(value).hexdigest()
     if isinstance(value, dict):
-        return {str(key): plain(item) for key, item in value.items() if "xet" not in str(key).lower()}
+        return {str(key): plain(item) for key, item in value.items() if not _OWN.search(str(key))}
     if isinstance(value, list | tuple | set | frozenset):
         return [plain(item) for item in value]
     if hasattr(value, "__dict__"):

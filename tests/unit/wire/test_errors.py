@@ -40,6 +40,8 @@ def an_error(kind: type[MoongateError], text: str = "what happened") -> Moongate
         return errors.RepoMoved(text, "acme/new")
     if kind is errors.RefMoved:
         return errors.RefMoved(text, "refs/heads/main", None)
+    if kind is errors.Recalled:
+        return errors.Recalled(text, "")
     return kind(text)
 
 
@@ -59,6 +61,9 @@ def test_every_error_has_a_status_a_code_and_a_text(kind: type[MoongateError]) -
         (errors.RepoAbsent("x"), 404, "RepoNotFound"),
         (errors.RevisionAbsent("x"), 404, "RevisionNotFound"),
         (errors.EntryAbsent("x", COMMIT), 404, "EntryNotFound"),
+        (errors.RefusedByPolicy("x"), 403, "RefusedByPolicy"),
+        (errors.HeldByPolicy("x"), 403, "HeldByPolicy"),
+        (errors.Recalled("x", ""), 403, "Recalled"),
         (errors.GatedRepo("x", authenticated=True), 403, "GatedRepo"),
         (errors.GatedRepo("x", authenticated=False), 401, "GatedRepo"),
     ],

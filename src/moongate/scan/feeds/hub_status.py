@@ -40,7 +40,7 @@ def findings_of(status: object) -> tuple[Finding, ...]:
     if not isinstance(status, dict) or not all(name in status for name in _REQUIRED):
         return (_inconclusive("the Hub tells its scans in a shape that is not known here"),)
     level = status["status"]
-    if level not in _LEVELS:
+    if not isinstance(level, str) or level not in _LEVELS:
         return (_inconclusive("the Hub uses a word for its scans that is not known here"),)
     found = list(_voices(status))
     told = [finding.severity for finding in found]
