@@ -11,6 +11,9 @@ INSTALLED := $(VENV)/.installed
 TOOLS := $(VENV)/.tools-installed
 MODEL := $(VENV)/.model-installed
 
+# One more than there are processors, for tests wait as much as they work; four at most, for memory.
+TESTERS := $(shell n=$$(nproc 2>/dev/null || echo 2); [ $$n -gt 3 ] && n=3; echo $$((n + 1)))
+
 # Passed on: make run ARGS="--port 9000 --offline", make test ARGS="tests/unit -k spans"
 ARGS ?=
 
@@ -36,7 +39,7 @@ setup: $(INSTALLED) $(TOOLS) $(MODEL) ## Everything the tests need (programs, to
 
 .PHONY: test
 test: setup ## Set up, then run every test (ARGS="tests/unit -k …" for some)
-	$(BIN)/python -m pytest --numprocesses auto --maxprocesses 4 --dist loadfile $(ARGS)
+	$(BIN)/python -m pytest --numprocesses $(TESTERS) --dist loadfile $(ARGS)
 
 .PHONY: lint
 lint: $(INSTALLED) $(TOOLS) ## Ruff, mypy --strict, and who may import whom

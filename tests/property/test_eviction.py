@@ -25,7 +25,7 @@ def stocked(home: str, sizes: list[int]) -> tuple[House, list[Etag]]:
     return house, [house.seal(b"%d:" % number + bytes(size)) for number, size in enumerate(sizes)]
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=25, deadline=None)
 @given(
     sizes=sizes,
     pinned=numbers,
@@ -64,7 +64,7 @@ def test_eviction_ends_under_the_quota_without_touching_what_is_pinned_or_open(
         assert not gone or not kept or max(gone) < min(kept)
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=25, deadline=None)
 @given(sizes=sizes, listed=st.lists(numbers, min_size=3, max_size=3))
 def test_removal_frees_exactly_what_no_other_listing_has(sizes: list[int], listed: list[set[int]]) -> None:
     with tempfile.TemporaryDirectory() as home:

@@ -26,7 +26,7 @@ listings = st.dictionaries(
 )
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=30, deadline=None)
 @given(listings=listings, sealed=st.sets(st.sampled_from(sorted(SIZES))))
 def test_usage_agrees_with_a_plain_count(listings: Listings, sealed: set[Etag]) -> None:
     with tempfile.TemporaryDirectory() as home, Index(Path(home) / "index.sqlite3") as index:

@@ -183,7 +183,7 @@ class Families(RuleBasedStateMachine):
 
 
 TestFamilies = Families.TestCase
-TestFamilies.settings = settings(max_examples=40, stateful_step_count=15, deadline=None)
+TestFamilies.settings = settings(max_examples=20, stateful_step_count=15, deadline=None)
 
 
 # -- the algebra of chunk ranges -----------------------------------------------------------------------------

@@ -55,7 +55,8 @@ def test_feeds_are_fetched_asked_hunted_and_carried(
         with Gateway(home, double.url, cdn=double.cdn_netloc, env={"FEED_KEY": KEY}) as gateway:
             monkeypatch.setenv("MOONGATE_URL", gateway.url)
             assert run("pull", "acme/tiny", "--quiet")[0] == 0  # nobody knows anything of it yet
-            assert run("feed", "add", "ours", f"{server.url}/list.csv", "--kind", "hashes", *key, *where)[0] == 0
+            listed = (f"{server.url}/list.csv", "--kind", "hashes", *key)
+            assert run("feed", "add", "ours", *listed, *where)[0] == 0
             assert run("feed", "add", "vt", server.url, "--kind", "virustotal", *key, *where)[0] == 0
             assert run("feed", "add", "ours", "/x", "--kind", "hashes", *where)[0] == exits.FAILED
             code, out, _ = run("feed", "refresh", "ours", "--json")

@@ -154,7 +154,10 @@ def _bare(hub: FurnishedHub) -> None:
     hub.double.add_repo("rows1", "dataset").commit({"a.jsonl": '{"x": 1}\n'})
     hub.double.add_repo("openai-community/gpt0", legacy_id="gpt0").commit({"config.json": '{"gpt": 0}'})
     hub.double.add_repo("acme/before").commit(
-        {"config.json": '{"renamed": true}', "w.safetensors": LfsFile(safetensors({"renamed": ("F32", [3500])}))}
+        {
+            "config.json": '{"renamed": true}',
+            "w.safetensors": LfsFile(safetensors({"renamed": ("F32", [3500])})),
+        }
     )
     hub.double.rename("acme/before", "acme/after")
 

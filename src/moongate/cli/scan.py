@@ -227,8 +227,9 @@ def _pull(words: Sequence[str], home: Path | None, shown: Bars) -> None:
     wish = Wish([parse_wanted(word, "model") for word in words], parse_revision("main"), [], [], False, False)
     for pulled in asyncio.run(pull_here(settings, wish, shown)):
         refused = gateway is not None and all(isinstance(why, by_policy) for _, why in pulled.failed)
-        if pulled.error is not None or (pulled.failed and not refused):
-            raise CommandFailed(f"{pulled.repo} could not be fetched: {pulled.trouble.message}")
+        trouble = pulled.error if refused else pulled.trouble
+        if trouble is not None:
+            raise CommandFailed(f"{pulled.repo} could not be fetched: {trouble.message}")
 
 
 def _folder(folder: Path) -> Iterator[Target]:

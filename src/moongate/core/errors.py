@@ -90,7 +90,7 @@ class HeldByPolicy(NotAllowed):
 
 
 class Recalled(NotAllowed):
-    """It was recalled, and is served no more; `recall_id` says by which recall, empty for one of upstream's."""
+    """It was recalled, and is served no more; `recall_id` says by which; empty for one of upstream's."""
 
     def __init__(self, message: str, recall_id: str) -> None:
         super().__init__(message)

@@ -137,9 +137,7 @@ class AssembledBody:
 class _Flow:
     """Batches in order, decoded ahead. For one thread at a time."""
 
-    def __init__(
-        self, batches: Iterator[Batch], position: int, end: int, pool: ThreadPoolExecutor
-    ) -> None:
+    def __init__(self, batches: Iterator[Batch], position: int, end: int, pool: ThreadPoolExecutor) -> None:
         self.position = position
         self.end = end
         """From here on there are no batches."""

@@ -96,6 +96,7 @@ class PullProgress(Protocol):
     def failed(self, entry: FileEntry, error: MoongateError) -> None:
         """It could not be fetched; the pull goes on."""
 
+
 _ONE_FILE_IS_REFUSED = (RefusedByPolicy, HeldByPolicy, Recalled)
 
 

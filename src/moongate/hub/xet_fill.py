@@ -487,7 +487,7 @@ class XetFill:
         return False
 
     def _is_answered(self, segment: Segment) -> bool:
-        """Whether upstream may have an answer for this process; a guess is tried before others are kept off."""
+        """Whether upstream may answer this process; a guess is tried before others are kept off."""
         if self.road is not self._guess:
             return True
         try:

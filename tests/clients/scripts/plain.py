@@ -43,7 +43,7 @@ _OWN = re.compile("xet|security", re.IGNORECASE)
 
 
 def plain(value: object) -> Any:
-    """Any client object as JSON values, by its public attributes; what speaks of Xet or of scans is left out."""
+    """Any client object as JSON values, by its public attributes, without what speaks of Xet or of scans."""
     if value is None or isinstance(value, bool | int | float | str):
         return value
     if isinstance(value, datetime):
