@@ -88,7 +88,7 @@ def _class(text: str, at: int) -> tuple[str, int]:
     start = at + 1
     negated = text[start : start + 1] in ("!", "^")
     start += negated
-    made, place = "", start
+    made, place = "", start if "]" in text[start + 1 :] else len(text)
     while place < len(text):
         if text[place] == "]" and place > start:
             return f"[{'^' if negated else ''}{made}]", place + 1
