@@ -165,7 +165,8 @@ def judge_template(text: str, ledger: Ledger, member: str, where: str) -> None:
 
 
 def looks_like_template(text: str) -> bool:
-    return "{%" in text or "{{" in text
+    """Whether a text may be one; what is no text at all holds braces by chance, and no loader renders it."""
+    return ("{%" in text or "{{" in text) and text.count("\ufffd") * 20 <= len(text)
 
 
 def escapes(text: str) -> bool:
