@@ -12,10 +12,12 @@ from moongate.weights.ranged import Held
 ESCAPE = b"{{ g.__class__ }} {% set x = ''|attr('\\x5f\\x5fclass') %}"
 
 
-@pytest.mark.parametrize("seed", range(10))
+@pytest.mark.parametrize("seed", range(5))
 def test_braces_in_raw_weights_are_no_template(seed: int) -> None:
+    """Also where the weights begin like a text."""
     noise = random.Random(seed).randbytes(200_000)
-    assert judge(Held(noise[:100_000] + ESCAPE + noise[100_000:]), "weights.bin").verdict == "clean"
+    content = b"265862596" * 2000 + noise[:100_000] + ESCAPE + noise[100_000:]
+    assert judge(Held(content), "weights.bin").verdict == "clean"
 
 
 def test_a_text_with_a_few_broken_letters_is_one_still() -> None:
