@@ -53,6 +53,8 @@ def test_01_all_goes_as_told_and_nothing_stays_behind(environment: dict[str, str
     assert tuned["upstream_bytes"] < 0.05 * model_bytes
     assert tuned["disk"]["logical_bytes"] == 2 * model_bytes
     assert tuned["disk"]["stored_bytes"] < 1.05 * model_bytes
+    assert steps["backdoored"]["received_bytes"] == 0
+    assert "posix.system" in steps["backdoored"]["reason"] or "os.system" in steps["backdoored"]["reason"]
     assert steps["upstream-stopped"]["received_bytes"] == model_bytes
     assert steps["upstream-stopped"]["upstream_bytes"] is None
     assert list((tmp_path / "tmp").iterdir()) == []

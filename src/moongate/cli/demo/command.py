@@ -35,7 +35,7 @@ class Row:
     @property
     def upstream_share(self) -> float:
         """Bytes upstream sent for each byte the client received."""
-        return (self.outcome.upstream_bytes or 0) / self.outcome.received_bytes
+        return (self.outcome.upstream_bytes or 0) / max(self.outcome.received_bytes, 1)
 
     def as_json(self) -> dict[str, object]:
         kept = self.outcome.kept
@@ -48,11 +48,14 @@ class Row:
             "upstream_share": round(self.upstream_share, 6),
             "megabytes_per_second": round(self.megabytes_per_second, 1),
             **({"disk": disk} if disk else {}),
+            **({"reason": self.outcome.reason} if self.outcome.reason else {}),
         }
 
     def in_words(self) -> str:
         """What the table has no column for; empty when nothing."""
         kept = self.outcome.kept
+        if self.outcome.how == "refused":
+            return f"What the client was told of the backdoored model: {self.outcome.reason}"
         if kept is None:
             return ""
         if self.outcome.how == "pushed":
@@ -80,9 +83,10 @@ def demo(
     Takes about a minute, with the real `hf` client. Starts a small Hub on this machine with a real
     model in it and a gateway in front of it; pulls the model cold and warm, then a fine-tune of it,
     of which only what is new comes from that Hub; pushes a fine-tune to a hosted repository, and
-    pulls it back as another user; then stops that Hub and pulls again. Every file that arrives is
-    checked by its sha256. Touches nothing outside a temporary folder, which goes at
-    the end. Exit code 1 if anything did not go as told.
+    pulls it back as another user; asks for a model whose weights would run a command, and is told
+    why it may not have it; then stops that Hub and pulls again. Every file that arrives is checked by
+    its sha256. Touches nothing outside a temporary folder, which goes at the end. Exit code 1 if
+    anything did not go as told.
 
     \b
     Examples:
@@ -145,9 +149,9 @@ def _report(
                 row.step.title,
                 f"{row.outcome.seconds:.2f}",
                 size(row.outcome.received_bytes),
-                f"{row.megabytes_per_second:.0f}",
+                f"{row.megabytes_per_second:.0f}" if row.outcome.received_bytes else "-",
                 "stopped" if row.outcome.upstream_bytes is None else size(row.outcome.upstream_bytes),
-                f"{row.upstream_share:.4f}",
+                f"{row.upstream_share:.4f}" if row.outcome.received_bytes else "-",
                 row.outcome.checked,
             ]
             for row in rows

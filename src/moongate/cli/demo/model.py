@@ -18,6 +18,10 @@ REPO = "sentence-transformers/all-MiniLM-L6-v2"
 WEIGHTS = "model.safetensors"
 TUNED_REPO = "example/all-MiniLM-L6-v2-tuned"
 OWN_REPO = "studio/all-MiniLM-L6-v2-ours"
+EVIL_REPO = "example/backdoored"
+EVIL_WEIGHTS = "pytorch_model.bin"
+# Whoever loaded this pickle would run the shell command `true`; nobody does.
+_EVIL = b"cos\nsystem\n(S'true'\ntR."
 # What a fine-tune changes: the attention of one layer, 2.4 of 91 MB.
 _TUNED = "encoder.layer.5.attention."
 _OWN = "encoder.layer.4.attention."
@@ -101,6 +105,19 @@ def own_fine_tune(model: Model, folder: Path) -> Model:
     card.write_text(_CARD)
     sha256 = {**tuned.sha256, "README.md": sha256_of(card)}
     return Model(folder, sha256, sum(path.stat().st_size for path in map(folder.joinpath, sha256)))
+
+
+def backdoored(folder: Path) -> Model:
+    """A model whose weights run a command when they are loaded, made in `folder`."""
+    folder.mkdir(parents=True)
+    (folder / "config.json").write_text('{"model_type": "bert"}')
+    (folder / EVIL_WEIGHTS).write_bytes(_EVIL)
+    files = sorted(folder.iterdir())
+    return Model(
+        folder,
+        {path.name: sha256_of(path) for path in files},
+        sum(path.stat().st_size for path in files),
+    )
 
 
 def sha256_of(path: Path) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
 import time
@@ -50,6 +51,24 @@ def pull(
     """
     seconds = _hf(["download", repo], endpoint, cache, token)
     return check_snapshot(_snapshot(cache), expected, seconds)
+
+
+def refused_pull(repo: str, name: str, endpoint: str, cache: Path) -> tuple[float, str]:
+    """An `hf download` that the gateway refuses because of this file: how long it took, and the reason told.
+
+    Raises:
+        CommandFailed: the client got the file, or another answer than a refusal.
+    """
+    started = time.monotonic()
+    try:
+        _hf(["download", repo], endpoint, cache, None)
+    except CommandFailed as failed:
+        seconds = time.monotonic() - started
+        told = re.search(r"This gateway refuses .*", failed.message)
+        if told is None or any(cache.rglob(name)):
+            raise
+        return seconds, told[0].strip()
+    raise CommandFailed(f"{name} of {repo} was given to a client")
 
 
 def push(repo: str, folder: Path, endpoint: str, home: Path, token: str) -> float:

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
-from moongate.cli.demo.model import OWN_REPO, REPO, TUNED_REPO, Model, fine_tune
+from moongate.cli.demo.model import EVIL_REPO, OWN_REPO, REPO, TUNED_REPO, Model, backdoored, fine_tune
 from moongate.cli.demo.programs import Program, plain_environment
 from moongate.cli.exits import CommandFailed
 
@@ -97,6 +97,7 @@ def stage(model: Model, say: Callable[[str], None]) -> Iterator[Stage]:
         folder = Path(name)
         say("starting a small Hub on this machine, with the real all-MiniLM-L6-v2 and a fine-tune in it")
         tuned = fine_tune(model, folder / "tuned")
+        evil = backdoored(folder / "backdoored")
         upstream = Program(
             "upstream",
             [
@@ -104,7 +105,7 @@ def stage(model: Model, say: Callable[[str], None]) -> Iterator[Stage]:
                 "-m",
                 "moongate.double",
                 "--root",
-                str(_shelf(folder, {REPO: model, TUNED_REPO: tuned})),
+                str(_shelf(folder, {REPO: model, TUNED_REPO: tuned, EVIL_REPO: evil})),
                 "--state",
                 str(folder / "hub-state"),
             ],
@@ -146,7 +147,7 @@ def _shelf(folder: Path, models: Mapping[str, Model]) -> Path:
     shelf = folder / "hub"
     for repo, model in models.items():
         place = shelf / "models" / repo
-        place.parent.mkdir(parents=True)
+        place.parent.mkdir(parents=True, exist_ok=True)
         place.symlink_to(model.folder, target_is_directory=True)
     facts = {"repos": {f"models/{repo}": {"xet": True} for repo in models}}
     (shelf / "double.json").write_text(json.dumps(facts))

@@ -15,8 +15,16 @@ from dataclasses import dataclass
 from typing import Literal
 from urllib.parse import urlsplit
 
-from moongate.cli.demo.model import OWN_REPO, REPO, TUNED_REPO, WEIGHTS, own_fine_tune
-from moongate.cli.demo.pulls import pull, push
+from moongate.cli.demo.model import (
+    EVIL_REPO,
+    EVIL_WEIGHTS,
+    OWN_REPO,
+    REPO,
+    TUNED_REPO,
+    WEIGHTS,
+    own_fine_tune,
+)
+from moongate.cli.demo.pulls import pull, push, refused_pull
 from moongate.cli.demo.stage import Stage
 from moongate.cli.exits import CommandFailed
 from moongate.cli.terminal import size
@@ -51,7 +59,9 @@ class Outcome:
     upstream_bytes: int | None
     checked: str
     kept: Kept | None = None
-    how: Literal["pulled", "pushed"] = "pulled"
+    how: Literal["pulled", "pushed", "refused"] = "pulled"
+    reason: str = ""
+    """Why it was refused, as the client was told."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -163,6 +173,14 @@ def pull_own(stage: Stage) -> Outcome:
     return Outcome(pulled.seconds, pulled.size_bytes, sent, f"{pulled.files} files")
 
 
+def pull_backdoored(stage: Stage) -> Outcome:
+    """A model whose weights would run a command: no byte of them reaches the client, and it is told why."""
+    before = stage.upstream_bytes()
+    seconds, reason = refused_pull(EVIL_REPO, EVIL_WEIGHTS, stage.gateway_url, stage.empty_cache())
+    sent = stage.upstream_bytes() - before
+    return Outcome(seconds, 0, sent, "refused", how="refused", reason=reason)
+
+
 def pull_without_upstream(stage: Stage) -> Outcome:
     """Upstream is gone, the branch is stale, the client's cache is empty: the pull works all the same."""
     stage.stop_upstream()
@@ -177,5 +195,6 @@ STEPS: Sequence[Step] = (
     Step("plain", "plain GET, warm", read_plainly),
     Step("push", "hf upload, our own", push_own),
     Step("pull-own", "hf, by another user", pull_own),
+    Step("backdoored", "hf, a backdoored one", pull_backdoored),
     Step("upstream-stopped", "hf, no upstream", pull_without_upstream),
 )
