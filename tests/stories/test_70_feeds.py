@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import hashlib
 import json
+import time
+import zipfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import TypeVar
 
 import pytest
 
@@ -13,9 +16,11 @@ from moongate.cli import exits, main
 from moongate.double import HubDouble, LfsFile
 from support.feeds import FeedServer
 from support.gateway import Gateway
+from support.raw import ask
 from support.weights import safetensors
 
 Run = Callable[..., tuple[int, str, str]]
+T = TypeVar("T")
 
 WEIGHTS = safetensors({"w": ("F32", [320_000])})
 LOADER = b"print('hello')\n"
@@ -98,6 +103,70 @@ def test_feeds_are_fetched_asked_hunted_and_carried(
     assert run("feed", "check", BAD, *inside)[0] == exits.FAILED
     assert run("feed", "rm", "ours", *inside)[0] == 0
     assert run("feed", "check", BAD, *inside)[0] == 0
+
+
+def test_what_was_given_is_refused_once_a_feed_names_it(double: HubDouble, run: Run, tmp_path: Path) -> None:
+    inside, outside = ("--home", str(tmp_path / "home")), ("--home", str(tmp_path / "outside"))
+    listed, bundle = tmp_path / "bad.csv", str(tmp_path / "feeds.zip")
+    listed.write_text(f"{BAD},Stealer\n{BAD_LOADER},Loader\n")
+    assert run("feed", "add", "ours", str(listed), "--kind", "hashes", *outside)[0] == 0
+    assert run("feed", "refresh", *outside)[0] == 0
+    assert run("feed", "export", bundle, *outside)[0] == 0
+    names = ("model.safetensors", "loader.py")
+    with Gateway(tmp_path / "home", double.url, cdn=double.cdn_netloc) as gateway:
+        for name in names:
+            assert ask(gateway.url, f"/acme/tiny/resolve/main/{name}").status == 200
+        assert run("feed", "import", bundle, *inside)[0] == 0
+        # What upstream names by its sha256 is refused at once; the small file once it was judged again.
+        at_once = ask(gateway.url, f"/acme/tiny/resolve/main/{names[0]}")
+        for name in names:
+            answer = until(
+                lambda name=name: ask(gateway.url, f"/acme/tiny/resolve/main/{name}"),
+                lambda answer: answer.status == 403,
+            )
+            assert answer.headers["x-error-code"] == "RefusedByPolicy"
+            assert "ours knows these bytes" in answer.headers["x-error-message"]
+        assert at_once.status == 403
+        verdicts = until(
+            lambda: ask(gateway.url, "/api/moongate/v1/verdicts?verdict=dangerous").json()["verdicts"],
+            lambda verdicts: len(verdicts) == len(names),
+        )
+        for verdict in verdicts:
+            told = ask(gateway.url, f"/api/moongate/v1/verdicts/{verdict['etag']}").json()["verdicts"][0]
+            assert told["findings"][0]["rule"] == "intel-hash"
+            assert told["findings"][0]["evidence"]["feed"] == "ours"
+        assert run("feed", "rm", "ours", *inside)[0] == 0
+        for name in names:
+            until(
+                lambda name=name: ask(gateway.url, f"/acme/tiny/resolve/main/{name}").status,
+                lambda status: status == 200,
+            )
+
+
+def test_requirements_are_held_against_advisories(double: HubDouble, run: Run, tmp_path: Path) -> None:
+    where, osv = ("--home", str(tmp_path / "home")), tmp_path / "osv.zip"
+    package = {"package": {"ecosystem": "PyPI", "name": "tensorthief"}, "versions": ["1.0"]}
+    advisory = {"id": "MAL-2026-1", "summary": "steals tokens", "affected": [package]}
+    with zipfile.ZipFile(osv, "w") as archive:
+        archive.writestr("MAL-2026-1.json", json.dumps(advisory))
+    repo = double.add_repo("acme/space", "space")
+    repo.commit({"requirements.txt": "numpy==2.4\ntensorthief==1.0\n", "app.py": "print('hello')\n"})
+    assert run("feed", "add", "pypi", str(osv), "--kind", "osv", *where)[0] == 0
+    assert run("feed", "refresh", *where)[0] == 0
+    with Gateway(tmp_path / "home", double.url, cdn=double.cdn_netloc) as gateway:
+        answer = ask(gateway.url, "/spaces/acme/space/resolve/main/requirements.txt")
+        assert answer.status == 403
+        assert "tensorthief" in answer.headers["x-error-message"]
+        assert ask(gateway.url, "/spaces/acme/space/resolve/main/app.py").status == 200
+
+
+def until(look: Callable[[], T], is_so: Callable[[T], bool]) -> T:
+    """What is seen once it is so; what is done in the background takes some seconds."""
+    deadline = time.monotonic() + 30
+    while not is_so(seen := look()) and time.monotonic() < deadline:
+        time.sleep(0.1)
+    assert is_so(seen), seen
+    return seen
 
 
 def test_a_poisoned_list_waits_until_somebody_approves(run: Run, tmp_path: Path) -> None:

@@ -50,8 +50,7 @@ class AdminFeeds:
         return models.Refreshed(**asdict(await self._refresher.refresh(asked.body.name)))
 
     async def approve(self, asked: Asked) -> Model:
-        outcome = await asyncio.to_thread(refreshing.approve, self._ledger, asked.body.name)
-        return models.Refreshed(**asdict(outcome))
+        return models.Refreshed(**asdict(await self._refresher.approve(asked.body.name)))
 
     async def refuse(self, asked: Asked) -> Model:
         await asyncio.to_thread(refreshing.refuse, self._ledger, asked.body.name)

@@ -72,6 +72,13 @@ class Feeds(Protocol):
     async def refresh_due(self) -> Sequence[object]: ...
 
 
+class Rejudges(Protocol):
+    """What upkeep needs of `hub.rejudging.Rejudging`."""
+
+    def has_news(self) -> bool: ...
+    def run(self, stop: Callable[[], bool]) -> int: ...
+
+
 class Upkeep:
     """A background task; `start` it on a running loop, `stop` it before the index closes."""
 
@@ -84,15 +91,15 @@ class Upkeep:
         metrics: Metrics,
         retain: Callable[[], int] = lambda: 0,
         feeds: Feeds | None = None,
-        rejudge: Callable[[Callable[[], bool]], int] = lambda stop: 0,
+        rejudging: Rejudges | None = None,
         forget: Callable[[], None] = lambda: None,
     ) -> None:
         """
         retain: lets go of what retention rules do not keep, and says how many files that was.
-        rejudge: judges again what is outdated, until told to stop, and says how many contents that was.
+        rejudging: judges again what is outdated.
         forget: lets go of ways in that have ended.
         """
-        self._rejudge = rejudge
+        self._rejudging = rejudging
         self._forget = forget
         self._retain = retain
         self._feeds = feeds
@@ -136,6 +143,8 @@ class Upkeep:
             if now >= next_judge:
                 next_judge = now + _JUDGE_SECONDS
                 await self._guarded("judge again", self._judge)
+            else:
+                await self._guarded("judge again", self._judge_by_news)
             if now >= next_tidy:
                 next_tidy = now + _TIDY_SECONDS
                 await self._guarded("tidy", self._collect)
@@ -177,9 +186,16 @@ class Upkeep:
                 freed_bytes=evicted.freed_bytes,
             )
 
+    def _judge_by_news(self) -> None:
+        """What feeds say now does not wait for the next turn."""
+        if self._rejudging is not None and self._rejudging.has_news():
+            self._judge()
+
     def _judge(self) -> None:
+        if self._rejudging is None:
+            return
         if self._index.try_lease("judge again", self._owner, _JUDGE_SECONDS, time.time()):
-            count = self._rejudge(lambda: self._stopping)
+            count = self._rejudging.run(lambda: self._stopping)
             if count:
                 log.info("judged again", contents=count)
 

@@ -25,7 +25,7 @@ import structlog
 from moongate import __version__
 from moongate.app.settings import Settings
 from moongate.core.callers import ANONYMOUS, Caller
-from moongate.core.digests import Etag, is_sha256
+from moongate.core.digests import Etag
 from moongate.core.errors import MoongateError, StoreError, UpstreamError, VerificationFailed
 from moongate.core.names import RepoId
 from moongate.core.spans import ByteSpan
@@ -361,7 +361,7 @@ def make_guarding(
     judging.on_detection = detected
 
     def hits(file: FileAt) -> tuple[Finding, ...]:
-        sha256 = file.entry.etag if is_sha256(file.entry.etag) else None
+        sha256 = stock.index.digest_of(file.entry.etag)
         return intelligence.known(Subject(sha256=sha256, repo=file.repo, hosted=is_hosted(file.repo)))
 
     mode = stock.settings.guard
@@ -499,7 +499,7 @@ def build(settings: Settings) -> Gateway:  # noqa: PLR0915 - a list of what ther
         metrics,
         stock.retain,
         feeds,
-        guarding.rejudging(stock).run,
+        None if guarding.guard.gate.is_off else guarding.rejudging(stock),
         stock.forget,
     )
     return Gateway(
@@ -668,7 +668,8 @@ def open_refresher(stock: Stock, audit: Audit) -> Refresher:
     """What fetches feeds of threat intelligence. Belongs to one event loop."""
     from moongate.scan.feeds.refreshing import Refresher  # noqa: PLC0415
 
-    return Refresher(stock.index, feed_opener(stock.settings), audit, time.time)
+    changed = open_changes(stock).raise_it
+    return Refresher(stock.index, feed_opener(stock.settings), audit, time.time, changed)
 
 
 def open_intelligence(stock: Stock) -> FeedIntelligence:

@@ -26,6 +26,7 @@ from moongate.cli.times import ago, parse_duration
 from moongate.core.feeds import FEED_KINDS
 
 if TYPE_CHECKING:
+    from moongate.app.wiring import Stock
     from moongate.scan.feeds.refreshing import Outcome
 
 group = typer.Typer(
@@ -176,6 +177,7 @@ def approve(name: _Name, home: options.Home = None, as_json: options.Json = Fals
 
         with open_home(home) as house:
             outcome = asdict(refreshing.approve(house.index, name))
+            _tell_gateways(house)
     _tell([outcome], as_json=as_json)
 
 
@@ -318,6 +320,7 @@ def import_(
     only_here("feed import", home)
     with open_house(load_settings(home=home)) as house:
         outcomes = [asdict(outcome) for outcome in read_bundle(house.index, source, time.time())]
+        _tell_gateways(house)
     _tell(outcomes, as_json=as_json)
 
 
@@ -332,12 +335,20 @@ def remove(name: _Name, home: options.Home = None, as_json: options.Json = False
     only_here("feed rm", home)
     with open_home(home) as house:
         removed = house.index.drop_feed(name)
+        _tell_gateways(house)
     if not removed:
         raise CommandFailed(f"there is no feed {name}", hint="`moongate feed list` shows all")
     if as_json:
         put_json({"name": name, "removed": True})
     else:
         say(f"{name} is forgotten; what it called dangerous is judged anew")
+
+
+def _tell_gateways(house: Stock) -> None:
+    """Has those that serve this home decide anew."""
+    from moongate.app.wiring import open_changes
+
+    open_changes(house).raise_it()
 
 
 def _refresh_here(names: list[str], home: Path | None) -> list[dict[str, object]]:

@@ -12,16 +12,18 @@ Scans block; what blocks says so, and belongs in a thread.
 
 from __future__ import annotations
 
+import hashlib
+import os
 import threading
 import time
 from collections import OrderedDict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import Final, Protocol
 
 import structlog
 
-from moongate.core.digests import Etag, is_sha256
+from moongate.core.digests import Etag
 from moongate.core.errors import StoreError
 from moongate.core.records import FileAt
 from moongate.core.spans import ByteSpan
@@ -45,6 +47,9 @@ RANGES_SECONDS: Final = 3600.0
 _FIRST_RETRY_SECONDS = 600.0
 _LONGEST_RETRY_SECONDS = 86_400.0
 _LATER_SECONDS = 0.001
+_HASHED_BYTES = 16 << 20
+_REQUIREMENTS_BYTES = 1 << 20
+_INTELLIGENCE = "intel-"
 _KEPT = 20_000
 _GLANCES_KEPT = 2000
 
@@ -61,6 +66,7 @@ class VerdictStore(Protocol):
     def verdicts_of(self, etag: Etag) -> list[Judged]: ...
     def drop_unproven_verdicts(self, etag: Etag) -> None: ...
     def where_is(self, etag: Etag) -> list[FileAt]: ...
+    def digest_of(self, etag: str) -> str | None: ...
     def outdated_verdicts(self, versions: Versions, now: float, limit: int) -> Sequence[Judged]: ...
 
 
@@ -184,25 +190,57 @@ class Judging:
 
     def whole(self, etag: Etag, size_bytes: int, descriptor: int, path: str | None = None) -> Judged:
         """The verdict on an open file whose hash is right. Blocks while it is looked at."""
-        return self._whole(etag, size_bytes, path, lambda name: self._scanners.judge(descriptor, name))
+
+        def read(span: ByteSpan) -> bytes:
+            return os.pread(descriptor, span.length, span.start)
+
+        return self._whole(etag, size_bytes, path, read, lambda name: self._scanners.judge(descriptor, name))
 
     def whole_read(self, etag: Etag, size_bytes: int, read: ReadSpan, path: str | None = None) -> Judged:
         """As `whole`, of content that is read by span."""
         return self._whole(
-            etag, size_bytes, path, lambda name: self._scanners.judge_read(read, size_bytes, name)
+            etag, size_bytes, path, read, lambda name: self._scanners.judge_read(read, size_bytes, name)
         )
 
-    def _whole(self, etag: Etag, size_bytes: int, path: str | None, look: Callable[[str], Report]) -> Judged:
+    def _whole(
+        self, etag: Etag, size_bytes: int, path: str | None, read: ReadSpan, look: Callable[[str], Report]
+    ) -> Judged:
         name = self._name_of(etag) if path is None else path
         with self._turn(etag, name_kind_of(name)):
             known = self.final(etag, name)
             if known is not None and not self._is_outdated(known):
                 return known
             begun = time.monotonic()
-            report = look(name)
-            judged = self._judged(etag, size_bytes, name, report, "whole", known)
+            report = known.report if known is not None and self._stands(known) else look(name)
+            hits = self._hits(etag, size_bytes, read, report)
+            judged = self._judged(etag, size_bytes, name, _with_hits(report, hits), "whole", known)
             self._keep(judged, begun)
             return judged
+
+    def _stands(self, known: Judged) -> bool:
+        """Whether scanners would say the same again: only feeds say something new, and of bytes as a whole."""
+        versions = self._scanners.versions
+        return (
+            known.verdict != "failed"
+            and replace(known.versions, feeds=versions.feeds) == versions
+            and not any(finding.rule.startswith(_INTELLIGENCE) for finding in known.report.findings)
+        )
+
+    def _hits(self, etag: Etag, size_bytes: int, read: ReadSpan, report: Report) -> tuple[Finding, ...]:
+        """What threat intelligence knows of content that is here."""
+        hits = self._intelligence.known(Subject(sha256=self._sha256_of(etag, size_bytes, read)))
+        if "requirements" in report.formats:
+            text = read(ByteSpan(0, min(size_bytes, _REQUIREMENTS_BYTES))) or b""
+            hits += self._intelligence.packages(text.decode("utf-8", "replace"))
+        return hits
+
+    def _sha256_of(self, etag: Etag, size_bytes: int, read: ReadSpan) -> str | None:
+        """The sha256, by which feeds know content; of what git names, hashed when nobody noted it yet."""
+        known = self._store.digest_of(etag)
+        if known is not None or not 0 < size_bytes <= _HASHED_BYTES:
+            return known
+        data = read(ByteSpan(0, size_bytes))
+        return hashlib.sha256(data).hexdigest() if data is not None and len(data) == size_bytes else None
 
     def glance(
         self, etag: Etag, size_bytes: int, read: ReadSpan, path: str, reach_bytes: int | None = None
@@ -220,6 +258,8 @@ class Judging:
                 return kept
             begun = time.monotonic()
             report = self._scanners.glance(read, size_bytes, path, reach_bytes)
+            hits = self._intelligence.known(Subject(sha256=self._store.digest_of(etag)))
+            report = _with_hits(report, hits)
             judged = self._judged(etag, size_bytes, path, report, "ranges", None)
             if judged.verdict in ("dangerous", "suspicious"):
                 self._keep(judged, begun)
@@ -243,6 +283,21 @@ class Judging:
     def outdated(self, limit: int) -> Sequence[Judged]:
         """What should be looked at again, most used first. A walk."""
         return self._store.outdated_verdicts(self._scanners.versions, self._clock(), limit)
+
+    def outdated_of(self, etag: Etag) -> Sequence[Judged]:
+        """As `outdated`, of one content: the newest word for each kind of name."""
+        newest: dict[str, Judged] = {}
+        for row in self._store.verdicts_of(etag):
+            newest.setdefault(row.name_kind, row)
+        return [row for row in newest.values() if row.basis == "whole" and self._is_outdated(row)]
+
+    def hunted(self) -> Iterable[Etag]:
+        """What is kept and known to threat intelligence. A walk."""
+        return [Etag(etag) for etag in self._intelligence.kept_and_known()]
+
+    def heard(self) -> None:
+        """Feeds say something new: nothing that was decided before may be remembered."""
+        self._changes.raise_it()
 
     # -- inside ------------------------------------------------------------------------------------------
 
@@ -270,7 +325,6 @@ class Judging:
             now = max(
                 now, before.judged_at + _LATER_SECONDS
             )  # the newest word counts, also by a coarse clock
-        report = _with_hits(report, self._intelligence.known(self._subject(etag)))
         report = replace(report, engine=versions.engine, rules=versions.rules)
         judged = Judged(
             etag,
@@ -288,9 +342,6 @@ class Judging:
         attempts = before.attempts + 1 if before is not None and before.versions == versions else 1
         pause = min(_FIRST_RETRY_SECONDS * 2.0 ** (attempts - 1), _LONGEST_RETRY_SECONDS)
         return replace(judged, attempts=attempts, retry_at=now + pause)
-
-    def _subject(self, etag: Etag) -> Subject:
-        return Subject(sha256=etag if is_sha256(etag) else None)
 
     def _keep(self, judged: Judged, begun: float) -> None:
         """Write down a verdict; if that cannot be, this process remembers it all the same."""

@@ -12,7 +12,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections import OrderedDict
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Final, Literal, Protocol, TypeAlias
 
@@ -135,7 +135,7 @@ class PolicyGate:
         if decision.effect == "hold":
             request = await asyncio.to_thread(self._holds.held, facts, decision)
         await self._audit.recorded(_event("file.deny", file, caller, decision, judged))
-        raise self.refusal(file, decision, judged, request)
+        raise self.refusal(file, decision, self._found(file, judged), request)
 
     def may_commit(self, file: FileAt, caller: Caller, judged: Judged) -> None:
         """Return when content that was judged so may become part of a hosted repository. May write.
@@ -150,7 +150,12 @@ class PolicyGate:
             return
         request = self._holds.held(facts, decision) if decision.effect == "hold" else ""
         self._audit.record(_event("commit.deny", file, caller, decision, judged))
-        raise self.refusal(file, decision, judged, request)
+        raise self.refusal(file, decision, self._found(file, judged), request)
+
+    def _found(self, file: FileAt, judged: Judged) -> tuple[Finding, ...]:
+        """What there is against a file, the worst first."""
+        found = (*self._facts.hits(file), *judged.report.findings)
+        return tuple(sorted(found, key=lambda finding: -finding.severity))
 
     def facts(self, action: Action, file: FileAt, caller: Caller, judged: Judged | None) -> Facts:
         """What the policy is told of a question."""
@@ -185,13 +190,13 @@ class PolicyGate:
 
     @staticmethod
     def refusal(
-        file: FileAt, decision: Decision, judged: Judged | None = None, request: str = ""
+        file: FileAt, decision: Decision, found: Sequence[Finding] = (), request: str = ""
     ) -> NotAllowed:
         """The error that tells a client why."""
         name = f"{file.entry.path or file.entry.etag} of {file.repo.repo_id}"
         why = _words(decision)
-        if judged is not None and judged.report.findings:
-            why += f" ({judged.report.findings[0].what[:80]})"
+        if found:
+            why += f" ({found[0].what[:80]})"
         if decision.effect == "deny":
             return RefusedByPolicy(f"This gateway refuses {name}: {why}")
         then = f", request {request}" if request else ""

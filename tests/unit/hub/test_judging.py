@@ -182,3 +182,37 @@ def test_threat_intelligence_only_adds_suspicion(room: Room) -> None:
     judging = room.judging(Knows())
     assert judging.whole(ONE, 9, -1, "a.bin").verdict == "dangerous"
     assert judging.whole(Etag("b" * 64), 9, -1, "a.bin").verdict == "clean"
+
+
+def test_what_only_feeds_say_anew_costs_no_scan(room: Room) -> None:
+    class Knows(NoIntelligence):
+        known_now: tuple[Finding, ...] = ()
+
+        def known(self, subject: Subject) -> tuple[Finding, ...]:
+            return self.known_now if subject.sha256 == ONE else ()
+
+        def kept_and_known(self) -> dict[str, tuple[Finding, ...]]:
+            return {ONE: self.known_now} if self.known_now else {}
+
+    intelligence = Knows()
+    judging = room.judging(intelligence)
+    files = [FileEntry(RepoPath(f"{etag[:1]}.bin"), etag, 9) for etag in (ONE, Etag("b" * 64))]
+    room.index.put_files(RepoId("model", "acme/one"), CommitHash("c" * 40), files)
+    for file in files:
+        room.index.put_blob(file.etag, 9, 1.0)
+        judging.whole(file.etag, 9, -1, file.path)
+    again = Rejudging(judging, lambda etag, span: bytes(span.length))
+    assert again.run() == 0
+    intelligence.known_now = (Finding("intel-hash", Severity.HIGH, "a feed knows it", "why", "advice"),)
+    room.scanner.versions = replace(room.scanner.versions, feeds="feeds 2")
+    looks = list(room.scanner.looks)
+    assert again.has_news()
+    assert again.run() == 2
+    assert not again.has_news()
+    assert (judging.worst(ONE), judging.worst(Etag("b" * 64))) == ("dangerous", "clean")
+    assert room.scanner.looks == looks
+    intelligence.known_now = ()
+    room.scanner.versions = replace(room.scanner.versions, feeds="feeds 3")
+    assert again.run() == 2
+    assert judging.worst(ONE) == "clean"
+    assert len(room.scanner.looks) == len(looks) + 1, "what feeds said before is no part of what a scan says"

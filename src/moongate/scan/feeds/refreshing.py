@@ -51,8 +51,15 @@ class Refresher:
     """Fetches feeds. Belongs to one event loop."""
 
     def __init__(
-        self, ledger: FeedLedger, open_fetch: OpenFetch, audit: Audit, clock: Callable[[], float]
+        self,
+        ledger: FeedLedger,
+        open_fetch: OpenFetch,
+        audit: Audit,
+        clock: Callable[[], float],
+        changed: Callable[[], None] = lambda: None,
     ) -> None:
+        """changed: called when a feed says something else from now on."""
+        self._changed = changed
         self._ledger = ledger
         self._open_fetch = open_fetch
         self._audit = audit
@@ -90,8 +97,20 @@ class Refresher:
             await asyncio.to_thread(self._ledger.note_feed_try, name, now, error.message)
         finally:
             await asyncio.to_thread(self._ledger.release_lease, lease, self._owner)
+        if outcome.how == "changed":
+            self._changed()
         if outcome.how in ("changed", "held"):
             await self._audit.recorded(change_event(outcome, actor))
+        return outcome
+
+    async def approve(self, name: str) -> Outcome:
+        """Lets what is held count.
+
+        Raises:
+            Absent, Conflict: as `approve` below.
+        """
+        outcome = await asyncio.to_thread(approve, self._ledger, name)
+        self._changed()
         return outcome
 
 
