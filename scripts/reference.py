@@ -40,6 +40,8 @@ def _default(value: object) -> str:
             return "not set"
         case bool():
             return f"`{str(value).lower()}`"
+        case tuple():
+            return f"`{','.join(value)}`"
         case int() if value and value % (1 << 20) == 0:
             return f"`{value}` ({_binary(value)})"
         case _:

@@ -15,6 +15,7 @@ from support.gateway import Gateway
 from support.pickled import EVIL, calls, zipped
 from support.raw import ask
 from support.readers import read
+from support.voices import FakePicklescan
 from support.xet_talk import XetTalk
 
 MIB = 1 << 20
@@ -199,3 +200,26 @@ def test_9_a_kill_in_mid_scan_costs_nothing(tmp_path: Path, hub: HubDouble) -> N
         running.kill()
         running.start()
         refused(running, target)
+
+
+def test_10_a_scanner_beside_ours_that_dies_is_a_note_and_one_that_cries_holds(
+    tmp_path: Path, hub: HubDouble
+) -> None:
+    weights = {f"weights{number}.bin": zipped({**TORCH, "note": b"%d" % number}) for number in range(3)}
+    hub.add_repo("acme/clean").commit(
+        {**{name: LfsFile(data) for name, data in weights.items()}, "model.safetensors": LfsFile(TENSORS)}
+    )
+    scanner = FakePicklescan(tmp_path / "packages")
+    hosts = f"{hub.cdn_netloc},{hub.cas_netloc}"
+    env = {"MOONGATE_SCANNERS": "picklescan", "PYTHONPATH": str(scanner.folder)}
+    with Gateway(tmp_path / "home", hub.url, cdn=hosts, env=env) as running:
+        scanner.wish("crash")
+        for name in ("weights0.bin", "model.safetensors"):
+            assert ask(running.url, f"/acme/clean/resolve/main/{name}").status == 200
+        told = ask(running.url, "/api/moongate/v1/verdicts?repo=acme/clean").json()["verdicts"]
+        findings = {verdict["size_bytes"]: verdict["rules"] for verdict in told}
+        assert findings == {len(weights["weights0.bin"]): ["voice-failed"], len(TENSORS): []}
+        scanner.wish("cry")
+        refused(running, "/acme/clean/resolve/main/weights1.bin", "HeldByPolicy")
+        scanner.wish("")
+        assert ask(running.url, "/acme/clean/resolve/main/weights2.bin").status == 200

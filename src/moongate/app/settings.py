@@ -196,6 +196,12 @@ class Settings(BaseSettings):
         "Judge content before it is given out: enforce refuses what the policy refuses, observe only tells, "
         "off looks at nothing.",
     )
+    scanners: Names = _row(
+        ("installed",),
+        "Other scanners that the guard asks about what can run code: installed (picklescan, modelaudit, and "
+        "yara for rules of feeds), or some of picklescan, modelaudit, yara, yara:RULES.yar, "
+        "clamd:unix:PATH and clamd:tcp:127.0.0.1:PORT; none.",
+    )
     log_requests: bool = _row(True, "Write one line per request.")
     audit_checkpoints: str | None = _row(
         None,
@@ -245,6 +251,7 @@ class Settings(BaseSettings):
         "trusted_proxies",
         "hosted_namespaces",
         "webhook_allowed_hosts",
+        "scanners",
         mode="before",
     )
     @classmethod

@@ -23,10 +23,10 @@ from typing import TYPE_CHECKING
 import structlog
 
 from moongate import __version__
-from moongate.app.settings import Settings
+from moongate.app.settings import BadSettings, Settings
 from moongate.core.callers import ANONYMOUS, Caller
 from moongate.core.digests import Etag
-from moongate.core.errors import MoongateError, StoreError, UpstreamError, VerificationFailed
+from moongate.core.errors import BadRequest, MoongateError, StoreError, UpstreamError, VerificationFailed
 from moongate.core.names import RepoId
 from moongate.core.spans import ByteSpan
 from moongate.store.blobs import Blobs
@@ -83,6 +83,7 @@ if TYPE_CHECKING:
     from moongate.scan.feeds.refreshing import OpenFetch, Refresher
     from moongate.scan.feeds.services import HashServices
     from moongate.scan.pool import Jails
+    from moongate.scan.voices.hearing import Hearing
     from moongate.store.serial import Serial
     from moongate.store.signing_key import PublicKey
     from moongate.upstream.cas import CasClient
@@ -350,7 +351,11 @@ def make_guarding(
     from moongate.policy.lore import Lore  # noqa: PLC0415
     from moongate.scan.pool import Jails  # noqa: PLC0415
 
-    jails = Jails(max(1, min(_MOST_JAILS, os.cpu_count() or 1)), feeds=intelligence.feeds_version)
+    jails = Jails(
+        max(1, min(_MOST_JAILS, os.cpu_count() or 1)),
+        feeds=intelligence.feeds_version,
+        hearing=_hearing(stock),
+    )
     judging = Judging(stock.index, jails, changes, metrics, intelligence)
 
     def detected(judged: Judged) -> None:
@@ -370,6 +375,32 @@ def make_guarding(
     )
     gate = PolicyGate(governing.policy, mode, facts, changes, metrics, audit=audit, holds=governing.desk)
     return Guarding(Guard(gate, judging), gate, jails, changes)
+
+
+def _hearing(stock: Stock) -> Hearing:
+    """The other scanners that a gateway asks.
+
+    Raises:
+        BadSettings: one is not known, not installed, or lacks what it needs.
+    """
+    from moongate.scan.feeds.rule_file import RuleFile  # noqa: PLC0415
+    from moongate.scan.voices.choir import Asked  # noqa: PLC0415
+    from moongate.scan.voices.hearing import Hearing, installed  # noqa: PLC0415
+    from moongate.scan.voices.voice import VoiceAbsent, is_here  # noqa: PLC0415
+
+    words = [word for word in stock.settings.scanners if word != "none"]
+    voices = installed() if "installed" in words else []
+    try:
+        named = [Asked.parse(word) for word in words if word not in ("installed", "yara")]
+        asked = list(dict.fromkeys([*voices, *named]))
+        if "yara" in words and not is_here("yara"):
+            raise VoiceAbsent("the package of yara is not installed (pip install 'moongate[scanners]')")
+        if not is_here("yara") or not {"installed", "yara"} & set(words):
+            return Hearing(asked)
+        return Hearing(asked, RuleFile(stock.index, stock.layout.home / "rules").now)
+    except (VoiceAbsent, BadRequest) as error:
+        message = error.message if isinstance(error, BadRequest) else str(error)
+        raise BadSettings(f"scanners (MOONGATE_SCANNERS): {message}") from None
 
 
 def build(settings: Settings) -> Gateway:  # noqa: PLR0915 - a list of what there is

@@ -218,7 +218,7 @@ class Judging:
             return judged
 
     def _stands(self, known: Judged) -> bool:
-        """Whether scanners would say the same again: only feeds say something new, and of bytes as a whole."""
+        """Whether scanners would say the same again, since only feeds say something new."""
         versions = self._scanners.versions
         return (
             known.verdict != "failed"

@@ -5,15 +5,18 @@ A jail that judged many files is replaced, so that nothing that a file left behi
 
 from __future__ import annotations
 
+import os
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 
+from moongate.core.spans import ByteSpan
 from moongate.core.verdicts import Report, Versions
 from moongate.scan.glance import INERT, MOST_BYTES
 from moongate.scan.jail import Jail, Limits, Read
 from moongate.scan.rules import ENGINE, RULES
 from moongate.scan.sniff import HEAD_BYTES, sniff
+from moongate.scan.voices.hearing import Hearing
 
 _FILES_EACH = 2000
 
@@ -22,9 +25,14 @@ class Jails:
     """Judges content in at most so many processes at once. For any thread; close it when done."""
 
     def __init__(
-        self, most: int = 2, limits: Limits | None = None, feeds: Callable[[], str] = lambda: ""
+        self,
+        most: int = 2,
+        limits: Limits | None = None,
+        feeds: Callable[[], str] = lambda: "",
+        hearing: Hearing | None = None,
     ) -> None:
-        """feeds: the version of what threat feeds say now."""
+        """feeds: the version of what threat feeds say now. hearing: asks other scanners, too."""
+        self._hearing = hearing or Hearing()
         self._limits = limits or Limits()
         self._free: list[tuple[Jail, int]] = []
         self._turn = threading.Semaphore(most)
@@ -35,17 +43,31 @@ class Jails:
     @property
     def versions(self) -> Versions:
         """Who judges now."""
-        return Versions(ENGINE, RULES, self._feeds())
+        hearing = self._hearing
+        return Versions(ENGINE + hearing.engine, RULES + hearing.rules, self._feeds())
 
     def judge(self, descriptor: int, name: str) -> Report:
-        """The report on an open file; see `Jail.judge`."""
+        """The report on an open file, other scanners heard; see `Jail.judge`."""
         with self._one() as jail:
-            return jail.judge(descriptor, name)
+            report = jail.judge(descriptor, name)
+
+        def read(span: ByteSpan) -> bytes:
+            return os.pread(descriptor, span.length, span.start)
+
+        size_bytes = os.fstat(descriptor).st_size
+        return self._hearing.heard(report, lambda jail: jail.judge(descriptor, name), read, size_bytes)
 
     def judge_read(self, read: Read, size_bytes: int, name: str) -> Report:
-        """The report on content that `read` gives by span; see `Jail.judge_read`."""
+        """As `judge`, of content that `read` gives by span; see `Jail.judge_read`."""
         with self._one() as jail:
-            return jail.judge_read(read, size_bytes, name)
+            report = jail.judge_read(read, size_bytes, name)
+
+        def within(span: ByteSpan) -> bytes | None:
+            return read(ByteSpan(span.start, min(span.end, size_bytes))) if span.start < size_bytes else b""
+
+        return self._hearing.heard(
+            report, lambda jail: jail.judge_read(read, size_bytes, name), within, size_bytes
+        )
 
     def glance(self, read: Read, size_bytes: int, name: str, reach_bytes: int | None = None) -> Report:
         """What a first look finds, at so much of the beginning; see `scan.glance`."""
@@ -68,6 +90,7 @@ class Jails:
             free, self._free = self._free, []
         for jail, _ in free:
             jail.close()
+        self._hearing.close()
 
     @contextmanager
     def _one(self) -> Iterator[Jail]:

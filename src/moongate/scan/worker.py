@@ -91,10 +91,10 @@ def main() -> None:
         question = orjson.loads(line)
         try:
             name = question["name"]
+            content = OpenFile(descriptors[0]) if descriptors else Asked(door, question["size_bytes"])
             if other:
-                told = _heard(other, descriptors[0], name)
+                told = _heard(other, content, name)
             else:
-                content = OpenFile(descriptors[0]) if descriptors else Asked(door, question["size_bytes"])
                 told = _judge(content, name, question.get("glance_bytes"))
         finally:
             for descriptor in descriptors:
@@ -112,10 +112,10 @@ def _judge(content: Ranged, name: str, glance_bytes: int | None) -> bytes:
     return orjson.dumps(report.as_json(), default=repr, option=orjson.OPT_NON_STR_KEYS)
 
 
-def _heard(other: Voice, descriptor: int, name: str) -> bytes:
+def _heard(other: Voice, content: Ranged, name: str) -> bytes:
     ledger = Ledger()
     try:
-        other.hear(OpenFile(descriptor), name, ledger)
+        other.hear(content, name, ledger)
     except (MemoryError, RecursionError, Exception) as error:  # noqa: BLE001  (theirs, not ours)
         ledger.add("voice-failed", f"{other.version} failed: {type(error).__name__}")
     return orjson.dumps(replace(ledger.report(), engine=other.version).as_json())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from types import TracebackType
@@ -70,7 +71,7 @@ class Choir:
                 report = joined(report, jail.judge(descriptor, name))
         if self._clamd is not None:
             ledger = Ledger()
-            self._clamd.hear(descriptor, ledger)
+            self._clamd.hear(lambda span: os.pread(descriptor, span.length, span.start), ledger)
             report = joined(report, replace(ledger.report(), engine="clamd"))
         return report
 

@@ -10,11 +10,12 @@ Source: clamd(8).
 from __future__ import annotations
 
 import ipaddress
-import os
 import socket
 import struct
+from collections.abc import Callable
 
 from moongate.core.errors import BadRequest
+from moongate.core.spans import ByteSpan
 from moongate.scan.ledger import Ledger
 
 _STEP_BYTES = 256 << 10
@@ -49,10 +50,10 @@ class Clamd:
             door.sendall(b"zVERSION\0")
             return _line(door)
 
-    def hear(self, descriptor: int, ledger: Ledger) -> None:
-        """Writes what the daemon says of an open file into the ledger; that it says nothing, too."""
+    def hear(self, read: Callable[[ByteSpan], bytes | None], ledger: Ledger) -> None:
+        """Writes what the daemon says of content into the ledger; that it says nothing, too."""
         try:
-            answer = self._asked(descriptor)
+            answer = self._asked(read)
         except OSError as error:
             ledger.add("voice-failed", f"ClamAV did not answer: {type(error).__name__}")
             return
@@ -62,12 +63,12 @@ class Clamd:
         elif said != "OK":
             ledger.add("voice-failed", f"ClamAV did not look at it: {said[:200]}")
 
-    def _asked(self, descriptor: int) -> str:
+    def _asked(self, read: Callable[[ByteSpan], bytes | None]) -> str:
         with self._connected() as door:
             door.sendall(b"zINSTREAM\0")
             at = 0
             try:
-                while data := os.pread(descriptor, _STEP_BYTES, at):
+                while data := read(ByteSpan(at, at + _STEP_BYTES)):
                     door.sendall(struct.pack(">I", len(data)) + data)
                     at += len(data)
                 door.sendall(struct.pack(">I", 0))

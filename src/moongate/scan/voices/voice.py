@@ -34,12 +34,13 @@ KNOWN: Final[dict[str, frozenset[str] | None]] = {"picklescan": PICKLES, "modela
 """What each is asked about, as formats of our own report; None: everything."""
 
 
-_PACKAGES: Final = {"picklescan": "picklescan", "modelaudit": "modelaudit_picklescan", "yara": "yara_x"}
+DISTRIBUTIONS: Final = {"picklescan": "picklescan", "modelaudit": "modelaudit-picklescan", "yara": "yara-x"}
+"""What each is installed as."""
 
 
 def is_here(name: str) -> bool:
     """Whether the package of a voice is installed."""
-    return importlib.util.find_spec(_PACKAGES[name]) is not None
+    return importlib.util.find_spec(DISTRIBUTIONS[name].replace("-", "_")) is not None
 
 
 def voice(name: str, option: str = "") -> Voice:

@@ -14,19 +14,22 @@ from moongate.scan.ledger import Ledger
 from moongate.scan.voices.voice import Voice
 from moongate.weights.ranged import Ranged
 
+COMPILED: Final = ".yarc"
+"""How a file of rules ends that are compiled already."""
+
 STEP_BYTES: Final = 64 << 20
 OVERLAP_BYTES: Final = 1 << 20
 _SEVERITIES = {"low": Severity.LOW, "medium": Severity.MEDIUM, "critical": Severity.CRITICAL}
 
 
 class Yara:
-    """Rules are compiled once. A rule may say `severity = "low"` in its meta; without, a match is high.
+    """A rule may say `severity = "low"` in its meta; without, a match is high.
 
     Content is looked at in windows that overlap, so a rule that joins places further apart does not match.
     """
 
-    def __init__(self, source: str) -> None:
-        self._rules = yara_x.compile(source)
+    def __init__(self, rules: yara_x.Rules) -> None:
+        self._rules = rules
         self.version = f"yara-x/{version('yara-x')}"
 
     def hear(self, content: Ranged, name: str, ledger: Ledger) -> None:
@@ -54,4 +57,8 @@ def _first(rule: yara_x.Rule, base: int) -> int | None:
 
 
 def make(option: str) -> Voice:
-    return Yara(Path(option).read_text(encoding="utf-8"))
+    path = Path(option)
+    if path.suffix == COMPILED:
+        with path.open("rb") as file:
+            return Yara(yara_x.Rules.deserialize_from(file))
+    return Yara(yara_x.compile(path.read_text(encoding="utf-8")))
