@@ -20,6 +20,7 @@ import pytest
 
 from support.clients import run_client, run_script
 from support.gateway import Gateway
+from support.pickled import EVIL, zipped
 
 pytestmark = [pytest.mark.clients, pytest.mark.timeout(240)]
 
@@ -283,6 +284,27 @@ def test_pointers_alone_are_refused(workshop: Workshop) -> None:
     workshop.git("push", "-q", "--no-verify", "origin", "HEAD:main", cwd=copy)
     fresh = workshop.clone("fresh")
     assert (fresh / "w.bin").read_bytes() == b"weights" * 5000
+
+
+@pytest.mark.parametrize("way", ["lfs", "plain"])
+def test_a_pickle_that_runs_code_does_not_land(workshop: Workshop, way: str) -> None:
+    workshop.repo = f"acme/evil-{way}"
+    workshop.api({"do": "create"})
+    copy = workshop.clone("copy")
+    before = workshop.head(copy)
+    if way == "lfs":
+        workshop.git("lfs", "track", "*.bin", cwd=copy)
+    workshop.work(copy, {"README.md": b"# Mine\n", "deep/weights.bin": zipped({"archive/data.pkl": EVIL})})
+    said = workshop.git("push", "origin", "HEAD:main", "HEAD:refs/heads/other", cwd=copy, check=False)
+    assert "This gateway refuses deep/weights.bin of acme/evil-" in said
+    assert "system" in said
+    read, refs = workshop.api({"do": "read"}, {"do": "refs"})
+    assert read["commit"] == before
+    assert set(read["files"]) <= {".gitattributes"}
+    assert set(refs) == {"refs/heads/main"}
+    workshop.git("checkout", "-q", "-b", "good", before, cwd=copy)
+    workshop.work(copy, {"README.md": b"# Mine\n"})
+    workshop.git("push", "-q", "origin", "HEAD:main", cwd=copy)
 
 
 def test_git_lfs_asks_nobody_about_locks(workshop: Workshop) -> None:

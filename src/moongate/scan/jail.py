@@ -80,7 +80,9 @@ class Jail:
         """The report on an open file, whose descriptor stays the caller's. Never raises for what is in it."""
 
         def ask(door: socket.socket) -> dict[str, Any]:
-            socket.send_fds(door, [orjson.dumps({"name": name[-1024:]})], [descriptor])
+            socket.send_fds(
+                door, [orjson.dumps({"name": name[-1024:], "seconds": self._limits.seconds})], [descriptor]
+            )
             door.settimeout(self._limits.seconds)
             return _answer(door)
 
@@ -97,7 +99,12 @@ class Jail:
         """
 
         def ask(door: socket.socket) -> dict[str, Any]:
-            question = {"name": name[-1024:], "size_bytes": size_bytes, "glance_bytes": glance_bytes}
+            question = {
+                "name": name[-1024:],
+                "seconds": self._limits.seconds,
+                "size_bytes": size_bytes,
+                "glance_bytes": glance_bytes,
+            }
             door.settimeout(self._limits.seconds)
             door.sendall(orjson.dumps(question))
             left = self._limits.seconds

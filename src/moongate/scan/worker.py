@@ -5,11 +5,14 @@
 It is given content over a socket, one at a time, with a name; it answers with a report and opens nothing.
 A question is one line of JSON, with an open file beside it, or with the size of content that is asked for by
 span; an answer is four bytes of length, then JSON: a report, or what is wanted. Bytes come with their length.
+Whoever asks ends a process that takes too long; should they be gone, an alarm does it some seconds later.
 """
 
 from __future__ import annotations
 
+import math
 import os
+import signal
 import socket
 import struct
 import sys
@@ -28,6 +31,7 @@ from moongate.weights.ranged import Ranged
 
 MAX_QUESTION_BYTES: Final = 64 << 10
 _NO_MORE = 0xFFFFFFFF
+_GRACE_SECONDS = 5
 
 
 class OpenFile:
@@ -48,7 +52,8 @@ class OpenFile:
 class Asked:
     """Content that whoever asked reads for us, span by span."""
 
-    def __init__(self, door: socket.socket, size_bytes: int) -> None:
+    def __init__(self, door: socket.socket, size_bytes: int, alarm_seconds: int) -> None:
+        self._alarm_seconds = alarm_seconds
         self._door = door
         self._size_bytes = size_bytes
 
@@ -61,7 +66,9 @@ class Asked:
         if end <= span.start:
             return b""
         _answer(self._door, orjson.dumps({"want": [span.start, end]}))
+        signal.alarm(0)  # what reading takes is nobody's fault here
         length = struct.unpack("<I", self._exactly(4))[0]
+        signal.alarm(self._alarm_seconds)
         if length == _NO_MORE:
             raise Enough
         return self._exactly(length)
@@ -89,9 +96,11 @@ def main() -> None:
         if not line:
             return
         question = orjson.loads(line)
+        alarm = math.ceil(question["seconds"]) + _GRACE_SECONDS
+        signal.alarm(alarm)
         try:
             name = question["name"]
-            content = OpenFile(descriptors[0]) if descriptors else Asked(door, question["size_bytes"])
+            content = OpenFile(descriptors[0]) if descriptors else Asked(door, question["size_bytes"], alarm)
             if other:
                 told = _heard(other, content, name)
             else:
@@ -99,6 +108,7 @@ def main() -> None:
         finally:
             for descriptor in descriptors:
                 os.close(descriptor)
+        signal.alarm(0)
         _answer(door, told)
 
 
