@@ -24,6 +24,7 @@ MEASURES = (
     "olah",
     "policy",
     "scan",
+    "guard",
     "xet_codecs",
     "xet_cold",
     "xet_warm",

@@ -166,13 +166,13 @@ class Stage:
         return served
 
     @contextmanager
-    def fresh(self, *, xet: bool = False) -> Iterator[Gateway]:
+    def fresh(self, *, xet: bool = False, settings: Mapping[str, str] | None = None) -> Iterator[Gateway]:
         """A gateway with an empty home, past its first request. Its home is removed afterwards.
 
-        xet: whether it offers Xet, which is off unless it is asked for.
+        xet: whether it offers Xet, which is off unless it is asked for. settings: variables of others.
         """
         home = self.folder / f"home-{next(self._numbers)}"
-        served = self._start(home, {"MOONGATE_XET": "true" if xet else "false"})
+        served = self._start(home, {"MOONGATE_XET": "true" if xet else "false", **(settings or {})})
         try:
             read("whole", served.port, self.small.branch_path, self.plan.client_cpus)
             yield served
