@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-import time
+import asyncio
 
 from moongate.app import policy_models as models
 from moongate.app.admin_models import Model
 from moongate.app.governing import Governing
 from moongate.app.operations import Asked, Operation, needing
 from moongate.policy.facts import Facts
-from moongate.policy.short_facts import facts_from
+from moongate.policy.knowledge import Knowledge
 
 
-def policy_operations(governing: Governing) -> tuple[Operation, ...]:
+def policy_operations(governing: Governing, knowledge: Knowledge) -> tuple[Operation, ...]:
     """The operations, with what they need."""
-    policy = _AdminPolicy(governing)
+    policy = _AdminPolicy(governing, knowledge)
     explain = Operation(
         "POST", "/policy/explain", "Explain a question", policy.explain, models.Explained, models.Question
     )
@@ -42,8 +42,9 @@ def explanation(governing: Governing, facts: Facts) -> models.Explained:
 
 
 class _AdminPolicy:
-    def __init__(self, governing: Governing) -> None:
+    def __init__(self, governing: Governing, knowledge: Knowledge) -> None:
         self._governing = governing
+        self._knowledge = knowledge
 
     async def show(self, _: Asked) -> Model:
         current = self._governing.current
@@ -72,4 +73,5 @@ class _AdminPolicy:
         return models.Reloaded(changed=changed, digest=current.rules.digest, trouble=current.trouble)
 
     async def explain(self, asked: Asked) -> Model:
-        return explanation(self._governing, facts_from(asked.body.facts, time.time()))
+        facts = await asyncio.to_thread(self._knowledge.of, asked.body.facts)
+        return explanation(self._governing, facts)

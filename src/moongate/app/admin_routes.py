@@ -86,7 +86,7 @@ class AdminRoutes:
         self.jobs = JobBoard(gateway.settings.home / "jobs")
         self.operations = (
             *needing("admin", *self._table()),
-            *policy_operations(gateway.governing),
+            *policy_operations(gateway.governing, gateway.guarding.knowledge),
             *approval_operations(gateway.governing.desk),
             *webhook_operations(gateway.announcing.hooks),
             *needing("approve", *self._verdicts_table()),

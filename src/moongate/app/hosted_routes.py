@@ -99,7 +99,7 @@ class HostedRoutes:
 
     async def _delete(self, exchange: Exchange, repo: RepoId, body: Body) -> web.StreamResponse:
         allow(exchange, "DELETE")
-        row = self._hosted.repo_for(repo, exchange.caller, "admin")
+        row = await asyncio.to_thread(self._hosted.to_administer, repo, exchange.caller)
         await asyncio.to_thread(self._hosted.repositories.delete, row)
         exchange.tell("repo.delete", repo)
         return self._json(exchange, {})
@@ -109,7 +109,7 @@ class HostedRoutes:
         for repo in (old, new):
             if not self._hosted.hosts(repo):
                 raise NotAllowed(f"The namespace {shown(repo.namespace)} is not hosted here.")
-        row = self._hosted.repo_for(old, exchange.caller, "admin")
+        row = await asyncio.to_thread(self._hosted.to_administer, old, exchange.caller)
         await asyncio.to_thread(self._hosted.repositories.move, row, new, exchange.caller)
         exchange.tell("repo.move", old, subject=str(new))
         return self._json(exchange, self._address(exchange, new))
@@ -144,7 +144,7 @@ class HostedRoutes:
 
     async def _settings(self, exchange: Exchange, repo: RepoId, asked: Asked) -> web.StreamResponse:
         allow(exchange, "PUT")
-        row = self._hosted.repo_for(repo, exchange.caller, "admin")
+        row = await asyncio.to_thread(self._hosted.to_administer, repo, exchange.caller)
         body = await self._body(exchange)
         changed = await asyncio.to_thread(self._hosted.repositories.change, row, body)
         visibility = "private" if changed.private else "public"

@@ -41,7 +41,7 @@ class Reloaded(Model):
 
 
 class Question(Model):
-    """A question in short: the keys of `moongate policy schema --facts`."""
+    """A question in short: the keys of `moongate policy schema --facts`. What it leaves out is looked up."""
 
     facts: dict[str, Any]
 

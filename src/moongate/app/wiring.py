@@ -14,7 +14,7 @@ import asyncio
 import os
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
@@ -27,7 +27,7 @@ from moongate.app.settings import BadSettings, Settings
 from moongate.core.callers import ANONYMOUS, Caller
 from moongate.core.digests import Etag
 from moongate.core.errors import BadRequest, MoongateError, StoreError, UpstreamError, VerificationFailed
-from moongate.core.names import RepoId
+from moongate.core.names import CommitHash, RepoId
 from moongate.core.spans import ByteSpan
 from moongate.store.blobs import Blobs
 from moongate.store.index import Index, ReconstructionRow
@@ -77,6 +77,8 @@ if TYPE_CHECKING:
     from moongate.policy.courier import Courier
     from moongate.policy.desk import Desk
     from moongate.policy.gate import PolicyGate
+    from moongate.policy.gate_facts import GateFacts
+    from moongate.policy.knowledge import Knowledge
     from moongate.policy.provenance.vouching import Vouching
     from moongate.scan.feeds.intelligence import FeedIntelligence
     from moongate.scan.feeds.options import FeedOptions
@@ -305,6 +307,7 @@ class Guarding:
     gate: PolicyGate
     jails: Jails
     changes: Serial
+    knowledge: Knowledge
 
     def judge(self, etag: Etag, size_bytes: int, descriptor: int) -> None:
         """Has content judged whose hash is right. Blocks."""
@@ -338,17 +341,15 @@ def make_guarding(
     metrics: Metrics,
     governing: Governing,
     intelligence: FeedIntelligence,
-    is_hosted: Callable[[RepoId], bool],
+    hosted: HostedRepos,
     changes: Serial,
     audit: Audit,
 ) -> Guarding:
     """The guard of a process. Starts no scanner yet."""
     from moongate.hub.audit import SYSTEM, AuditEvent  # noqa: PLC0415
     from moongate.hub.guard import Guard  # noqa: PLC0415 - commands without an upstream need none of it
-    from moongate.hub.intelligence import Subject  # noqa: PLC0415
     from moongate.hub.judging import Judging  # noqa: PLC0415
-    from moongate.policy.gate import GateFacts, PolicyGate  # noqa: PLC0415
-    from moongate.policy.lore import Lore  # noqa: PLC0415
+    from moongate.policy.gate import PolicyGate  # noqa: PLC0415
     from moongate.scan.pool import Jails  # noqa: PLC0415
 
     jails = Jails(
@@ -365,16 +366,69 @@ def make_guarding(
 
     judging.on_detection = detected
 
+    mode = stock.settings.guard
+    facts = _gate_facts(stock, hosted, intelligence)
+    gate = PolicyGate(governing.policy, mode, facts, changes, metrics, audit=audit, holds=governing.desk)
+    knowledge = _knowledge(stock, hosted, facts)
+    return Guarding(Guard(gate, judging), gate, jails, changes, knowledge)
+
+
+def _gate_facts(stock: Stock, hosted: HostedRepos, intelligence: FeedIntelligence) -> GateFacts:
+    """What is known of a question."""
+    from moongate.hub.intelligence import Subject  # noqa: PLC0415
+    from moongate.policy.gate_facts import GateFacts  # noqa: PLC0415
+    from moongate.policy.lore import Lore  # noqa: PLC0415
+    from moongate.policy.signatures import Signatures  # noqa: PLC0415
+
     def hits(file: FileAt) -> tuple[Finding, ...]:
         sha256 = stock.index.digest_of(file.entry.etag)
-        return intelligence.known(Subject(sha256=sha256, repo=file.repo, hosted=is_hosted(file.repo)))
+        return intelligence.known(Subject(sha256=sha256, repo=file.repo, hosted=hosted.hosts(file.repo)))
 
-    mode = stock.settings.guard
-    facts = GateFacts(
-        Lore(stock.index, is_hosted, time.time).of, hits, feed_age_seconds=intelligence.oldest_age_seconds
+    def hosted_info(repo: RepoId, commit_hash: str) -> Mapping[str, object] | None:
+        row = stock.index.get_hosted(repo)
+        return None if row is None else hosted.reads.info_of(row, CommitHash(commit_hash) or None)
+
+    signatures = Signatures(open_vouching(stock).vouched, time.time)
+    return GateFacts(
+        Lore(stock.index, hosted.hosts, time.time, hosted_info).of,
+        hits,
+        digest=stock.index.digest_of,
+        signature=signatures.of,
+        signature_at_hand=signatures.at_hand,
+        feed_age_seconds=intelligence.oldest_age_seconds,
     )
-    gate = PolicyGate(governing.policy, mode, facts, changes, metrics, audit=audit, holds=governing.desk)
-    return Guarding(Guard(gate, judging), gate, jails, changes)
+
+
+def open_knowledge(stock: Stock) -> Knowledge:
+    """What a gateway of this home would know of a question."""
+    hosted = open_hosted(stock)
+    return _knowledge(stock, hosted, _gate_facts(stock, hosted, open_intelligence(stock)))
+
+
+def _knowledge(stock: Stock, hosted: HostedRepos, facts: GateFacts) -> Knowledge:
+    from moongate.core.errors import RevisionAbsent  # noqa: PLC0415
+    from moongate.core.names import Revision, is_commit_hash  # noqa: PLC0415
+    from moongate.hub.judging import standing  # noqa: PLC0415
+    from moongate.policy.knowledge import Knowledge  # noqa: PLC0415
+
+    index = stock.index
+
+    def commit_of(repo: RepoId, revision: str) -> CommitHash | None:
+        row = index.get_hosted(repo)
+        if row is not None:
+            try:
+                return hosted.refs_of.resolve(row, revision)
+            except RevisionAbsent:
+                return None
+        known = index.get_ref(repo, Revision(revision))
+        if known is not None:
+            return known.commit_hash
+        return CommitHash(revision) if is_commit_hash(revision) else None
+
+    def judged(etag: Etag, path: str) -> Judged | None:
+        return standing(index.verdicts_of(etag), path, time.time())
+
+    return Knowledge(facts, index, commit_of, judged, time.time)
 
 
 def _hearing(stock: Stock) -> Hearing:
@@ -471,7 +525,7 @@ def build(settings: Settings) -> Gateway:  # noqa: PLR0915 - a list of what ther
     feeds = open_refresher(stock, audit)
     services = HashServices(stock.index, feed_opener(settings), time.time)
     intelligence = FeedIntelligence(stock.index, time.time, services)
-    guarding = make_guarding(stock, metrics, governing, intelligence, repos.is_hosted, changes, audit)
+    guarding = make_guarding(stock, metrics, governing, intelligence, hosted, changes, audit)
     _guard_answers(stock, repos, guarding)
     forget = guarding.guard.judging.forget_unproven
     fills = Fills(

@@ -17,6 +17,7 @@ from moongate.cli.terminal import Column, count, put, put_json, put_table, say
 
 if TYPE_CHECKING:
     from moongate.policy.cases import Outcome
+    from moongate.policy.facts import Facts
     from moongate.policy.loading import Loaded
 
 group = typer.Typer(help="Rules that say what may pass.", rich_markup_mode=None)
@@ -121,8 +122,9 @@ def explain(
 ) -> None:
     """Explain a decision: which rules match, by which facts, and why others do not.
 
-    What is known of REPO is asked of the gateway that MOONGATE_URL names; facts in a file need none. Exit
-    code 3 if it is held or denied.
+    What is known of REPO and PATH (verdict, licence, size, signature, …) is asked of the gateway that
+    MOONGATE_URL names, or read from the home; facts in a file go before it. Exit code 3 if it is held or
+    denied.
 
     \b
     Examples:
@@ -135,9 +137,7 @@ def explain(
     if gateway is not None:
         answer: Mapping[str, Any] = gateway.ask("POST", "/policy/explain", {"facts": told})
     else:
-        from moongate.policy.short_facts import facts_from
-
-        asked = facts_from(told, time.time())
+        asked = _known_here(told, home)
         explained = load_policy(source, home).rules.explain(asked)
         answer = {**explained.as_json(), "facts": asked.as_json()}
     if as_json:
@@ -285,6 +285,20 @@ def _question(
         **({"revision": wanted.revision} if wanted.revision else {}),
         **({"path": path} if path else {}),
     }
+
+
+def _known_here(told: Mapping[str, Any], home: Path | None) -> Facts:
+    """The facts, with what a home knows; where there is none, what was typed."""
+    from moongate.cli.house import load_settings, open_house
+    from moongate.policy.short_facts import facts_from
+
+    settings = load_settings(home=home)
+    if settings.database is None and not settings.home.is_dir():
+        return facts_from(told, time.time())
+    from moongate.app.wiring import open_knowledge
+
+    with open_house(settings) as house:
+        return open_knowledge(house).of(told)
 
 
 def _facts_in(name: str) -> dict[str, Any]:

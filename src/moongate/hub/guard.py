@@ -60,7 +60,7 @@ class Gate(Protocol):
     def is_stopped(self, etag: Etag) -> bool:
         """Whether this content is given to nobody any more, whoever asks."""
 
-    def foresee(self, file: FileAt, caller: Caller) -> None:
+    async def foresee(self, file: FileAt, caller: Caller) -> None:
         """Return unless it is sure by now that this file will be refused.
 
         Raises:
@@ -102,7 +102,7 @@ class Guard:
             return await self.gate.decide(file, caller, judged)
         if file.entry.size_bytes == 0:
             return Passage(True)
-        self.gate.foresee(file, caller)
+        await self.gate.foresee(file, caller)
         return Passage(False)
 
     def told(self, etag: Etag) -> str:

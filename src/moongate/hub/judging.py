@@ -18,6 +18,7 @@ import threading
 import time
 from collections import OrderedDict
 from collections.abc import Callable, Iterable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import Final, Protocol
 
@@ -67,6 +68,7 @@ class VerdictStore(Protocol):
     def drop_unproven_verdicts(self, etag: Etag) -> None: ...
     def where_is(self, etag: Etag) -> list[FileAt]: ...
     def digest_of(self, etag: str) -> str | None: ...
+    def put_digest(self, etag: str, sha256: str) -> None: ...
     def outdated_verdicts(self, versions: Versions, now: float, limit: int) -> Sequence[Judged]: ...
 
 
@@ -145,17 +147,7 @@ class Judging:
 
         What is dangerous under one name is dangerous under all. A point read.
         """
-        rows = self._rows(etag)
-        kind = name_kind_of(path)
-        dangerous = None
-        for row in rows:
-            if row.basis == "ranges" and (row.retry_at or 0.0) <= self._clock():
-                continue
-            if row.name_kind in ("", kind):
-                return row
-            if row.verdict == "dangerous" and dangerous is None:
-                dangerous = row
-        return dangerous
+        return standing(self._rows(etag), path, self._clock())
 
     def final(self, etag: Etag, path: str = "") -> Judged | None:
         """As `known`, when every byte was looked at."""
@@ -240,7 +232,12 @@ class Judging:
         if known is not None or not 0 < size_bytes <= _HASHED_BYTES:
             return known
         data = read(ByteSpan(0, size_bytes))
-        return hashlib.sha256(data).hexdigest() if data is not None and len(data) == size_bytes else None
+        if data is None or len(data) != size_bytes:
+            return None
+        digest = hashlib.sha256(data).hexdigest()
+        with suppress(StoreError):
+            self._store.put_digest(etag, digest)
+        return digest
 
     def glance(
         self, etag: Etag, size_bytes: int, read: ReadSpan, path: str, reach_bytes: int | None = None
@@ -370,6 +367,20 @@ class Judging:
             if len(self._running) > _KEPT:
                 self._running.clear()
             return self._running.setdefault((etag, kind), threading.Lock())
+
+
+def standing(rows: Sequence[Judged], path: str, now: float) -> Judged | None:
+    """Of all that was said of a content, the newest first, what counts under such a name."""
+    kind = name_kind_of(path)
+    dangerous = None
+    for row in rows:
+        if row.basis == "ranges" and (row.retry_at or 0.0) <= now:
+            continue
+        if row.name_kind in ("", kind):
+            return row
+        if row.verdict == "dangerous" and dangerous is None:
+            dangerous = row
+    return dangerous
 
 
 def _with_hits(report: Report, hits: tuple[Finding, ...]) -> Report:

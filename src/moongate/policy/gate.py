@@ -12,8 +12,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections import OrderedDict
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Sequence
 from typing import Any, Final, Literal, Protocol, TypeAlias
 
 from moongate.core.callers import Caller
@@ -22,17 +21,19 @@ from moongate.core.digests import Etag
 from moongate.core.errors import HeldByPolicy, NotAllowed, RefusedByPolicy
 from moongate.core.names import CommitHash, RepoId
 from moongate.core.records import FileAt
-from moongate.core.verdicts import Finding, Judged, Severity
+from moongate.core.verdicts import Finding, Judged
 from moongate.hub.audit import Audit, AuditEvent, NoAudit, actor_of
 from moongate.hub.guard import Passage
 from moongate.policy.asking import Holds, NoHolds, Policy
-from moongate.policy.facts import Actor, Content, Facts, Found, Repository
+from moongate.policy.facts import Facts, Signature
+from moongate.policy.gate_facts import GateFacts
 
 GuardMode: TypeAlias = Literal["off", "observe", "enforce"]
 
 REMEMBERED_SECONDS: Final = 5.0
 """How long a decision is believed although another machine may have changed what led to it."""
 
+_CHANGES: Final[dict[Action, str]] = {"commit": "changes to", "admin": "administration of"}
 _KEPT = 50_000
 _MOST_FINDINGS = 3
 
@@ -48,23 +49,6 @@ class GateWatcher(Protocol):
     """Who counts decisions."""
 
     def decided(self, action: Action, effect: str) -> None: ...
-
-
-@dataclass(frozen=True, slots=True)
-class GateFacts:
-    """What the gate learns elsewhere about who asks, and for what.
-
-    repository: a repository with all that is known of it. hits: what threat feeds say of a file and its
-    repository. actor: who asks, with teams and roles. is_recalled: whether a content was taken back.
-    """
-
-    repository: Callable[[RepoId, CommitHash], Repository]
-    hits: Callable[[FileAt], tuple[Finding, ...]] = lambda file: ()
-    actor: Callable[[Caller], Actor] = lambda caller: Actor(
-        caller.user, caller.kind, caller.teams, caller.roles
-    )
-    feed_age_seconds: Callable[[], float | None] = lambda: None
-    is_recalled: Callable[[Etag], bool] = lambda etag: False
 
 
 class PolicyGate:
@@ -111,15 +95,18 @@ class PolicyGate:
         """See `Gate.is_stopped`."""
         return self._mode == "enforce" and self._facts.is_recalled(etag)
 
-    def foresee(self, file: FileAt, caller: Caller) -> None:
+    async def foresee(self, file: FileAt, caller: Caller) -> None:
         """See `Gate.foresee`."""
         decision = self._policy.foresee(self.facts("read", file, caller, None))
         if decision is not None and not decision.lets_pass and self._mode == "enforce":
             self._watcher.decided("read", decision.effect)
+            await self._audit.recorded(_event("file.deny", file, caller, decision))
             raise self.refusal(file, decision)
 
     async def decide(self, file: FileAt, caller: Caller, judged: Judged) -> Passage:
         """See `Gate.decide`."""
+        if self._facts.signature_at_hand(file) is None:
+            await asyncio.to_thread(self._facts.signature, file)
         facts = self.facts("read", file, caller, judged)
         decision = self._policy.decide(facts)
         self._watcher.decided("read", decision.effect)
@@ -152,55 +139,52 @@ class PolicyGate:
         self._audit.record(_event("commit.deny", file, caller, decision, judged))
         raise self.refusal(file, decision, self._found(file, judged), request)
 
+    def may_change(self, action: Action, repo: RepoId, caller: Caller) -> None:
+        """Return when a hosted repository may be changed so, whatever with. May write.
+
+        Raises:
+            RefusedByPolicy, HeldByPolicy: it may not.
+        """
+        actor = self._facts.actor(caller)
+        facts = self._facts.of_repo(action, repo, CommitHash(""), actor, self._clock())
+        decision = self._policy.decide(facts)
+        self._watcher.decided(action, decision.effect)
+        if decision.lets_pass or self._mode != "enforce":
+            return
+        request = self._holds.held(facts, decision) if decision.effect == "hold" else ""
+        kind = "commit.deny" if action == "commit" else "repo.deny"
+        told = {"action": action, "policy": decision.policy}
+        self._audit.record(
+            AuditEvent(
+                kind,
+                actor_of(caller),
+                repo,
+                effect=decision.effect,
+                rule=decision.rules[0] if decision.rules else "",
+                reason=decision.reason,
+                details=told,
+            )
+        )
+        raise _refusal(f"{_CHANGES.get(action, action)} {repo.repo_id}", decision, (), request)
+
     def _found(self, file: FileAt, judged: Judged) -> tuple[Finding, ...]:
         """What there is against a file, the worst first."""
         found = (*self._facts.hits(file), *judged.report.findings)
         return tuple(sorted(found, key=lambda finding: -finding.severity))
 
     def facts(self, action: Action, file: FileAt, caller: Caller, judged: Judged | None) -> Facts:
-        """What the policy is told of a question."""
-        entry, hits = file.entry, self._facts.hits(file)
-        known = self._facts.repository(file.repo, file.commit_hash)
-        repository = replace(known, commit_hash=file.commit_hash or None, pinned=bool(file.commit_hash))
-        content = Content(
-            str(entry.path),
-            size_bytes=entry.size_bytes,
-            digest=entry.etag if len(entry.etag) == 64 else None,
-            etag=entry.etag,
-        )
-        if any(hit.severity >= Severity.HIGH for hit in hits):
-            content = replace(content, verdict="dangerous", findings=_found(hits))
-        if judged is not None:
-            report = judged.report
-            content = replace(
-                content,
-                formats=report.formats,
-                verdict=content.verdict or report.verdict,
-                findings=_found((*hits, *report.findings)),
-                complete=judged.basis == "whole" and report.verdict not in ("failed", "unscanned"),
-            )
-        return Facts(
-            action,
-            self._facts.actor(caller),
-            repository,
-            self._clock(),
-            content,
-            feed_age_seconds=self._facts.feed_age_seconds(),
-        )
+        """What the policy is told of a question, as far as it can be told at once."""
+        signature = self._facts.signature_at_hand(file) or Signature()
+        return self._facts.of_file(action, file, self._facts.actor(caller), judged, signature, self._clock())
 
     @staticmethod
     def refusal(
         file: FileAt, decision: Decision, found: Sequence[Finding] = (), request: str = ""
     ) -> NotAllowed:
         """The error that tells a client why."""
-        name = f"{file.entry.path or file.entry.etag} of {file.repo.repo_id}"
-        why = _words(decision)
-        if found:
-            why += f" ({found[0].what[:80]})"
-        if decision.effect == "deny":
-            return RefusedByPolicy(f"This gateway refuses {name}: {why}")
-        then = f", request {request}" if request else ""
-        return HeldByPolicy(f"This gateway holds {name} until somebody approves it{then}: {why}")
+        return _refusal(
+            f"{file.entry.path or file.entry.etag} of {file.repo.repo_id}", decision, found, request
+        )
 
     def _remember(self, file: FileAt, caller: Caller, passage: Passage) -> None:
         self._memos[_key(file, caller)] = (self.serial, self._clock() + REMEMBERED_SECONDS, passage)
@@ -208,8 +192,14 @@ class PolicyGate:
             self._memos.popitem(last=False)
 
 
-def _found(findings: Iterable[Finding]) -> tuple[Found, ...]:
-    return tuple(Found(one.rule, one.severity.name.lower()) for one in findings)
+def _refusal(name: str, decision: Decision, found: Sequence[Finding], request: str) -> NotAllowed:
+    why = _words(decision)
+    if found:
+        why += f" ({found[0].what[:80]})"
+    if decision.effect == "deny":
+        return RefusedByPolicy(f"This gateway refuses {name}: {why}")
+    then = f", request {request}" if request else ""
+    return HeldByPolicy(f"This gateway holds {name} until somebody approves it{then}: {why}")
 
 
 def _key(file: FileAt, caller: Caller) -> tuple[Any, ...]:
@@ -220,8 +210,14 @@ def _words(decision: Decision) -> str:
     return decision.reason or (f"rule {decision.rules[0]}" if decision.rules else "by policy")
 
 
-def _event(kind: str, file: FileAt, caller: Caller, decision: Decision, judged: Judged) -> AuditEvent:
-    findings = [finding.rule for finding in judged.report.findings[:_MOST_FINDINGS]]
+def _event(
+    kind: str, file: FileAt, caller: Caller, decision: Decision, judged: Judged | None = None
+) -> AuditEvent:
+    """judged: None when it is refused before anybody looked."""
+    told: dict[str, object] = {"policy": decision.policy}
+    if judged is not None:
+        told["verdict"] = judged.verdict
+        told["findings"] = [finding.rule for finding in judged.report.findings[:_MOST_FINDINGS]]
     return AuditEvent(
         kind,
         actor_of(caller),
@@ -232,5 +228,5 @@ def _event(kind: str, file: FileAt, caller: Caller, decision: Decision, judged: 
         decision.effect,
         decision.rules[0] if decision.rules else "",
         decision.reason,
-        details={"verdict": judged.verdict, "findings": findings, "policy": decision.policy},
+        details=told,
     )

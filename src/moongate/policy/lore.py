@@ -1,7 +1,7 @@
-"""What is known of a proxied repository, from the info that upstream gave of a commit.
+"""What is known of a repository, from the info that upstream gave of a commit, or that we give of our own.
 
 Licence, tags, ages, popularity and base models. Only what is kept here is looked at; upstream is not asked.
-Where no info is kept, nothing of this is known.
+Where no info is kept, nothing of this is known. Of what is hosted nobody counts downloads and likes.
 """
 
 from __future__ import annotations
@@ -43,8 +43,14 @@ class Lore:
     """Repositories with what is known of them; believed for a minute."""
 
     def __init__(
-        self, shelf: LoreShelf, is_hosted: Callable[[RepoId], bool], clock: Callable[[], float]
+        self,
+        shelf: LoreShelf,
+        is_hosted: Callable[[RepoId], bool],
+        clock: Callable[[], float],
+        hosted_info: Callable[[RepoId, str], Mapping[str, Any] | None] = lambda repo, commit_hash: None,
     ) -> None:
+        """hosted_info: the info of a hosted repository, at its main branch when no commit is named."""
+        self._hosted_info = hosted_info
         self._shelf = shelf
         self._is_hosted = is_hosted
         self._clock = clock
@@ -71,7 +77,10 @@ class Lore:
             private=None if facts is None else facts.private,
             gated=None if facts is None else facts.gated,
         )
-        if plain.hosted or not commit_hash:
+        if plain.hosted:
+            info = self._hosted_info(repo, str(commit_hash))
+            return plain if info is None else _of_hosted(plain, info)
+        if not commit_hash:
             return plain
         answer = self._shelf.get_answer(keys.info(repo, CommitHash(commit_hash)))
         if answer is None:
@@ -81,6 +90,12 @@ class Lore:
         except orjson.JSONDecodeError:
             return plain
         return with_info(plain, said) if isinstance(said, dict) else plain
+
+
+def _of_hosted(plain: Repository, info: Mapping[str, Any]) -> Repository:
+    told = {name: value for name, value in info.items() if name not in ("downloads", "likes")}
+    known = with_info(plain, told)
+    return replace(known, private=bool(info.get("private")), gated=bool(info.get("gated")))
 
 
 def with_info(repo: Repository, said: Mapping[str, Any]) -> Repository:

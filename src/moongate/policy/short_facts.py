@@ -6,20 +6,46 @@ known, except that nobody named asks, to read, for a repository that is not host
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any, Final
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from typing import Any, Final, TypeAlias
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from moongate.core.decisions import Action
 from moongate.core.errors import BadName, BadRequest
-from moongate.core.names import is_commit_hash, parse_repo
+from moongate.core.names import RepoId, is_commit_hash, parse_repo
 from moongate.core.verdicts import Verdict
 from moongate.policy.facts import Actor, Content, Facts, Found, Repository, Signature
 from moongate.policy.fields import SEVERITIES
 from moongate.policy.wanted import nearest
 
 _DAY_SECONDS: Final = 86400.0
+
+
+_OF_REPO: Final = {
+    name: name
+    for name in (
+        "hosted",
+        "commit_hash",
+        "private",
+        "gated",
+        "licence",
+        "tags",
+        "downloads",
+        "likes",
+        "base_models",
+    )
+} | {
+    "age_days": "created_at",
+    "modified_days": "modified_at",
+    "repo_size": "size_bytes",
+}
+_OF_CONTENT: Final = {name: name for name in ("formats", "digest", "verdict", "findings", "complete")} | {
+    "file_size": "size_bytes"
+}
+_OF_SIGNATURE: Final = {"signed": "signed", "signature_valid": "valid", "signer": "signer"}
+"""Where each short name stands in the facts."""
 
 
 class ShortFacts(BaseModel):
@@ -61,8 +87,12 @@ class ShortFacts(BaseModel):
     feed_age_days: float | None = None
 
 
-def facts_from(told: Mapping[str, Any], now: float) -> Facts:
-    """The facts that a short form means, asked at `now`.
+Known: TypeAlias = Callable[[Action, RepoId, str | None, str | None, Actor], Facts]
+"""What is known of a question: action, repository, revision, path, and who asks."""
+
+
+def facts_from(told: Mapping[str, Any], now: float, known: Known | None = None) -> Facts:
+    """The facts that a short form means, asked at `now`; known: of what it leaves out.
 
     Raises:
         BadRequest: it is malformed, in words for whoever wrote it.
@@ -74,6 +104,14 @@ def facts_from(told: Mapping[str, Any], now: float) -> Facts:
         raise BadRequest("; ".join(_problem(detail) for detail in error.errors())) from None
     except BadName as error:
         raise BadRequest(error.message) from None
+    typed = _typed(short, repo, now)
+    if known is None:
+        return typed
+    found = known(short.action, repo, short.revision, short.path, typed.actor)
+    return _over(found, typed, short.model_fields_set)
+
+
+def _typed(short: ShortFacts, repo: RepoId, now: float) -> Facts:
     revision = short.revision
     return Facts(
         short.action,
@@ -101,6 +139,23 @@ def facts_from(told: Mapping[str, Any], now: float) -> Facts:
         signature=Signature(short.signed, short.signature_valid, short.signer),
         feed_age_seconds=None if short.feed_age_days is None else short.feed_age_days * _DAY_SECONDS,
     )
+
+
+def _over(known: Facts, typed: Facts, names: set[str]) -> Facts:
+    """What is known, but for what somebody typed."""
+    content = known.content
+    if content is not None and typed.content is not None:
+        content = replace(content, **_chosen(typed.content, _OF_CONTENT, names))
+    feed_age = typed.feed_age_seconds if "feed_age_days" in names else known.feed_age_seconds
+    repo = replace(known.repo, **_chosen(typed.repo, _OF_REPO, names))
+    signature = replace(known.signature, **_chosen(typed.signature, _OF_SIGNATURE, names))
+    return replace(
+        known, at=typed.at, repo=repo, content=content, signature=signature, feed_age_seconds=feed_age
+    )
+
+
+def _chosen(typed: object, fields: Mapping[str, str], names: set[str]) -> dict[str, Any]:
+    return {field: getattr(typed, field) for name, field in fields.items() if name in names}
 
 
 def _content(short: ShortFacts) -> Content | None:

@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterable
 from typing import Final, Protocol
 
 from moongate.core.callers import Caller
+from moongate.core.decisions import Action
 from moongate.core.digests import Etag
 from moongate.core.names import CommitHash, RepoId, RepoPath
 from moongate.core.records import FileAt, FileEntry
@@ -28,6 +29,7 @@ class CommitGate(Protocol):
     @property
     def is_off(self) -> bool: ...
     def may_commit(self, file: FileAt, caller: Caller, judged: Judged) -> None: ...
+    def may_change(self, action: Action, repo: RepoId, caller: Caller) -> None: ...
 
 
 class Arrivals:
@@ -50,11 +52,12 @@ class Arrivals:
         """Return when these files may land, or as many of them as could be judged by now.
 
         Raises:
-            RefusedByPolicy, HeldByPolicy: one of them may not.
+            RefusedByPolicy, HeldByPolicy: one of them may not, or nothing may.
             StoreError: one of them is not here.
         """
         if self._gate.is_off:
             return
+        self._gate.may_change("commit", repo, caller)
         until = self._clock() + PATIENCE_SECONDS
         for path, blob in files:
             judged = self._judging.final(blob.etag, path)
@@ -63,6 +66,15 @@ class Arrivals:
             if judged is not None:
                 entry = FileEntry(RepoPath(path), blob.etag, blob.size_bytes)
                 self._gate.may_commit(FileAt(repo, CommitHash(""), entry), caller, judged)
+
+    def may_administer(self, repo: RepoId, caller: Caller) -> None:
+        """Return when a repository may be deleted, moved, or shown to others.
+
+        Raises:
+            RefusedByPolicy, HeldByPolicy: it may not.
+        """
+        if not self._gate.is_off:
+            self._gate.may_change("admin", repo, caller)
 
     def _judged(self, path: str, blob: HostedBlob) -> Judged:
         def read(span: ByteSpan) -> bytes:

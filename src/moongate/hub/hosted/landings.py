@@ -44,6 +44,11 @@ class Landings:
         if self.arrivals is not None:
             self.arrivals.admit(row.repo, caller, files)
 
+    def may_administer(self, row: HostedRow, caller: Caller) -> None:
+        """See `Arrivals.may_administer`."""
+        if self.arrivals is not None:
+            self.arrivals.may_administer(row.repo, caller)
+
     def admit(
         self, row: HostedRow, blobs: Iterable[HostedBlob], readme: Callable[[], bytes | None] = lambda: None
     ) -> None:

@@ -124,6 +124,12 @@ class HostedReads:
             return RepoState(row, None, row.created_at, None)
         return self._state_at(row, ref.commit_hash, siblings=siblings, blobs=False)
 
+    def info_of(self, row: HostedRow, commit_hash: CommitHash | None) -> dict[str, object]:
+        """What repository info says at a commit, without the files; None: of the main branch."""
+        if commit_hash is None or not self._objects.has_commit(row, commit_hash):
+            return whole_view(self.state_of(row, siblings=False))
+        return whole_view(self._state_at(row, commit_hash, siblings=False, blobs=False))
+
     def stored_answers(self, row: HostedRow, commit_hash: CommitHash) -> dict[str, StoredAnswer]:
         """What clients ask of a commit where nobody else can be asked, as proxied repositories' is kept.
 

@@ -253,6 +253,16 @@ class HostedRepos:
         """Have what comes in judged from now on, before it lands."""
         self._landings.arrivals = arrivals
 
+    def to_administer(self, repo: RepoId, caller: Caller) -> HostedRow:
+        """As `repo_for`, when the policy lets this caller delete, move or show it, too. May write.
+
+        Raises:
+            RefusedByPolicy, HeldByPolicy: it does not.
+        """
+        row = self.repo_for(repo, caller, "admin")
+        self._landings.may_administer(row, caller)
+        return row
+
     def judge_arrivals(self, row: HostedRow, caller: Caller, files: Iterable[tuple[str, HostedBlob]]) -> None:
         """See `Landings.judge`."""
         self._landings.judge(row, caller, files)

@@ -52,6 +52,37 @@ class Found:
         return {"where": self.where, **self.coverage.as_json()}
 
 
+@dataclass(frozen=True, slots=True)
+class Vouched:
+    """The signatures of a commit, the best first.
+
+    is_settled: no other one is to come: the listing is whole, and every signature in it was read.
+    lacking: files whose digest is not known here yet, so that nothing can be held against it.
+    """
+
+    found: tuple[Found, ...]
+    is_settled: bool
+    lacking: frozenset[str] = frozenset()
+
+    def of(self, path: str) -> Signature:
+        """What rules may know of the signature over one file; what may still turn out is not known.
+
+        A signature counts for a file while others that it names are not here yet, and not once one is wrong.
+        """
+        best = next((one.coverage for one in self.found if _holds_for(one.coverage, path)), None)
+        if best is not None:
+            return Signature(signed=True, valid=True, signer=best.signer)
+        if not self.found:
+            return Signature(signed=False, valid=False) if self.is_settled else Signature()
+        is_open = not self.is_settled or path in self.lacking
+        return Signature(signed=True, valid=None if is_open else False)
+
+
+def _holds_for(coverage: Coverage, path: str) -> bool:
+    is_sound = coverage.signer and not (coverage.why or coverage.changed or coverage.missing)
+    return bool(is_sound) and path in coverage.covered
+
+
 class Vouching:
     """Usable from any thread; blocks for listings."""
 
@@ -74,33 +105,42 @@ class Vouching:
         Raises:
             Absent: nothing is known here of the commit.
         """
-        entries = self._entries(repo, commit_hash)
+        return list(self._vouched(repo, commit_hash, self._entries(repo, commit_hash)).found)
+
+    def vouched(self, repo: RepoId, commit_hash: CommitHash) -> Vouched:
+        """Every signature over a commit, for whoever asks about its files."""
+        try:
+            entries = self._entries(repo, commit_hash)
+        except Absent:
+            return Vouched((), is_settled=False)
+        return self._vouched(repo, commit_hash, entries)
+
+    def signature_of(self, repo: RepoId, commit_hash: CommitHash, path: str) -> Signature:
+        """What rules may know of the signature over one file."""
+        return self.vouched(repo, commit_hash).of(path)
+
+    def _vouched(self, repo: RepoId, commit_hash: CommitHash, entries: Sequence[FileEntry]) -> Vouched:
         digests = {str(entry.path): self._ledger.digest_of(entry.etag) for entry in entries}
         trust, now = self._trust(), self._clock()
-        found = []
+        found, unread = [], False
         for entry in entries:
-            if is_signature(entry.path) and (body := self._read(entry)) is not None:
-                coverage = model_signing.verify(body, digests, trust, now, entry.path)
-                found.append(Found(entry.path, coverage))
+            if not is_signature(entry.path):
+                continue
+            body = self._read(entry)
+            if body is None:
+                unread = True
+                continue
+            coverage = model_signing.verify(body, digests, trust, now, entry.path)
+            found.append(Found(entry.path, coverage))
         for told in self._ledger.attestations(repo, commit_hash):
             if told.kind == "model-signature":
                 # A signature file beside the files came later than, or apart from, what is signed here.
                 rest = {path: digest for path, digest in digests.items() if not is_signature(path)}
                 found.append(Found("here", model_signing.verify(told.body, rest, trust, now)))
-        return sorted(found, key=lambda one: (not one.coverage.valid, len(one.coverage.uncovered)))
-
-    def signature_of(self, repo: RepoId, commit_hash: CommitHash, path: str) -> Signature:
-        """What rules may know of the signature over one file."""
-        try:
-            found = self.signatures(repo, commit_hash)
-        except Absent:
-            return Signature()
-        if not found:
-            return Signature(signed=False, valid=False)
-        best = next((one.coverage for one in found if one.coverage.covers(path)), None)
-        if best is None:
-            return Signature(signed=True, valid=False)
-        return Signature(signed=True, valid=True, signer=best.signer)
+        found.sort(key=lambda one: (not one.coverage.valid, len(one.coverage.uncovered)))
+        is_settled = not unread and self._ledger.listing_complete(repo, commit_hash)
+        lacking = frozenset(path for path, digest in digests.items() if digest is None)
+        return Vouched(tuple(found), is_settled, lacking)
 
     def sign(
         self,
