@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import random
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import get_args
 
@@ -14,8 +17,10 @@ from hypothesis import strategies as st
 
 from moongate.core.spans import ByteSpan
 from moongate.xet.chunker import MAX_CHUNK_BYTES, MIN_CHUNK_BYTES, Chunker, chunk_lengths
+from moongate.xet.compiled import forget_all
 from moongate.xet.crc64 import Crc64, crc64_nvme
 from moongate.xet.gear import GEAR
+from moongate.xet.groups import grouped, ungrouped
 from moongate.xet.hashes import FileHasher, XetHash, chunk_hash, file_hash, hash_hex, parse_hash, xorb_hash
 from moongate.xet.reconstruction import (
     FetchRange,
@@ -42,10 +47,8 @@ from moongate.xet.xorb import (
     decode_chunk,
     encode_chunk,
     footer,
-    grouped,
     layout_of,
     read_headers,
-    ungrouped,
     verify_xorb,
 )
 
@@ -95,10 +98,34 @@ def _defined(data: bytes) -> list[int]:
     return lengths
 
 
+@contextmanager
+def numpy_alone() -> Iterator[None]:
+    """As where the extra `fast` is not installed."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setitem(sys.modules, "wasmtime", None)
+        forget_all()
+        try:
+            yield
+        finally:
+            forget_all()
+
+
 @settings(max_examples=25, deadline=None)
 @given(contents(500_000))
 def test_chunks_are_those_of_the_definition(data: bytes) -> None:
     assert chunk_lengths(data) == _defined(data)
+
+
+@settings(max_examples=25, deadline=None)
+@given(contents(), st.integers(1, 400_000))
+def test_chunks_are_the_same_with_numpy_alone(data: bytes, piece: int) -> None:
+    pytest.importorskip("wasmtime")
+    with numpy_alone():
+        expected = chunk_lengths(data)
+    chunker, lengths = Chunker(), list[int]()
+    for at in range(0, len(data), piece):
+        lengths += chunker.feed(data[at : at + piece])
+    assert lengths + chunker.finish() == expected
 
 
 @settings(max_examples=25, deadline=None)
@@ -206,6 +233,8 @@ def test_the_checksum_of_the_standard() -> None:
 @given(st.binary(max_size=300))
 def test_grouping_can_be_undone(data: bytes) -> None:
     assert bytes(ungrouped(grouped(data))) == data
+    with numpy_alone():
+        assert bytes(ungrouped(grouped(data))) == data
 
 
 @settings(max_examples=60, deadline=None)

@@ -9,15 +9,18 @@ The hash is the sum of T[byte] << age over the ages 0 to 63, and that sum can be
 takes the ages in steps of 16 first, exactly; after that only the 32 high bits matter, and what is lost below
 them is less than one unit of the 16 bits that are looked at. It lets through one place in 32768 on random
 bytes, and those are hashed exactly.
+
+With the extra `fast`, a compiled loop takes the bytes one by one instead, which is several times as fast.
 """
 
 from __future__ import annotations
 
-from typing import Final
+from typing import Final, Protocol
 
 import numpy as np
 import numpy.typing as npt
 
+from moongate.xet.compiled import FRESH, borrowed, fed_bytes
 from moongate.xet.gear import GEAR
 
 MIN_CHUNK_BYTES: Final = 8 << 10
@@ -50,6 +53,44 @@ class Chunker:
     """Cuts a stream. Feed it pieces of any length; it tells the lengths of chunks as they are sure."""
 
     def __init__(self) -> None:
+        with borrowed() as loops:
+            self._way: _Way = _Sieving() if loops is None else _Looping()
+
+    def feed(self, data: bytes | memoryview) -> list[int]:
+        """The lengths of the chunks that end in these bytes."""
+        return self._way.feed(data)
+
+    def finish(self) -> list[int]:
+        """The length of the last chunk; nothing when the stream ended at a cut. The chunker is new again."""
+        rest = self._way.finish()
+        return [rest] if rest else []
+
+
+class _Way(Protocol):
+    def feed(self, data: bytes | memoryview) -> list[int]: ...
+
+    def finish(self) -> int:
+        """How many bytes are behind the last cut."""
+
+
+class _Looping:
+    def __init__(self) -> None:
+        self._state = FRESH
+
+    def feed(self, data: bytes | memoryview) -> list[int]:
+        with borrowed() as loops:
+            if loops is None:  # there were some when the stream began
+                raise MemoryError("no memory for one more instance")
+            lengths, self._state = loops.cut(data, self._state)
+        return lengths
+
+    def finish(self) -> int:
+        rest, self._state = fed_bytes(self._state), FRESH
+        return rest
+
+
+class _Sieving:
+    def __init__(self) -> None:
         self._sieve = _Sieve()
         self._reset()
 
@@ -59,7 +100,6 @@ class Chunker:
         self._start = 0
 
     def feed(self, data: bytes | memoryview) -> list[int]:
-        """The lengths of the chunks that end in these bytes."""
         lengths: list[int] = []
         seam = self._tail + bytes(data[:_LEAD])
         self._walk(np.frombuffer(seam, dtype=np.uint8), self._fed - len(self._tail), lengths)
@@ -72,11 +112,10 @@ class Chunker:
             self._end_at(self._start + MAX_CHUNK_BYTES, lengths)
         return lengths
 
-    def finish(self) -> list[int]:
-        """The length of the last chunk; nothing when the stream ended at a cut. The chunker is new again."""
+    def finish(self) -> int:
         rest = self._fed - self._start
         self._reset()
-        return [rest] if rest else []
+        return rest
 
     def _walk(self, data: _Bytes, offset: int, lengths: list[int]) -> None:
         """Cut at the places in `data`, whose first byte is the stream's byte `offset`."""
