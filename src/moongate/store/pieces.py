@@ -4,7 +4,8 @@
                                     └── pieces ──► bytes in memory, or a `FilePiece`: bytes as they lie
 
 A chunk that is stored raw is sent from its segment by the kernel; compressed ones are decoded many at a time,
-so that several threads do not wait for each other. A batch opens what it needs and lets go of it when closed.
+so that several threads do not wait for each other. What a batch needs is opened when its pieces are asked
+for, and stays open until it and its neighbours are closed.
 """
 
 from __future__ import annotations
@@ -69,8 +70,45 @@ class _Part(NamedTuple):
 class _Run(NamedTuple):
     """Neighbours in one segment."""
 
-    segment: Segment
+    file: _Opened
     chunks: Sequence[StoredChunk]
+
+
+class _Opened:
+    """A segment's file, opened when first read; closed when none of its holders is left. For any thread.
+
+    Opening it for each batch would cost a twelfth of all that a reader waits for.
+    """
+
+    def __init__(self, segments: Segments, segment: Segment) -> None:
+        """Whoever makes it is the first to hold it."""
+        self._segments = segments
+        self._segment = segment
+        self._fd = -1
+        self._holders = 1
+        self._lock = threading.Lock()
+
+    def fd(self) -> int:
+        """For whoever holds it.
+
+        Raises:
+            ChunksLost: it is not here any more.
+        """
+        with self._lock:
+            if self._fd < 0:
+                self._fd = _opened(self._segments, self._segment)
+            return self._fd
+
+    def hold(self) -> None:
+        with self._lock:
+            self._holders += 1
+
+    def let_go(self) -> None:
+        with self._lock:
+            self._holders -= 1
+            if not self._holders and self._fd >= 0:
+                os.close(self._fd)
+                self._fd = -1
 
 
 @dataclass(slots=True)
@@ -82,7 +120,7 @@ class Batch:
     run: _Run
     skip_bytes: int
     is_raw: bool
-    _fd: int = -1
+    _closed: bool = False
     _room: memoryview | None = None
 
     def pieces(self) -> list[Piece]:
@@ -91,21 +129,20 @@ class Batch:
         Raises:
             ChunksLost, BadSegment: it is not all here, or its bytes are no chunks.
         """
-        run = self.run
-        self._fd = _opened(self.batches.segments, run.segment)
+        run, fd = self.run, self.run.file.fd()
         pieces: list[Piece]
         if self.is_raw:
-            pieces = [FilePiece(self._fd, chunk.data_start, chunk.stored_bytes) for chunk in run.chunks]
+            pieces = [FilePiece(fd, chunk.data_start, chunk.stored_bytes) for chunk in run.chunks]
         else:
             self._room = self.batches.take_room()
-            pieces = [*_decoded(self._fd, run, self._room)]
+            pieces = [*_decoded(fd, run, self._room)]
         return cut(pieces, self.skip_bytes, self.span.length)
 
     def close(self) -> None:
         """Let go of file and memory: its pieces are good no more. May be called twice."""
-        if self._fd >= 0:
-            os.close(self._fd)
-            self._fd = -1
+        if not self._closed:
+            self._closed = True
+            self.run.file.let_go()
         if self._room is not None:
             self.batches.give_room(self._room)
             self._room = None
@@ -166,10 +203,18 @@ class Batches:
             raise ChunksLost(f"chunk {first} of a xorb is not here")
 
     def _cut(self, part: _Part, wanted: ByteSpan) -> Iterator[Batch]:
-        chunks, raw_starts, shift = part.known.chunks, part.known.raw_starts, part.shift
-        start, end = wanted.start - shift, wanted.end - shift
+        raw_starts, start, end = part.known.raw_starts, wanted.start - part.shift, wanted.end - part.shift
         if raw_starts[part.high] <= start:
             return
+        file = _Opened(self.segments, part.segment)
+        try:
+            yield from self._batches(part, file, start, end)
+        finally:
+            file.let_go()
+
+    def _batches(self, part: _Part, file: _Opened, start: int, end: int) -> Iterator[Batch]:
+        """Those of the raw bytes from `start` to `end`, counted as the part's map does."""
+        chunks, raw_starts, shift = part.known.chunks, part.known.raw_starts, part.shift
         at = max(part.low, bisect_right(raw_starts, start, part.low, part.high) - 1)
         while at < part.high and raw_starts[at] < end:
             until = _raw_until(chunks, at, min(part.high, at + _MOST_RAW_CHUNKS))
@@ -186,7 +231,8 @@ class Batches:
             begin = max(raw_starts[at], start)
             span = ByteSpan(begin + shift, min(raw_starts[until], end) + shift)
             if span:
-                run = _Run(part.segment, chunks[at:until])
+                file.hold()
+                run = _Run(file, chunks[at:until])
                 yield Batch(self, span, run, begin - raw_starts[at], is_raw)
             at = until
 

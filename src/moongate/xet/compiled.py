@@ -14,7 +14,7 @@ from functools import cache
 from typing import Any, Final
 
 from moongate.xet.gear import GEAR
-from moongate.xet.loops import LENGTHS_AT, MOST_LENGTHS, ROOM_AT, ROOM_BYTES, STATE_AT, TEXT
+from moongate.xet.loops import COUNT_AT, LENGTHS_AT, MOST_LENGTHS, ROOM_AT, ROOM_BYTES, STATE_AT, TEXT
 
 FRESH: Final = bytes(12)
 """The state of a cut where a stream begins."""
@@ -34,6 +34,7 @@ class Loops:
         self._cut, self._weave = exports["cut"], exports["weave"]
         self._memory = memoryview(exports["memory"].get_buffer_ptr(store)).cast("B")
         self._memory[: len(_TABLE)] = _TABLE
+        self._count = self._memory[COUNT_AT : COUNT_AT + _WORD].cast("I")
         self._lengths = self._memory[LENGTHS_AT : LENGTHS_AT + MOST_LENGTHS * _WORD].cast("I")
         self._room = self._memory[ROOM_AT : ROOM_AT + ROOM_BYTES]
         self._woven = self._memory[ROOM_AT + ROOM_BYTES : ROOM_AT + 2 * ROOM_BYTES]
@@ -46,8 +47,9 @@ class Loops:
         place = slice(STATE_AT, STATE_AT + len(state))
         for start in range(0, len(view), ROOM_BYTES):
             some = view[start : start + ROOM_BYTES]
-            self._memory[place], self._room[: len(some)] = state, some
-            lengths += self._lengths[: self._cut(self._store, len(some))]
+            self._memory[place], self._room[: len(some)], self._count[0] = state, some, len(some)
+            self._cut(self._store)
+            lengths += self._lengths[: self._count[0]]
             state = bytes(self._memory[place])
         return lengths, state
 
@@ -64,7 +66,8 @@ class Loops:
         """Weave everything that was added."""
         outs, self._outs, self._filled, at = self._outs, [], 0, 0
         if outs:
-            self._weave(self._store, len(outs))
+            self._count[0] = len(outs)
+            self._weave(self._store)
         for out in outs:
             out[:] = self._woven[at : at + len(out)]
             at += -(-len(out) // _WORD) * _WORD

@@ -1,35 +1,39 @@
 """Xet's two loops over single bytes, as WebAssembly text: cutting by the rolling hash, and weaving of groups.
 
     0      256 entries of the hash's table, 8 bytes each
-    2048   a cut's state: hash u64 · bytes of the chunk so far u32
+    2048   how many u32: bytes to cut, or pieces to weave; and of chunks that ended
+    2056   a cut's state: hash u64 · bytes of the chunk so far u32
     4096   lengths, u32 each: of the chunks that ended, or of the data to weave
     64 KiB what comes in, one after the other, each padded to a word; what was woven goes `ROOM_BYTES` behind
 
-`moongate.xet.compiled` runs them. Memory is all they can touch, and it is theirs.
+`moongate.xet.compiled` runs them. A call has neither parameters nor a result: each costs more than the call.
+Memory is all they can touch, and it is theirs.
 """
 
 from __future__ import annotations
 
 from typing import Final
 
-STATE_AT: Final = 2048
+COUNT_AT: Final = 2048
+STATE_AT: Final = 2056
 LENGTHS_AT: Final = 4096
 MOST_LENGTHS: Final = 8192
 ROOM_AT: Final = 64 << 10
-ROOM_BYTES: Final = 1 << 20
+ROOM_BYTES: Final = 5 << 18
+"""More than a mebibyte of chunks and the one that goes beyond it."""
 PAGES: Final = (ROOM_AT + 2 * ROOM_BYTES) >> 16
 
 TEXT: Final = f"""
 (module
   (memory (export "memory") {PAGES})
 
-  ;; Reads `count` bytes, goes on with the state, and leaves it there; how many lengths it wrote.
-  (func (export "cut") (param $count i32) (result i32)
+  ;; Reads so many bytes, goes on with the state, and leaves it there, as it does how many lengths it wrote.
+  (func (export "cut")
     (local $hash i64) (local $at i32) (local $end i32) (local $start i32) (local $stop i32)
     (local $found i32) (local $lengths i32)
     (local.set $hash (i64.load offset={STATE_AT} (i32.const 0)))
     (local.set $at (i32.const {ROOM_AT}))
-    (local.set $end (i32.add (local.get $at) (local.get $count)))
+    (local.set $end (i32.add (local.get $at) (i32.load offset={COUNT_AT} (i32.const 0))))
     (local.set $start (i32.sub (local.get $at) (i32.load offset={STATE_AT + 8} (i32.const 0))))
     (local.set $lengths (i32.const {LENGTHS_AT}))
     (block $over
@@ -73,11 +77,13 @@ TEXT: Final = f"""
           (br_if $chunk (i32.lt_s (local.get $at) (local.get $end)))))))
     (i64.store offset={STATE_AT} (i32.const 0) (local.get $hash))
     (i32.store offset={STATE_AT + 8} (i32.const 0) (i32.sub (local.get $at) (local.get $start)))
-    (i32.shr_u (i32.sub (local.get $lengths) (i32.const {LENGTHS_AT})) (i32.const 2)))
+    (i32.store offset={COUNT_AT} (i32.const 0)
+      (i32.shr_u (i32.sub (local.get $lengths) (i32.const {LENGTHS_AT})) (i32.const 2))))
 
   ;; Weaves as many pieces as there are lengths.
-  (func (export "weave") (param $count i32)
-    (local $at i32) (local $lengths i32)
+  (func (export "weave")
+    (local $at i32) (local $lengths i32) (local $count i32)
+    (local.set $count (i32.load offset={COUNT_AT} (i32.const 0)))
     (local.set $at (i32.const {ROOM_AT}))
     (local.set $lengths (i32.const {LENGTHS_AT}))
     (block $over
