@@ -1,11 +1,13 @@
 """A family of models as files: a base, fine-tunes of it, and a quantised one. The same bytes in every run.
 
 Content is noise, which no compression makes smaller: what travels and what is kept is what the chunks are.
+The files are safetensors, as weights are: whatever else bears that name is searched for what it may hide.
 """
 
 from __future__ import annotations
 
 import hashlib
+import json
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,6 +27,7 @@ QUANTISED_SHARE = 0.25
 
 _KEPT_SHARE = 0.1
 _BLOCK_BYTES = 4 * MIB
+_HEADER_BYTES = 256
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,7 +43,7 @@ def make_base(folder: Path, size_bytes: int, seed: int) -> Made:
     """Noise of this size."""
     chance = np.random.default_rng(seed)
     pieces = (chance.bytes(min(_BLOCK_BYTES, size_bytes - at)) for at in range(0, size_bytes, _BLOCK_BYTES))
-    return _written(folder, pieces)
+    return _written(folder, _safetensors("U8", 1, size_bytes), pieces)
 
 
 def make_weights(folder: Path, size_bytes: int, seed: int) -> Made:
@@ -48,7 +51,7 @@ def make_weights(folder: Path, size_bytes: int, seed: int) -> Made:
     chance = np.random.default_rng(seed)
     lengths = (min(_BLOCK_BYTES, size_bytes - at) for at in range(0, size_bytes, _BLOCK_BYTES))
     pieces = (chance.normal(0.0, 0.02, length // 4).astype("<f4").tobytes() for length in lengths)
-    return _written(folder, pieces)
+    return _written(folder, _safetensors("F32", 4, size_bytes), pieces)
 
 
 def make_fine_tune(folder: Path, base: Made, number: int) -> tuple[Made, int]:
@@ -59,9 +62,10 @@ def make_fine_tune(folder: Path, base: Made, number: int) -> tuple[Made, int]:
     length = int(base.size_bytes * CHANGED_SHARE) // stretches
     part = base.size_bytes // stretches
     for first in range(0, stretches * part, part):
-        start = first + int(chance.integers(0, part - length))
+        start = first + int(chance.integers(_HEADER_BYTES, part - length))
         data[start : start + length] = np.frombuffer(chance.bytes(length), np.uint8)
-    return _written(folder, [data.data]), stretches * length
+    header = data[:_HEADER_BYTES].tobytes()
+    return _written(folder, header, [data.data]), stretches * length
 
 
 def make_quantised(folder: Path, base: Made) -> Made:
@@ -69,13 +73,24 @@ def make_quantised(folder: Path, base: Made) -> Made:
     size_bytes = int(base.size_bytes * QUANTISED_SHARE)
     kept = np.fromfile(base.at, np.uint8, int(size_bytes * _KEPT_SHARE))
     noise = np.random.default_rng([base.size_bytes]).bytes(size_bytes - kept.size)
-    return _written(folder, [kept.data, noise])
+    return _written(folder, _safetensors("U8", 1, size_bytes), [kept.data, noise])
 
 
-def _written(folder: Path, pieces: Iterable[bytes | memoryview]) -> Made:
+def _safetensors(dtype: str, item_bytes: int, size_bytes: int) -> bytes:
+    """The beginning of a file of this size that holds one tensor."""
+    data_bytes = size_bytes - _HEADER_BYTES
+    tensor = {"dtype": dtype, "shape": [data_bytes // item_bytes], "data_offsets": [0, data_bytes]}
+    text = json.dumps({"weight": tensor}).encode().ljust(_HEADER_BYTES - 8)
+    return len(text).to_bytes(8, "little") + text
+
+
+def _written(folder: Path, header: bytes, pieces: Iterable[bytes | memoryview]) -> Made:
+    """The pieces in a file, but for its beginning, which is the header's."""
     making, digest, size_bytes = folder / "making", hashlib.sha256(), 0
     with making.open("wb") as stream:
-        for piece in pieces:
+        left = header
+        for given in pieces:
+            piece, left = (left + bytes(given[len(left) :]), b"") if left else (given, b"")
             digest.update(piece)
             stream.write(piece)
             size_bytes += len(piece)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import os
 import shutil
+import time
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
@@ -27,6 +28,10 @@ _WARM_UP_BYTES = 2 * MIB
 # Enough small files for an info answer of about 2 KB, as a usual model has.
 _SMALL_FILES = 44
 _FINE_TUNES = 5
+_LONGEST_START_SECONDS = 15.0
+_LOOK_SECONDS = 0.25
+_IDLE_CPU_SECONDS = 0.01
+_QUIET_LOOKS = 4
 _CLIENT = Path(__file__).resolve().parent.parent / ".venvs" / "hub-2.4" / "bin" / "python"
 
 
@@ -38,6 +43,16 @@ class Family:
     fine_tunes: tuple[HubFile, ...]
     changed_bytes: int
     quantised: HubFile
+
+
+def _rest(served: Gateway) -> None:
+    """Until it has done what it does once after its start, a scanner's process included."""
+    deadline, quiet = time.monotonic() + _LONGEST_START_SECONDS, 0
+    spent = served.program.cpu_seconds()
+    while quiet < _QUIET_LOOKS and time.monotonic() < deadline:
+        time.sleep(_LOOK_SECONDS)
+        before, spent = spent, served.program.cpu_seconds()
+        quiet = quiet + 1 if spent - before < _IDLE_CPU_SECONDS else 0
 
 
 class Stage:
@@ -167,7 +182,7 @@ class Stage:
 
     @contextmanager
     def fresh(self, *, xet: bool = False, settings: Mapping[str, str] | None = None) -> Iterator[Gateway]:
-        """A gateway with an empty home, past its first request. Its home is removed afterwards.
+        """A gateway with an empty home, past its first request and at rest. Its home is removed afterwards.
 
         xet: whether it offers Xet, which is off unless it is asked for. settings: variables of others.
         """
@@ -175,6 +190,7 @@ class Stage:
         served = self._start(home, {"MOONGATE_XET": "true" if xet else "false", **(settings or {})})
         try:
             read("whole", served.port, self.small.branch_path, self.plan.client_cpus)
+            _rest(served)
             yield served
         finally:
             served.stop()
