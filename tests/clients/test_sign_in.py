@@ -224,6 +224,14 @@ def test_a_session_opens_nothing_that_hub_clients_ask(gateway: Gateway) -> None:
     assert status == 401
 
 
+def test_the_form_offers_the_issuer_and_leads_to_where_one_wanted(gateway: Gateway) -> None:
+    _, _, page = Browser().ask(f"{gateway.url}/-/sign-in?next=/-/tokens")
+    offered = re.search(r'href="(/login\?next=[^"]+)">.*?Sign in with 127.0.0.1<', page)
+    assert offered, page
+    status, url, _ = Browser().go(gateway.url + offered[1], "alice")
+    assert (status, urlsplit(url).path) == (200, "/-/tokens")
+
+
 def test_signing_out_takes_a_form_of_our_own(gateway: Gateway) -> None:
     browser = signed_in(gateway, "alice")
     out, session = f"{gateway.url}/logout", session_of(browser)
@@ -283,7 +291,7 @@ def test_an_answer_counts_once_and_in_the_browser_that_asked(gateway: Gateway) -
     ):  # fmt: skip
         refused = ask(gateway.url, f"/login/callback?{query}", "GET", kept)
         assert refused.status == 403, query
-        assert b"<script" not in refused.body
+        assert refused.body.count(b"<script") == 1, "our own, and nothing of what came"
     sealed = begun["moongate_login"]
     tampered = sealed[:4] + ("A" if sealed[4] != "A" else "B") + sealed[5:]
     assert ask(gateway.url, path, "GET", {"Cookie": f"moongate_login={tampered}"}).status == 403

@@ -21,11 +21,13 @@ def stage(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stage]:
 @pytest.fixture(scope="module")
 def closed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stage]:
     """A gateway that others can reach: everybody needs a token."""
-    with staged(tmp_path_factory.mktemp("closed"), "--host", "0.0.0.0") as running:
+    allowed = {"MOONGATE_WEBHOOK_ALLOWED_HOSTS": "127.0.0.1"}
+    folder = tmp_path_factory.mktemp("closed")
+    with staged(folder, "--host", "0.0.0.0", settings=allowed) as running:
         yield running
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def browser(program: Callable[[str], Path]) -> Iterator[Browser]:
     """Debian's Chromium."""
     with chromium(program("chromium")) as running:

@@ -30,6 +30,16 @@ PAGES = {
     "tokens": "/-/tokens",
     "namespaces": "/-/namespaces",
     "sign-in": "/-/sign-in",
+    "sign-out": "/logout",
+    "security": "/-/security",
+    "repo-security": "/-/security/repo?repo=lab/tickets",
+    "provenance": "/-/provenance?repo=lab/tickets",
+    "approvals": "/-/approvals",
+    "policy": "/-/policy",
+    "feeds": "/-/feeds",
+    "audit": "/-/audit",
+    "recalls": "/-/recalls",
+    "webhooks": "/-/webhooks",
 }
 SCREENS = {
     "light": {"color_scheme": "light", "viewport": {"width": 1280, "height": 900}},

@@ -7,7 +7,7 @@ import time
 from collections.abc import Iterator
 
 import pytest
-from playwright.sync_api import Browser, Page
+from playwright.sync_api import Browser
 
 from moongate.core.approvals import Request
 from moongate.core.asked import AskedRow
@@ -20,7 +20,7 @@ from moongate.policy.record import DAY_SECONDS
 from moongate.policy.short_facts import facts_from
 from moongate.store.index import Index
 from moongate.store.layout import Layout
-from support.pages import Stage, overflow, serious, watched
+from support.pages import Stage, entered, overflow, serious, watched
 from support.raw import ask
 
 EVIL = '<img src=x onerror="alert(1)">'
@@ -92,17 +92,7 @@ def guarded(closed: Stage) -> Iterator[Guarded]:
     house.index.close()
 
 
-def entered(browser: Browser, stage: Stage, user: str, *, script: bool = True) -> Page:
-    context = browser.new_context(java_script_enabled=script, viewport={"width": 1280, "height": 900})
-    page = context.new_page()
-    page.goto(stage.url + "/-/sign-in")
-    page.get_by_label("Token").fill(stage.tokens[user])
-    page.get_by_role("button", name="Sign in").click()
-    return page
-
-
-@pytest.mark.parametrize("scheme", ["light", "dark"])
-@pytest.mark.parametrize("width", [1280, 360])
+@pytest.mark.parametrize(("scheme", "width"), [("light", 1280), ("dark", 360)])
 def test_the_pages_are_whole_and_for_everybody(
     guarded: Guarded, browser: Browser, scheme: str, width: int
 ) -> None:
@@ -119,7 +109,6 @@ def test_the_pages_are_whole_and_for_everybody(
         f"/-/security/content?digest={guarded.etag('model.safetensors')}",
         "/-/security/repo?repo=lab/tickets",
         "/lab/tickets/tree/main",
-        "/lab/tickets/blob/main/model.safetensors",
         "/-/approvals",
         f"/-/approvals/request?id={request.id}",
         "/-/policy",
@@ -136,7 +125,7 @@ def test_the_pages_are_whole_and_for_everybody(
 def test_evidence_is_told_and_runs_nothing(guarded: Guarded, browser: Browser) -> None:
     page = entered(browser, guarded.stage, "root")
     page.goto(guarded.stage.url + "/-/security")
-    page.get_by_role("link", name="calls posix.system").first.click()
+    page.get_by_role("link", name="Calls posix.system").first.click()
     said = page.locator("main").inner_text()
     for words in (
         "Dangerous",
@@ -150,12 +139,58 @@ def test_evidence_is_told_and_runs_nothing(guarded: Guarded, browser: Browser) -
     page.context.close()
 
 
+def test_a_dangerous_file_says_so_before_it_is_fetched(guarded: Guarded, browser: Browser) -> None:
+    page = entered(browser, guarded.stage, "bob")
+    page.goto(guarded.stage.url + "/lab/tickets")
+    page.get_by_role("link", name="See what was found").click()
+    page.get_by_role("link", name="model.safetensors").click()
+    banner = page.get_by_role("region", name="Verdict")
+    for words in ("Dangerous", "Calls posix.system", "Do not load it."):
+        assert banner.get_by_text(words).first.is_visible()
+    page.get_by_role("link", name="All of the evidence").click()
+    assert page.get_by_text("denied").first.is_visible(), "what policy says of it, where it is"
+    page.context.close()
+
+
+def test_the_dashboard_tells_of_what_comes_while_it_is_looked_at(guarded: Guarded, browser: Browser) -> None:
+    page = entered(browser, guarded.stage, "root")
+    page.goto(guarded.stage.url + "/-/security")
+    notice = page.get_by_text("There is something new.")
+    assert not notice.is_visible()
+    guarded.hold("late.bin")
+    notice.wait_for(state="visible")
+    page.get_by_role("link", name="Show it").click()
+    page.get_by_role("link", name="Review lab/tickets/late.bin").click()
+    page.get_by_role("button", name="Approve").click()
+    assert "Granted by root" in page.locator("main").inner_text()
+    page.context.close()
+
+
+def test_a_draft_is_kept_for_whoever_wrote_it_until_they_are_done(guarded: Guarded, browser: Browser) -> None:
+    root = entered(browser, guarded.stage, "root", script=False)
+    root.goto(guarded.stage.url + "/-/policy")
+    before = root.get_by_label("The rules, as YAML").input_value()
+    root.get_by_label("The rules, as YAML").fill(before + "# not yet\n")
+    root.get_by_role("button", name="Check, test, explain").click()
+    root.goto(guarded.stage.url + "/-/policy")
+    assert root.get_by_label("The rules, as YAML").input_value().endswith("# not yet\n")
+    assert "kept for you alone" in root.locator("main").inner_text()
+    other = entered(browser, guarded.stage, "boss")
+    other.goto(guarded.stage.url + "/-/policy")
+    assert "# not yet" not in other.content()
+    root.get_by_role("button", name="Discard it").click()
+    assert root.get_by_label("The rules, as YAML").input_value() == before
+    for page in (root, other):
+        page.context.close()
+
+
 def test_a_repository_says_what_is_wrong_in_it(guarded: Guarded, browser: Browser) -> None:
     page = entered(browser, guarded.stage, "bob")
     page.goto(guarded.stage.url + "/lab/tickets/tree/main")
     assert page.get_by_role("row", name="model.safetensors").get_by_text("dangerous").is_visible()
     page.get_by_role("link", name="Security 2").click()
-    assert page.get_by_role("row", name="config.json").get_by_text("asks for the classes").is_visible()
+    found = page.get_by_role("listitem").filter(has_text="config.json")
+    assert found.get_by_text("Asks for the classes").is_visible()
     page.context.close()
 
 
@@ -181,8 +216,8 @@ def test_who_may_not_know_a_repository_sees_none_of_its_evidence(guarded: Guarde
 def test_approval_in_two_clicks(guarded: Guarded, browser: Browser, script: bool) -> None:
     request = guarded.hold(f"approved-{script}.bin")
     page = entered(browser, guarded.stage, "root", script=script)
-    page.goto(guarded.stage.url + "/-/approvals")
-    page.get_by_role("link", name=request.path).click()
+    page.goto(guarded.stage.url + "/-/security")
+    page.get_by_role("link", name=f"Review lab/tickets/{request.path}").click()
     page.get_by_role("button", name="Approve").click()
     assert "Granted by root" in page.locator("main").inner_text()
     decided = guarded.desk.request(request.id)
@@ -233,6 +268,7 @@ def test_a_draft_is_checked_tested_and_explained(guarded: Guarded, browser: Brow
     page.get_by_label("The rules, as YAML").fill("moongate_policy: 1\nrules: [{id: x}]\n")
     page.get_by_role("button", name="Check, test, explain").click()
     assert "is missing" in page.locator(".notice.bad").inner_text()
+    page.get_by_role("button", name="Discard it").click()
     page.context.close()
 
 

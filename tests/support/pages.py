@@ -6,8 +6,8 @@ Chromium resolves no name but this machine's, so that a page that reaches for an
 from __future__ import annotations
 
 import json
-import subprocess
 import sys
+import time
 from base64 import b64encode
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -17,6 +17,10 @@ from pathlib import Path
 from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Browser, BrowserContext, Page, sync_playwright
 
+from moongate.app.settings import Settings
+from moongate.app.tokens import mint
+from moongate.app.wiring import open_store
+from moongate.core.callers import Scope
 from moongate.double import HubDouble, LfsFile
 from support.gateway import Gateway
 from support.raw import ask
@@ -79,17 +83,21 @@ class Stage:
         assert answer.status == 200, answer.body
 
 
-def made_token(gateway: Gateway, user: str, scope: str) -> str:
-    """A new token, as an operator makes one."""
-    command = [str(MOONGATE), "token", "create", "--user", user, "--scope", scope, "--json"]
-    made = subprocess.run(
-        [*command, "--home", str(gateway.home)], capture_output=True, text=True, check=True, cwd=gateway.home
-    )
-    return str(json.loads(made.stdout)["token"])
+def made_tokens(home: Path, users: Mapping[str, Scope]) -> dict[str, str]:
+    """A new token for each, as an operator makes them."""
+    stock = open_store(Settings.load(home=home))
+    made = {
+        user: mint(stock.index, user, scope, None, "", time.time())[0].reveal()
+        for user, scope in users.items()
+    }
+    stock.close()
+    return made
 
 
 @contextmanager
-def staged(folder: Path, *arguments: str, guard: str = "") -> Iterator[Stage]:
+def staged(
+    folder: Path, *arguments: str, guard: str = "", settings: Mapping[str, str] | None = None
+) -> Iterator[Stage]:
     """A gateway in front of a Hub, hosting `lab`, with something of everything. guard: the setting."""
     double = HubDouble(folder / "hub")
     double.add_repo("acme/tiny").commit(
@@ -105,15 +113,16 @@ def staged(folder: Path, *arguments: str, guard: str = "") -> Iterator[Stage]:
     }
     double.add_repo("acme/evil").commit({"README.md": "# evil\n", **evil})
     double.add_repo("acme/rows", "dataset").commit({"README.md": "# rows\n", "train.jsonl": '{"x": 1}\n'})
-    env = {"MOONGATE_HOSTED_NAMESPACES": "lab", **({"MOONGATE_GUARD": guard} if guard else {})}
+    env = {
+        "MOONGATE_HOSTED_NAMESPACES": "lab",
+        **({"MOONGATE_GUARD": guard} if guard else {}),
+        **(settings or {}),
+    }
     home = folder / "home"
     home.mkdir()
     with double.running():
         gateway = Gateway(home, double.url, cdn=double.cdn_netloc, env=env, arguments=arguments)
-        tokens = {
-            user: made_token(gateway, user, scope)
-            for user, scope in (("alice", "write"), ("bob", "read"), ("root", "admin"))
-        }
+        tokens = made_tokens(home, {"alice": "write", "bob": "read", "root": "admin", "boss": "admin"})
         with gateway:
             if arguments:
                 gateway.url = f"http://127.0.0.1:{gateway.port}"
@@ -141,6 +150,16 @@ def chromium(program: Path) -> Iterator[Browser]:
             yield browser
         finally:
             browser.close()
+
+
+def entered(browser: Browser, stage: Stage, user: str, *, script: bool = True) -> Page:
+    """A page of somebody who signed in, in a browser context of their own."""
+    context = browser.new_context(java_script_enabled=script, viewport={"width": 1280, "height": 900})
+    page = context.new_page()
+    page.goto(stage.url + "/-/sign-in")
+    page.get_by_label("Token").fill(stage.tokens[user])
+    page.get_by_role("button", name="Sign in").click()
+    return page
 
 
 @dataclass

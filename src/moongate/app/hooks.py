@@ -7,13 +7,14 @@ import secrets
 import time
 from collections.abc import Callable
 from typing import Protocol
+from urllib.parse import urlsplit
 
 from moongate.app import webhook_models as models
 from moongate.app.admin_models import Gone, Model
 from moongate.app.operations import Asked, Operation, needing
 from moongate.core.errors import Absent, BadRequest, UpstreamBroken, UpstreamRefused
 from moongate.core.webhooks import DeliveryRow, HookRow
-from moongate.hub.audit import Actor, actor_of
+from moongate.hub.audit import Actor, Audit, AuditEvent
 from moongate.policy.announcing import KINDS, TEST, cloud_event
 from moongate.policy.courier import Courier
 from moongate.policy.wanted import nearest
@@ -34,13 +35,19 @@ class Hooks:
     """Blocks, but for `test`."""
 
     def __init__(
-        self, shelf: HookKeeper, courier: Courier, check: Callable[[str], None], source: str
+        self,
+        shelf: HookKeeper,
+        courier: Courier,
+        check: Callable[[str], None],
+        source: str,
+        audit: Audit,
     ) -> None:
         """check: raises when webhooks may not go to an address. source: where events say they come from."""
         self._shelf = shelf
         self._courier = courier
         self._check = check
         self._source = source
+        self._audit = audit
 
     def add(self, wanted: models.NewWebhook, by: Actor) -> models.AddedWebhook:
         """A new webhook, with its secret.
@@ -65,12 +72,19 @@ class Hooks:
             time.time(), by.name, wanted.note,
         )  # fmt: skip
         self._shelf.put_hook(hook)
+        # of the address its host alone: the rest of it is a secret with many receivers
+        details = {"host": urlsplit(hook.url).hostname or "", "kinds": list(hook.kinds)}
+        self._audit.record(AuditEvent("webhook.create", by, subject=hook.id, details=details))
         return models.AddedWebhook(**self._shown(hook).model_dump(), secret=hook.secret)
 
     def all(self) -> list[models.Webhook]:
         return [self._shown(hook) for hook in self._shelf.hooks()]
 
-    def remove(self, hook_id: str) -> None:
+    def last(self, hook_id: str, most: int) -> list[DeliveryRow]:
+        """What was and is to be sent to a webhook, the newest first."""
+        return self._shelf.deliveries_of(hook_id)[:most]
+
+    def remove(self, hook_id: str, by: Actor) -> None:
         """Forget a webhook and what was still to be sent there.
 
         Raises:
@@ -78,6 +92,7 @@ class Hooks:
         """
         if not self._shelf.drop_hook(hook_id):
             raise Absent(f"there is no webhook {hook_id[:60]!r}")
+        self._audit.record(AuditEvent("webhook.delete", by, subject=hook_id))
 
     async def test(self, hook_id: str) -> models.Tested:
         """Send a test event now, once.
@@ -115,10 +130,10 @@ def webhook_operations(hooks: Hooks) -> tuple[Operation, ...]:
         return models.Webhooks(webhooks=await asyncio.to_thread(hooks.all))
 
     async def add(asked: Asked) -> Model:
-        return await asyncio.to_thread(hooks.add, asked.body, actor_of(asked.exchange.caller))
+        return await asyncio.to_thread(hooks.add, asked.body, asked.actor)
 
     async def remove(asked: Asked) -> Model:
-        await asyncio.to_thread(hooks.remove, asked.part)
+        await asyncio.to_thread(hooks.remove, asked.part, asked.actor)
         return Gone(removed=True)
 
     async def test(asked: Asked) -> Model:

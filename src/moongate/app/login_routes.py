@@ -12,6 +12,7 @@ import binascii
 import hashlib
 import hmac
 from base64 import urlsafe_b64decode, urlsafe_b64encode
+from collections.abc import Callable
 from dataclasses import astuple
 from urllib.parse import parse_qsl, quote
 
@@ -22,6 +23,7 @@ from moongate.app.dispatch import allow
 from moongate.app.door import Door
 from moongate.app.exchange import Exchange
 from moongate.app.hub_routes import read_body
+from moongate.app.pages.visits import Shown
 from moongate.app.replies import Reply
 from moongate.app.sessions import Sessions, check_form, csrf_word, set_cookie
 from moongate.app.shared_secret import key_for
@@ -29,7 +31,7 @@ from moongate.core.errors import Absent, AuthRequired, BadRequest, MoongateError
 from moongate.hub.audit import Actor, Audit, AuditEvent
 from moongate.hub.devices import Devices, plain_code, shown_code
 from moongate.hub.sign_ins import PENDING_SECONDS, NotSignedIn, Pending, SignIns, reason_of
-from moongate.web import sign_in_pages as pages
+from moongate.web.account_views import DeviceView, MessageView, SignOutView
 from moongate.wire.errors import error_answer
 
 _COOKIE = "moongate_login"
@@ -37,6 +39,9 @@ _MAX_COOKIE_CHARS = 4096
 _MAX_PATH_CHARS = 2000
 _MAX_FORM_BYTES = 16 << 10
 _MAX_FIELDS = 32
+
+Frame = Callable[..., Reply]
+"""Puts a page into the frame of all pages: an exchange, what is shown, and headers."""
 
 
 class LoginRoutes:
@@ -50,6 +55,7 @@ class LoginRoutes:
         door: Door,
         audit: Audit,
         secret: bytes,
+        frame: Frame,
     ) -> None:
         """sign_ins: None where no issuer is set; then nobody signs in by one."""
         self._sign_ins = sign_ins
@@ -57,6 +63,7 @@ class LoginRoutes:
         self._devices = devices
         self._door = door
         self._audit = audit
+        self._frame = frame
         self._key = key_for(secret, "sign-ins under way")
 
     async def login(self, exchange: Exchange) -> web.StreamResponse:
@@ -99,10 +106,10 @@ class LoginRoutes:
         caller = self._sessions.caller(request, self._door)
         if exchange.is_read:
             if caller is None:
-                return _page(
-                    exchange, 200, pages.message_page("Signed out", "You are not signed in.", "/", "Home")
-                )
-            return _page(exchange, 200, pages.sign_out_page(caller.user, csrf_word(request)))
+                return self._message(exchange, "Signed out", MessageView("You are not signed in.", "out"))
+            exchange.caller = caller
+            view = SignOutView(caller.user, csrf_word(request))
+            return self._frame(exchange, Shown("sign_out", "Sign out", {"view": view}))
         form = await _form(exchange)
         check_form(request, form.get("csrf", ""), self._door.base_url(request))
         if await asyncio.to_thread(self._sessions.end, request) and caller is not None:
@@ -117,23 +124,25 @@ class LoginRoutes:
         asked = _query(exchange).get("user_code", "")[:20]
         if caller is None or not caller.by_roles:
             return self._to_sign_in(exchange, f"/device?user_code={quote(asked)}" if asked else "/device")
-        word = csrf_word(request)
+        exchange.caller = caller
         if exchange.is_read:
-            return _page(exchange, 200, pages.device_page(caller.user, word, _as_shown(asked)))
+            return self._device_form(exchange, asked)
         form = await _form(exchange)
         check_form(request, form.get("csrf", ""), self._door.base_url(request))
         code, allowed = form.get("user_code", "")[:20], form.get("answer") == "allow"
         try:
             await asyncio.to_thread(self._devices.answer, code, caller.user, allow=allowed)
         except Absent as error:
-            return _page(exchange, 404, pages.device_page(caller.user, word, _as_shown(code), error.message))
-        said = "It has a token of yours now." if allowed else "It gets nothing."
-        return _page(
-            exchange, 200, pages.message_page("Device allowed" if allowed else "Device denied", said)
-        )
+            return self._device_form(exchange, code, error.message)
+        if not allowed:
+            return self._message(exchange, "Device denied", MessageView("It gets nothing.", "stop"))
+        words = "It has a token of yours now. You may close this page, and go back to the command line."
+        tokens = ("/-/tokens", "Your tokens")
+        return self._message(exchange, "Device allowed", MessageView(words, "check", tokens))
 
     def _to_sign_in(self, exchange: Exchange, after: str) -> Reply:
-        if self._sign_ins is None or not exchange.is_read:
+        self._at_issuer()
+        if not exchange.is_read:
             raise AuthRequired("Sign in first.")
         return _redirect(exchange, f"/login?next={quote(after, safe='')}")
 
@@ -157,8 +166,18 @@ class LoginRoutes:
 
     def _wrong(self, exchange: Exchange, error: MoongateError, *cookies: tuple[str, str]) -> Reply:
         exchange.error = f"{type(error).__name__}: {error.message}"
-        body = pages.message_page("Not signed in", reason_of(error), "/login", "Try again")
-        return _page(exchange, 403, body, *error_answer(NotAllowed(error.message)).headers, *cookies)
+        view = MessageView(reason_of(error), "alert", ("/-/sign-in", "Try again"))
+        shown = Shown("message", "Not signed in", {"view": view}, status=403)
+        return self._frame(exchange, shown, *error_answer(NotAllowed(error.message)).headers, *cookies)
+
+    def _device_form(self, exchange: Exchange, code: str, wrong: str = "") -> Reply:
+        view = DeviceView(exchange.caller.user, csrf_word(exchange.request), _as_shown(code), wrong)
+        return self._frame(
+            exchange, Shown("device", "Allow a device", {"view": view}, status=404 if wrong else 200)
+        )
+
+    def _message(self, exchange: Exchange, title: str, view: MessageView) -> Reply:
+        return self._frame(exchange, Shown("message", title, {"view": view}))
 
     async def _note(
         self, exchange: Exchange, kind: str, user: str, *, reason: str = "", **details: object
@@ -231,7 +250,3 @@ def _redirect(exchange: Exchange, where: str, *cookies: tuple[str, str]) -> Repl
         *cookies,
     )
     return Reply(303, headers, b"", request_id=exchange.request_id, shared=False)
-
-
-def _page(exchange: Exchange, status: int, body: bytes, *headers: tuple[str, str]) -> Reply:
-    return Reply(status, (*pages.HEADERS, *headers), body, request_id=exchange.request_id, shared=False)

@@ -50,6 +50,7 @@ if TYPE_CHECKING:
     from moongate.app.metrics import Metrics
     from moongate.app.oauth_routes import OAuthRoutes
     from moongate.app.operations import Operation
+    from moongate.app.pages.pages import Pages
     from moongate.app.request_log import RequestLog
     from moongate.app.sendfile import FileSender
     from moongate.app.upkeep import Upkeep
@@ -79,6 +80,8 @@ if TYPE_CHECKING:
     from moongate.policy.gate import PolicyGate
     from moongate.policy.gate_facts import GateFacts
     from moongate.policy.knowledge import Knowledge
+    from moongate.policy.provenance.facts import CommitFacts
+    from moongate.policy.provenance.keys import PrivateKey
     from moongate.policy.provenance.vouching import Vouching
     from moongate.scan.feeds.intelligence import FeedIntelligence
     from moongate.scan.feeds.options import FeedOptions
@@ -167,6 +170,16 @@ class Stock:
         from moongate.hub.recalling import Recalling  # noqa: PLC0415
 
         return Recalling(self.index, announced(self, self.audit), time.time)
+
+    def vouching(self) -> Vouching:
+        """Who vouches for what is kept."""
+        return open_vouching(self)
+
+    def signing_key(self) -> PrivateKey:
+        """The gateway's own key, which vouches and states; made when there is none."""
+        from moongate.policy.provenance.keys import PrivateKey  # noqa: PLC0415
+
+        return PrivateKey.own(self.settings.home / SIGNING_KEY)
 
     def close(self) -> None:
         """Writes the last lines of the audit log, and lets go of the index. May be called twice."""
@@ -271,6 +284,10 @@ class Gateway:
     @property
     def keeping(self) -> Keeping:
         return self.stock.keeping
+
+    def facts_of(self, repo: RepoId, commit_hash: CommitHash) -> CommitFacts:
+        """See `commit_facts`."""
+        return commit_facts(self.stock, repo, commit_hash, hosted=self.repos.is_hosted(repo))
 
     async def start(self) -> None:
         """Begins the upkeep; call it on the loop that will serve. Pulling works without."""
@@ -685,7 +702,8 @@ def announce_of(stock: Stock) -> Announcing:
     settings = stock.settings
     poster = Poster(settings.webhook_allowed_hosts, settings.upstream_timeout_seconds, USER_AGENT)
     courier = Courier(stock.index, poster)
-    return Announcing(courier, Hooks(stock.index, courier, poster.check, _source(settings)), poster)
+    hooks = Hooks(stock.index, courier, poster.check, _source(settings), stock.audit)
+    return Announcing(courier, hooks, poster)
 
 
 def _source(settings: Settings) -> str:
@@ -790,6 +808,31 @@ def open_vouching(stock: Stock) -> Vouching:
         return believed
 
     return Vouching(stock.index, read, trust, time.time)
+
+
+def commit_facts(stock: Stock, repo: RepoId, commit_hash: CommitHash, *, hosted: bool) -> CommitFacts:
+    """Everything known of a commit.
+
+    Raises:
+        Absent: nothing is known here of it.
+    """
+    settings = stock.settings
+    base = (settings.public_url or f"http://localhost:{settings.port}") if hosted else settings.upstream
+    key = f"{repo.repo_type}s/{repo.repo_id}"
+    approvals = [
+        {"id": one.id, "scope": one.scope, "lifts": one.lifts, "by": one.created_by, "at": one.created_at,
+         "expires_at": one.expires_at, "comment": one.comment}
+        for one in stock.index.waivers()
+        if one.repo == key
+    ]  # fmt: skip
+    return open_vouching(stock).facts(
+        repo,
+        commit_hash,
+        origin=f"{base}{repo.file_path}/tree/{commit_hash}",
+        hosted=hosted,
+        approvals=approvals,
+        deliveries=deliveries_of(stock, repo),
+    )
 
 
 def deliveries_of(stock: Stock, repo: RepoId) -> list[dict[str, object]]:
@@ -921,7 +964,7 @@ def front_door(gateway: Gateway) -> Front:
     hosting = _hosted_rooms(gateway, door, xet)
     admin = AdminRoutes(gateway, door)
     seen = make_pages(gateway, door, files, shared_secret(settings.home))
-    login, oauth = _ways_in(gateway, door)
+    login, oauth = _ways_in(gateway, door, seen.pages)
     rooms = Rooms(
         hub=HubRoutes(gateway.repos, passing, door.base_url, gateway.repos.hosted.places.namespaces_of),
         files=files,
@@ -963,7 +1006,7 @@ def front_door(gateway: Gateway) -> Front:
     return Front(server, sender, request_log, dispatch, admin.operations, auditing)
 
 
-def _ways_in(gateway: Gateway, door: Door) -> tuple[LoginRoutes, OAuthRoutes]:
+def _ways_in(gateway: Gateway, door: Door, pages: Pages) -> tuple[LoginRoutes, OAuthRoutes]:
     """Where people and workloads get sessions and tokens."""
     from moongate.app.login_routes import LoginRoutes  # noqa: PLC0415
     from moongate.app.oauth_routes import DeviceRules, OAuthRoutes  # noqa: PLC0415
@@ -973,7 +1016,7 @@ def _ways_in(gateway: Gateway, door: Door) -> tuple[LoginRoutes, OAuthRoutes]:
     secret = shared_secret(settings.home)
     rules = DeviceRules(who.sign_ins is not None, settings.token_max_seconds or DEVICE_TOKEN_SECONDS)
     return (
-        LoginRoutes(who.sign_ins, who.sessions, who.devices, door, audit, secret),
+        LoginRoutes(who.sign_ins, who.sessions, who.devices, door, audit, secret, pages.show),
         OAuthRoutes(who.trusts, who.devices, gateway.index, door, audit, rules),
     )
 

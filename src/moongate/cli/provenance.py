@@ -70,7 +70,6 @@ def sign(
       moongate sign acme/tiny@v1.0 --output model.sig
     """
     only_here("sign", home)
-    from moongate.app.wiring import SIGNING_KEY, open_vouching
     from moongate.cli.house import open_home
     from moongate.policy.provenance.keys import PrivateKey, read_certificates
 
@@ -78,9 +77,9 @@ def sign(
     with open_home(home) as house:
         commit_hash = _commit(house, wanted)
         house.keeping.note_digests()
-        signer = PrivateKey.read(key) if key else PrivateKey.own(house.settings.home / SIGNING_KEY)
+        signer = PrivateKey.read(key) if key else house.signing_key()
         chain = read_certificates(certificate) if certificate else ()
-        made = open_vouching(house).sign(wanted.repo, commit_hash, signer, chain)
+        made = house.vouching().sign(wanted.repo, commit_hash, signer, chain)
     if output is not None:
         output.write_bytes(made.body)
     if as_json:
@@ -109,14 +108,13 @@ def verify_signature(
       moongate verify-signature acme/tiny --json | jq '.signatures[].uncovered'
     """
     only_here("verify-signature", home)
-    from moongate.app.wiring import open_vouching
     from moongate.cli.house import open_home
 
     wanted = parse_repo_at(repo)
     with open_home(home) as house:
         commit_hash = _commit(house, wanted)
         house.keeping.note_digests()
-        found = open_vouching(house).signatures(wanted.repo, commit_hash)
+        found = house.vouching().signatures(wanted.repo, commit_hash)
     good = any(one.coverage.complete or (partial and one.coverage.valid) for one in found)
     if as_json:
         told = [one.as_json() for one in found]
@@ -141,17 +139,15 @@ def provenance(repo: _Repo, home: options.Home = None, as_json: options.Json = F
       moongate provenance acme/tiny --json | jq -r '.envelopes[].payload' | base64 -d
     """
     only_here("provenance", home)
-    from moongate.app.wiring import SIGNING_KEY, open_vouching
     from moongate.cli.house import open_home
-    from moongate.policy.provenance.keys import PrivateKey
+    from moongate.policy.provenance.statements import gateway_name
 
     wanted = parse_repo_at(repo)
     with open_home(home) as house:
         commit_hash = _commit(house, wanted)
         facts = _facts(house, wanted, commit_hash)
-        key = PrivateKey.own(house.settings.home / SIGNING_KEY)
-        named = house.settings.public_url or f"urn:moongate:gateway:{key.public.hint[:16]}"
-        envelopes = open_vouching(house).state(facts, key, named)
+        key = house.signing_key()
+        envelopes = house.vouching().state(facts, key, house.settings.public_url or gateway_name(key))
     if as_json:
         public = key.public.pem.decode()
         put_json(
@@ -201,27 +197,10 @@ def _commit(house: Stock, wanted: RepoAt) -> CommitHash:
 
 
 def _facts(house: Stock, wanted: RepoAt, commit_hash: CommitHash) -> CommitFacts:
-    from moongate.app.wiring import deliveries_of, open_hosted, open_vouching
+    from moongate.app.wiring import commit_facts, open_hosted
 
     house.keeping.note_digests()
-    settings, repo = house.settings, wanted.repo
-    hosted = open_hosted(house).hosts(repo)
-    base = (settings.public_url or f"http://localhost:{settings.port}") if hosted else settings.upstream
-    key = f"{repo.repo_type}s/{repo.repo_id}"
-    approvals = [
-        {"id": one.id, "scope": one.scope, "lifts": one.lifts, "by": one.created_by, "at": one.created_at,
-         "expires_at": one.expires_at, "comment": one.comment}
-        for one in house.index.waivers()
-        if one.repo == key
-    ]  # fmt: skip
-    return open_vouching(house).facts(
-        repo,
-        commit_hash,
-        origin=f"{base}{repo.file_path}/tree/{commit_hash}",
-        hosted=hosted,
-        approvals=approvals,
-        deliveries=deliveries_of(house, repo),
-    )
+    return commit_facts(house, wanted.repo, commit_hash, hosted=open_hosted(house).hosts(wanted.repo))
 
 
 def _put_signature(one: Found) -> None:

@@ -132,7 +132,7 @@ async def _listed(home: Path | None) -> list[Mapping[str, object]]:
 
 async def _removed(webhook_id: str, home: Path | None) -> None:
     async with hooks_here(home) as hooks:
-        hooks.remove(webhook_id)
+        hooks.remove(webhook_id, who())
 
 
 async def _tested(webhook_id: str, home: Path | None) -> dict[str, Any]:

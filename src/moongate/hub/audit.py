@@ -41,6 +41,8 @@ KINDS: Final[Mapping[str, str]] = {
     "feed.change": "threat intelligence was added, refreshed or removed",
     "recall.create": "content was recalled: it is served no more",
     "recall.undo": "a recall was taken back",
+    "webhook.create": "events go to another address from here on",
+    "webhook.delete": "events go to an address no more",
     # who came in
     "token.create": "a token was made",
     "token.revoke": "a token was revoked",

@@ -17,6 +17,7 @@ from typing import Any, Final, Protocol
 
 from moongate.core.errors import StoreError
 from moongate.core.webhooks import DeliveryRow, HookRow
+from moongate.hub.audit import KINDS as EVENTS
 from moongate.hub.audit import Audit, AuditEvent
 from moongate.hub.notes import write_down
 
@@ -42,6 +43,12 @@ TYPES: Final[Mapping[str, str]] = {
 
 TEST: Final = "webhook.test"
 KINDS: Final = tuple(sorted({*TYPES.values(), TEST}))
+
+MEANINGS: Final[Mapping[str, str]] = {
+    **{kind: EVENTS[event] for event, kind in TYPES.items()},
+    "request.decided": "an approval was given or refused",
+}
+"""What each kind tells, but for tests."""
 
 _HOOKS_HOLD_SECONDS = 2.0
 

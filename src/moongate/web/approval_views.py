@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from moongate.web.security_views import EvidenceView
+
 
 @dataclass(frozen=True, slots=True)
 class RequestLine:
@@ -47,6 +49,7 @@ class ApprovalsView:
 class RequestView:
     """One request with what it was held by, and what may be decided.
 
+    findings: rules and severities that it was held by; evidence: all that is said of the content now.
     proposal: what a first approver would allow; own_proposal: that was this visitor. wrong: why the last try
     failed; said: the comment it came with.
     """
@@ -64,6 +67,7 @@ class RequestView:
     commit: str
     digest: str
     findings: Sequence[tuple[str, str]]
+    evidence: EvidenceView | None
     askers: Sequence[str]
     opened_at: float
     asked_at: float

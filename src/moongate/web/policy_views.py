@@ -91,7 +91,10 @@ class TriedView:
 
 @dataclass(frozen=True, slots=True)
 class PolicyView:
-    """The rules that hold, and a draft to try. files: those that the rules stand in; file: the one shown."""
+    """The rules that hold, and a draft to try. files: those that the rules stand in; file: the one shown.
+
+    kept_at: since when the draft is kept for this visitor; None: it is the file as it is.
+    """
 
     source: str
     digest: str
@@ -101,5 +104,6 @@ class PolicyView:
     files: Sequence[str]
     file: str
     draft: str
+    kept_at: float | None
     question: Mapping[str, str]
     tried: TriedView | None

@@ -43,13 +43,18 @@ class FindingView:
 
 @dataclass(frozen=True, slots=True)
 class ContentLine:
-    """One content that was judged, by a place where it stands. more_places: how many others there are."""
+    """One content that was judged, by a place where it stands. more_places: how many others there are.
+
+    what, advice: of the gravest finding. effect: what policy says of it there; empty where it stands nowhere.
+    """
 
     verdict: VerdictView
     name: str
     href: str
     place_href: str
     what: str
+    advice: str
+    effect: str
     judged_at: float
     formats: Sequence[str]
     more_places: int = 0
@@ -68,13 +73,20 @@ class HoldLine:
 
 @dataclass(frozen=True, slots=True)
 class SecurityView:
-    """The dashboard. formats: each with its count by verdict, in the order of `verdicts`."""
+    """The dashboard. formats: each with its count by verdict, in the order of `verdicts`.
+
+    waiting: how many holds there are in all. mode: of the guard.
+    stamp: when the newest of it came; empty for who may not follow what comes.
+    """
 
     verdicts: Sequence[tuple[VerdictView, int]]
     formats: Sequence[tuple[str, Sequence[int]]]
     findings: Sequence[ContentLine]
     holds: Sequence[HoldLine] | None
     feeds: Sequence[FeedLine] | None
+    waiting: int = 0
+    mode: str = "enforce"
+    stamp: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,12 +117,27 @@ class EvidenceView:
 
 
 @dataclass(frozen=True, slots=True)
-class ContentView:
-    """A content's page: its present evidence, places where it stands, and what was said before."""
+class PlaceLine:
+    """Where a content stands, and what policy says of it there."""
 
+    name: str
+    href: str
+    effect: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class ContentView:
+    """A content's page: its present evidence, places where it stands, and what was said before.
+
+    trace_href: where one sees who received it; empty for who may not.
+    """
+
+    name: str
     evidence: EvidenceView
-    places: Sequence[tuple[str, str]]
+    places: Sequence[PlaceLine]
     before: Sequence[tuple[VerdictView, float, str]]
+    trace_href: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,7 +150,7 @@ class RepoSecurityView:
 
 def verdict_view(verdict: Verdict, href: str = "") -> VerdictView:
     """A verdict in words, with its tone and icon."""
-    return VerdictView(*_LOOKS[verdict], href)
+    return VerdictView(*_LOOKS[verdict], href, verdict)
 
 
 def finding_view(finding: Finding) -> FindingView:

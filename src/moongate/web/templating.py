@@ -15,6 +15,7 @@ from moongate.web.words import (
     ago_words,
     count_words,
     moment_words,
+    sentence_words,
     share_words,
     since_words,
     size_words,
@@ -44,6 +45,7 @@ def _environment() -> Environment:
         "moment": moment_words,
         "count": count_words,
         "pathed": quote,
+        "sentence": sentence_words,
     }
     environment.globals |= {
         "asset": assets.address,

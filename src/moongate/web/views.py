@@ -106,7 +106,7 @@ Tab = tuple[str, str, str, str, int | None]
 
 @dataclass(frozen=True, slots=True)
 class RepoHead:
-    """What stands on top of each page of a repository."""
+    """What stands on top of each page of a repository. issues: how much of it is suspicious or dangerous."""
 
     kind: str
     namespace: str
@@ -119,6 +119,8 @@ class RepoHead:
     pinned: bool
     tags: Sequence[TagView]
     tabs: Sequence[Tab]
+    issues: int = 0
+    security_href: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -165,12 +167,13 @@ class RepoView:
 
 @dataclass(frozen=True, slots=True)
 class VerdictView:
-    """A verdict in words, and the tone it is said in."""
+    """A verdict in words, and the tone it is said in. key: the verdict itself."""
 
     word: str
     tone: str
     drawing: str
     href: str = ""
+    key: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -261,14 +264,6 @@ class BlobView:
     total_parameters: int = 0
     notes: Sequence[tuple[str, str]] = ()
     verdict: object = None
-
-
-@dataclass(frozen=True, slots=True)
-class SignInView:
-    """The door. wrong: why the last try failed."""
-
-    next: str
-    wrong: str = ""
 
 
 @dataclass(frozen=True, slots=True)

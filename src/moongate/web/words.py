@@ -63,6 +63,11 @@ def moment_words(moment: float | str | None) -> str:
     return "" if at is None else datetime.fromtimestamp(at, UTC).strftime("%Y-%m-%d %H:%M UTC")
 
 
+def sentence_words(text: str) -> str:
+    """A remark as the beginning of a sentence."""
+    return text[:1].upper() + text[1:]
+
+
 def share_words(part: float, whole: float) -> str:
     """A share in per cent; a dash of nothing."""
     return f"{part / whole:.0%}" if whole else "–"

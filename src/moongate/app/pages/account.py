@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+from collections.abc import Sequence
 from typing import Final
+from urllib.parse import urlencode, urlsplit
 
 from moongate.app.door import Door
 from moongate.app.pages.visits import THEME_COOKIE, PageAnswer, Sent, Shown, Visit
 from moongate.app.sessions import Sessions, set_cookie
 from moongate.core.errors import BadToken, NotAllowed
-from moongate.web.views import SignInView
+from moongate.web.account_views import SignInView
 from moongate.wire.bearer import looks_like_ours
 
 THEMES: Final = ("light", "dark")
@@ -20,12 +22,14 @@ _YEAR_SECONDS = 365 * 86400
 class AccountPages:
     """`/-/sign-in`, `/-/sign-out` and `/-/theme`."""
 
-    def __init__(self, sessions: Sessions, door: Door) -> None:
+    def __init__(self, sessions: Sessions, door: Door, issuers: Sequence[str] = ()) -> None:
+        """issuers: the addresses of those with whom people may sign in, too."""
         self._sessions = sessions
         self._door = door
+        self._issuers = issuers
 
     async def sign_in_form(self, visit: Visit) -> PageAnswer:
-        return _form(own_path(visit.query.get("next", "/")))
+        return self._form(own_path(visit.query.get("next", "/")))
 
     async def sign_in(self, visit: Visit) -> PageAnswer:
         after, token = own_path(visit.form.get("next", "/")), visit.form.get("token", "").strip()
@@ -38,7 +42,7 @@ class AccountPages:
             caller = self._door.caller_by(sha256)
         except NotAllowed as error:
             visit.exchange.tell("session.refuse", reason=error.message)
-            return _form(after, error.message)
+            return self._form(after, error.message)
         visit.exchange.tell("session.start", subject=caller.user)
         word = await asyncio.to_thread(self._sessions.begin, caller.user, sha256)
         return Sent(after, (self._sessions.cookie(word, secure=self._secure(visit)),))
@@ -54,12 +58,14 @@ class AccountPages:
         kept = set_cookie(THEME_COOKIE, chosen if age else "", age, secure=self._secure(visit))
         return Sent(own_path(visit.form.get("next", "/")), (kept,))
 
+    def _form(self, after: str, wrong: str = "") -> Shown:
+        begins = f"/login?{urlencode({'next': after})}"
+        issuers = [(urlsplit(issuer).hostname or issuer, begins) for issuer in self._issuers]
+        view = SignInView(after, issuers, wrong)
+        return Shown("sign_in", "Sign in", {"view": view}, status=401 if wrong else 200)
+
     def _secure(self, visit: Visit) -> bool:
         return self._door.base_url(visit.exchange.request).startswith("https:")
-
-
-def _form(after: str, wrong: str = "") -> Shown:
-    return Shown("sign_in", "Sign in", {"view": SignInView(after, wrong)}, status=401 if wrong else 200)
 
 
 def own_path(text: str) -> str:

@@ -4,20 +4,20 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final
 from urllib.parse import urlencode
 
 from moongate.app.pages.asking import items, mapping, text
 from moongate.app.pages.security import Place, Places, content_href
-from moongate.app.pages.visits import PageAnswer, Sent, Shown, Visit
+from moongate.app.pages.visits import PageAnswer, Sent, Shown, Visit, actor_of_visit
 from moongate.core.approvals import SCOPES, Request, Scope, Terms, Waiver
-from moongate.core.errors import BadRequest, Conflict, MoongateError, NotAllowed
+from moongate.core.digests import Etag, parse_etag
+from moongate.core.errors import BadName, BadRequest, Conflict, MoongateError, NotAllowed
 from moongate.core.names import parse_repo
-from moongate.hub.audit import Actor, actor_of
 from moongate.policy.desk import Desk
 from moongate.web.approval_views import ApprovalsView, RequestLine, RequestView, WaiverLine
-from moongate.web.security_views import HoldLine
+from moongate.web.security_views import EvidenceView, HoldLine
 from moongate.wire.page_paths import page_href
 
 APPROVALS_PATH: Final = "/-/approvals"
@@ -36,16 +36,20 @@ _SCOPE_WORDS: Final[Mapping[Scope, str]] = {
     "repo": "everything in the repository",
     "finding": "files of the repository with only this finding",
 }
-_MOST_HOLDS = 8
 _MOST_DECIDED = 30
+
+
+Evidence = Callable[[Etag], EvidenceView | None]
+"""All that is said of a content."""
 
 
 class ApprovalPages:
     """The desk, for approvers: each sees and decides what is theirs."""
 
-    def __init__(self, desk: Desk, places: Places) -> None:
+    def __init__(self, desk: Desk, places: Places, evidence: Evidence) -> None:
         self._desk = desk
         self._places = places
+        self._evidence = evidence
 
     def holds(self, visit: Visit) -> Sequence[HoldLine]:
         """What waits for this approver, the newest first. Blocks."""
@@ -53,7 +57,7 @@ class ApprovalPages:
             HoldLine(_name(request), _href(request), request.reason, request.asked_at, request.asked_count)
             for request in self._desk.requests("open")
             if _is_theirs(visit, request)
-        ][:_MOST_HOLDS]
+        ]
 
     async def queue(self, visit: Visit) -> PageAnswer:
         view = await asyncio.to_thread(self._queue, visit)
@@ -88,10 +92,19 @@ class ApprovalPages:
 
     async def _shown(self, visit: Visit, request_id: str, wrong: MoongateError | None = None) -> Shown:
         request = await asyncio.to_thread(self._theirs, visit, request_id)
-        view = _view(request, visit, wrong.message if wrong is not None else "")
+        found = await asyncio.to_thread(self._found, request)
+        view = _view(request, visit, found, wrong.message if wrong is not None else "")
         values = {"view": view, "places": self._places(visit), "place": "approvals"}
         status = 200 if wrong is None else 409 if isinstance(wrong, Conflict) else 400
         return Shown("request", view.name, values, section="security", status=status)
+
+    def _found(self, request: Request) -> EvidenceView | None:
+        """What is said of the content now; that may be more than it was held by."""
+        etag = request.digest or text(_content(request).get("etag"))
+        try:
+            return self._evidence(parse_etag(etag)) if etag else None
+        except BadName:
+            return None
 
     def _theirs(self, visit: Visit, request_id: str) -> Request:
         request = self._desk.request(request_id)
@@ -100,7 +113,7 @@ class ApprovalPages:
         return request
 
     def _decide(self, visit: Visit, request: Request) -> None:
-        form, by = visit.form, _by(visit)
+        form, by = visit.form, actor_of_visit(visit)
         if form.get("decision") == "refuse":
             self._desk.refuse(request.id, form.get("comment", ""), by)
             return
@@ -120,12 +133,7 @@ class ApprovalPages:
         waiver = next((one for one in self._desk.waivers() if one.id == waiver_id), None)
         if waiver is None or not _may_revoke(visit, waiver):
             raise NotAllowed("There is no such exception, or it is not yours to take back.")
-        self._desk.revoke_waiver(waiver.id, _by(visit))
-
-
-def _by(visit: Visit) -> Actor:
-    exchange = visit.exchange
-    return actor_of(visit.caller, exchange.peer, exchange.request.headers.get("User-Agent"))
+        self._desk.revoke_waiver(waiver.id, actor_of_visit(visit))
 
 
 def _is_theirs(visit: Visit, request: Request) -> bool:
@@ -174,7 +182,7 @@ def _waiver(waiver: Waiver) -> WaiverLine:
     )
 
 
-def _view(request: Request, visit: Visit, wrong: str) -> RequestView:
+def _view(request: Request, visit: Visit, found: EvidenceView | None, wrong: str) -> RequestView:
     repo = parse_repo(request.repo)
     file_href = page_href(repo, "blob", request.commit_hash or "main", request.path) if request.path else ""
     scopes = [
@@ -196,6 +204,7 @@ def _view(request: Request, visit: Visit, wrong: str) -> RequestView:
         commit=request.commit_hash,
         digest=request.digest,
         findings=_findings(request),
+        evidence=found,
         askers=request.askers,
         opened_at=request.opened_at,
         asked_at=request.asked_at,
@@ -227,8 +236,14 @@ def _grave(request: Request) -> Sequence[str]:
     return [str(one) for one in told] if isinstance(told, list | tuple) else []
 
 
+def _content(request: Request) -> Mapping[str, Any]:
+    """What was known of the content when it was held."""
+    facts = mapping(request.evidence.get("facts"))
+    return mapping(facts.get("content") or facts.get("file"))
+
+
 def _findings(request: Request) -> list[tuple[str, str]]:
     """The findings among the facts that it was held by: each a rule and a severity."""
-    facts = mapping(request.evidence.get("facts"))
-    content: Mapping[str, Any] = mapping(facts.get("content") or facts.get("file"))
-    return [(text(one.get("rule")), text(one.get("severity"))) for one in items(content.get("findings"))]
+    return [
+        (text(one.get("rule")), text(one.get("severity"))) for one in items(_content(request).get("findings"))
+    ]

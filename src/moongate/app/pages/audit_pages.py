@@ -88,6 +88,7 @@ def _line(told: Mapping[str, Any]) -> LineView:
     actor, kind, repo = mapping(told.get("actor")), text(told.get("kind")), _repo(text(told.get("repo")))
     path, digest = text(told.get("path")), text(told.get("digest"))
     where = f"{repo}/{path}" if repo and path else str(repo or "") or text(told.get("subject"))
+    content = content_href(digest) if digest else ""
     return LineView(
         seq=number(told.get("seq")),
         at=text(told.get("at")),
@@ -97,9 +98,9 @@ def _line(told: Mapping[str, Any]) -> LineView:
         actor=text(actor.get("name")),
         actor_kind=text(actor.get("kind")),
         address=text(actor.get("address")),
-        where=where,
-        where_href=_href(repo, told, path),
-        digest_href=content_href(digest) if digest else "",
+        where=where or (f"content {digest[:12]}" if digest else ""),
+        where_href=_href(repo, told, path) or ("" if where else content),
+        digest_href=content,
         why=text(told.get("reason")) or text(told.get("rule")),
         raw=orjson.dumps(told, option=orjson.OPT_INDENT_2).decode(),
     )

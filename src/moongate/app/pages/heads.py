@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from moongate.app.wiring import Gateway
 
 SECURITY = "/-/security/repo"
+PROVENANCE = "/-/provenance"
 _MOST_TAGS = 12
 _DULL_TAGS = ("base_model:", "license:", "region:", "arxiv:", "doi:", "dataset:", "format:", "modality:")
 _DULL_WORDS = frozenset(("endpoints_compatible", "autotrain_compatible", "safetensors", "deploy:azure"))
@@ -71,6 +72,8 @@ class Heads:
         pinned = any(pin.repo == repo for pin in self._gateway.index.pins())
         files, issues = len(items(info.get("siblings"))), await asyncio.to_thread(self._issues, repo)
         judged_href = f"{SECURITY}?{urlencode({'repo': str(repo)})}"
+        vouched_query = {"repo": str(repo), **({} if asked is None else {"revision": revision})}
+        vouched_href = f"{PROVENANCE}?{urlencode(vouched_query)}"
         judged: Tab = ("security", "Security", "shield", judged_href, issues or None)
         head = RepoHead(
             kind=repo.repo_type,
@@ -83,11 +86,14 @@ class Heads:
             gated=bool(info.get("gated")),
             pinned=pinned,
             tags=_tags(info, repo),
+            issues=issues or 0,
+            security_href=judged_href,
             tabs=(
                 ("card", "Card", "home", page_href(repo), None),
                 ("files", "Files", "folder", page_href(repo, "tree", revision), files),
                 ("history", "History", "commit", page_href(repo, "commits", revision), None),
                 *(() if issues is None else (judged,)),
+                ("provenance", "Provenance", "seal", vouched_href, None),
             ),
         )
         return Known(repo, info, head, hosted)

@@ -14,6 +14,7 @@ from aiohttp import web
 
 from moongate.app.exchange import Exchange
 from moongate.app.pages.home import filling
+from moongate.app.pages.pulse import Pulse
 from moongate.app.replies import SERVER
 from moongate.core.errors import NotAllowed
 from moongate.web.words import share_words, size_words
@@ -30,8 +31,9 @@ _SILENT_ROUNDS: Final = 7
 class Live:
     """The stream of states. Each process tells its own fills, and the counters of all."""
 
-    def __init__(self, gateway: Gateway) -> None:
+    def __init__(self, gateway: Gateway, pulse: Pulse) -> None:
         self._gateway = gateway
+        self._pulse = pulse
         self._stopping = asyncio.Event()
         self._streams = 0
 
@@ -70,7 +72,7 @@ class Live:
         before, silent = b"", 0
         await response.write(b"retry: 3000\n\n")
         for _ in range(_ROUNDS):
-            said = orjson.dumps(self._state())
+            said = orjson.dumps({**self._state(), **await asyncio.to_thread(self._pulse.state)})
             if said != before or silent >= _SILENT_ROUNDS:
                 # the same again now and then: a visitor who is gone is noticed only by writing
                 await response.write(b"event: state\ndata: %b\n\n" % said)

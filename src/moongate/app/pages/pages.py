@@ -56,6 +56,9 @@ from moongate.wire.page_paths import (
 )
 
 _NAME = "page"
+_FRAMED = (_NAME, "login", "login_callback", "logout", "device")
+"""Those whose refusals are pages, too."""
+
 _OURS, _DOWNLOADS, _IMAGES, _LIVE = "/-/", "/-/download/", "/-/images/", "/-/live"
 _SIGN_IN = "/-/sign-in"
 _MAX_FIELDS = 64
@@ -136,7 +139,7 @@ class Pages:
 
     def refusal(self, exchange: Exchange, error: MoongateError) -> web.StreamResponse | None:
         """See `dispatch.Browser`. The status is the API's; who has to sign in first is sent to the form."""
-        if exchange.route != _NAME or not _wants_html(exchange):
+        if exchange.route not in _FRAMED or not _wants_html(exchange):
             return None
         here = f"{_SIGN_IN}?{urlencode({'next': exchange.path_qs if exchange.is_read else '/'})}"
         if isinstance(error, AuthRequired | BadToken) and exchange.is_read and exchange.path != _SIGN_IN:
@@ -145,6 +148,10 @@ class Pages:
         may_help = exchange.caller.kind == "anonymous" and isinstance(error, NotAllowed | Absent)
         view = ErrorView(status, error.message, here if may_help else "", exchange.request_id)
         return self._page(exchange, Shown("error", _title(error), {"view": view}, status=status))
+
+    def show(self, exchange: Exchange, shown: Shown, *headers: tuple[str, str]) -> Reply:
+        """A page of somebody else's in our frame, with headers of its own."""
+        return self._page(exchange, shown, *headers)
 
     # What answers
 
@@ -234,7 +241,7 @@ class Pages:
             return Reply(303, headers, b"", request_id=exchange.request_id, shared=False)
         return Reply(answer.status, answer.headers, answer.body, request_id=exchange.request_id, shared=False)
 
-    def _page(self, exchange: Exchange, shown: Shown) -> Reply:
+    def _page(self, exchange: Exchange, shown: Shown, *more: tuple[str, str]) -> Reply:
         request = exchange.request
         word, cookies = self._forms.word_for(request)
         theme = request.cookies.get(THEME_COOKIE, "")
@@ -251,6 +258,7 @@ class Pages:
             ("Cache-Control", "no-store"),
             *SECURITY_HEADERS,
             *cookies,
+            *more,
         )
         body = render(shown.template, frame, shown.title, **shown.values)
         return Reply(shown.status, headers, body, request_id=exchange.request_id, shared=False)

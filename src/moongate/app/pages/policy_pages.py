@@ -1,6 +1,7 @@
 """`/-/policy`: the rules that hold, and a place to try others: check, test, explain, see what would change.
 
-Nothing is saved here: rules are files under version control, and the gateway reads them when they change.
+No rule is saved here: rules are files under version control, and the gateway reads them when they change.
+A draft is kept for whoever tries it; see `drafts`.
 """
 
 from __future__ import annotations
@@ -10,10 +11,12 @@ import time
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
+from urllib.parse import urlencode
 
 from moongate.app.governing import Governing
+from moongate.app.pages.drafts import Drafts
 from moongate.app.pages.security import Place, Places
-from moongate.app.pages.visits import PageAnswer, Shown, Visit
+from moongate.app.pages.visits import PageAnswer, Sent, Shown, Visit
 from moongate.core.errors import BadRequest
 from moongate.core.names import RepoId
 from moongate.core.records import FileAt
@@ -57,26 +60,34 @@ class PolicyPages:
         self._gateway = gateway
         self._governing = governing
         self._places = places
+        self._drafts = Drafts(gateway.settings.home / "drafts")
 
     async def show(self, visit: Visit) -> PageAnswer:
-        view = await asyncio.to_thread(self._view, visit.query.get("file", ""), None, {}, None)
+        view = await asyncio.to_thread(self._view, visit, visit.query.get("file", ""), {}, None)
         return self._shown(visit, view)
 
     async def attempt(self, visit: Visit) -> PageAnswer:
-        """Tries a draft; keeps nothing."""
-        view = await asyncio.to_thread(self._attempt, visit.form)
+        """Tries a draft, and keeps it for whoever does."""
+        view = await asyncio.to_thread(self._attempt, visit)
         return self._shown(visit, view)
+
+    async def discard(self, visit: Visit) -> PageAnswer:
+        """Back to the file as it is."""
+        file = visit.form.get("file", "")
+        await asyncio.to_thread(self._drafts.drop, visit.caller.user, file)
+        return Sent(f"{POLICY_PATH}?{urlencode({'file': file})}" if file else POLICY_PATH)
 
     def _shown(self, visit: Visit, view: PolicyView) -> Shown:
         values = {"view": view, "places": self._places(visit), "place": "policy"}
         return Shown("policy", "Policy", values, section="security")
 
     def _view(
-        self, file: str, draft: str | None, question: Mapping[str, str], tried: TriedView | None
+        self, visit: Visit, file: str, question: Mapping[str, str], tried: TriedView | None
     ) -> PolicyView:
         current, texts = self._governing.current, self._texts()
         names = [name for name, _ in texts]
         chosen = file if file in names else names[0] if names else ""
+        draft = self._drafts.find(visit.caller.user, chosen)
         return PolicyView(
             source=current.source,
             digest=current.rules.digest,
@@ -95,7 +106,8 @@ class PolicyPages:
             ],
             files=names,
             file=chosen,
-            draft=dict(texts).get(chosen, "") if draft is None else draft,
+            draft=dict(texts).get(chosen, "") if draft is None else draft.text,
+            kept_at=draft.kept_at if draft is not None else None,
             question={name: question.get(name, "") for name in _ASKED},
             tried=tried,
         )
@@ -108,15 +120,20 @@ class PolicyPages:
         except BadPolicy:
             return []
 
-    def _attempt(self, form: Mapping[str, str]) -> PolicyView:
-        file, draft = form.get("file", ""), form.get("draft", "").replace("\r\n", "\n")
-        texts = [(name, draft if name == file else text) for name, text in self._texts()]
+    def _attempt(self, visit: Visit) -> PolicyView:
+        form, known = visit.form, self._texts()
+        draft = form.get("draft", "").replace("\r\n", "\n")
+        file = form.get("file", "") if form.get("file") in dict(known) else known[0][0] if known else ""
+        if draft == dict(known).get(file):
+            self._drafts.drop(visit.caller.user, file)
+        else:
+            self._drafts.keep(visit.caller.user, file, draft)
+        texts = [(name, draft if name == file else text) for name, text in known]
         try:
-            loaded = assemble("draft", texts or [("draft.yaml", draft)])
+            tried = self._tried(assemble("draft", texts or [("draft.yaml", draft)]), form)
         except BadPolicy as error:
             tried = TriedView(error.message.splitlines(), (), None, None, "", (), 0)
-            return self._view(file, draft, form, tried)
-        return self._view(file, draft, form, self._tried(loaded, form))
+        return self._view(visit, file, form, tried)
 
     def _tried(self, loaded: Loaded, form: Mapping[str, str]) -> TriedView:
         outcomes = run_tests(loaded, time.time())

@@ -7,9 +7,9 @@ from typing import Final
 from urllib.parse import urlencode
 
 from moongate.app.pages.security import Place, Places, content_href, file_href
-from moongate.app.pages.visits import PageAnswer, Sent, Shown, Visit
-from moongate.core.errors import Absent, BadRequest
-from moongate.hub.audit import Actor, actor_of
+from moongate.app.pages.visits import PageAnswer, Sent, Shown, Visit, actor_of_visit
+from moongate.core.errors import Absent, BadName, BadRequest
+from moongate.core.names import parse_repo
 from moongate.hub.recalling import Recall, Recalling, Target, target_of
 from moongate.hub.recalls import SURE_SECONDS
 from moongate.web.audit_views import RecallLine, RecallsView, ReceiverLine, TraceView
@@ -52,12 +52,12 @@ class RecallPages:
             target = await asyncio.to_thread(self._recalling.target, words)
         except (BadRequest, Absent) as error:
             return await self._list(visit, words, reason, error.message)
-        row = await asyncio.to_thread(self._recalling.recall, target, reason, _by(visit))
+        row = await asyncio.to_thread(self._recalling.recall, target, reason, actor_of_visit(visit))
         await asyncio.sleep(SURE_SECONDS)
         return Sent(_href(row))
 
     async def undo(self, visit: Visit) -> PageAnswer:
-        await asyncio.to_thread(self._recalling.undo, visit.form.get("id", ""), _by(visit))
+        await asyncio.to_thread(self._recalling.undo, visit.form.get("id", ""), actor_of_visit(visit))
         return Sent(RECALLS_PATH)
 
     async def _list(self, visit: Visit, target: str = "", reason: str = "", wrong: str = "") -> Shown:
@@ -77,7 +77,7 @@ class RecallPages:
                 kind=one.kind,
                 token=one.token,
                 address=one.address,
-                what=f"{one.repo}/{one.path}" if one.path else one.repo,
+                what=_place(one.repo, one.path),
                 deliveries=one.deliveries,
                 size_bytes=one.bytes,
                 last_at=one.last_at,
@@ -102,9 +102,13 @@ class RecallPages:
         return Shown(template, title, values, section="security", status=status)
 
 
-def _by(visit: Visit) -> Actor:
-    exchange = visit.exchange
-    return actor_of(visit.caller, exchange.peer, exchange.request.headers.get("User-Agent"))
+def _place(key: str, path: str) -> str:
+    """What a line of the log is about, as people write it."""
+    try:
+        repo = str(parse_repo(key))
+    except BadName:  # the log keeps what it was told
+        repo = key
+    return f"{repo}/{path}" if path else repo
 
 
 def _what(digest: str | None, repo: str, commit: str | None) -> str:

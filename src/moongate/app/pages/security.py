@@ -6,7 +6,7 @@ import asyncio
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, Protocol
 from urllib.parse import urlencode
 
 from moongate.app.pages.heads import Heads
@@ -23,6 +23,7 @@ from moongate.web.security_views import (
     EvidenceView,
     FeedLine,
     HoldLine,
+    PlaceLine,
     RepoSecurityView,
     SecurityView,
     evidence_view,
@@ -36,10 +37,12 @@ if TYPE_CHECKING:
 
 CONTENT_PATH: Final = "/-/security/content"
 SECURITY_PATH: Final = "/-/security"
+_TRACE: Final = "/-/recalls/trace"
 _SHOWN: Final[tuple[Verdict, ...]] = ("dangerous", "suspicious", "failed", "unscanned", "clean")
 _GRAVE: Final[tuple[Verdict, ...]] = ("dangerous", "suspicious")
 _COUNTED = 500
 _NEWEST = 20
+_MOST_HOLDS = 8
 _MOST_IN_REPO = 500
 _MOST_PLACES = 30
 _MOST_FORMATS = 12
@@ -55,6 +58,13 @@ Places = Callable[[Visit], Sequence[Place]]
 
 Holds = Callable[[Visit], Sequence[HoldLine]]
 Feeds = Callable[[], Sequence[FeedLine]]
+Stamp = Callable[[], str]
+
+
+class Said(Protocol):
+    """What is needed of the index."""
+
+    def verdicts_of(self, etag: Etag) -> list[Judged]: ...
 
 
 def only_overview(visit: Visit) -> Sequence[Place]:
@@ -63,7 +73,11 @@ def only_overview(visit: Visit) -> Sequence[Place]:
 
 
 class SecurityPages:
-    """`/-/security` and what hangs on it. holds, feeds: what else a gateway has to show; None: nothing."""
+    """`/-/security` and what hangs on it.
+
+    holds, feeds: what else a gateway has to show; None: nothing.
+    stamp: when the newest of what it shows came.
+    """
 
     def __init__(
         self,
@@ -71,12 +85,14 @@ class SecurityPages:
         holds: Holds | None = None,
         feeds: Feeds | None = None,
         places: Places = only_overview,
+        stamp: Stamp = str,
     ) -> None:
         self._gateway = gateway
         self._places = places
         self.heads = Heads(gateway, self.issues)
         self._holds = holds
         self._feeds = feeds
+        self._stamp = stamp
 
     async def dashboard(self, visit: Visit) -> PageAnswer:
         view = await asyncio.to_thread(self._gather, visit)
@@ -87,13 +103,14 @@ class SecurityPages:
         """One content, to whoever may see a repository that has it."""
         etag = parse_etag(visit.query.get("digest", ""))
         view = await asyncio.to_thread(self._content, visit, etag)
-        return Shown("content", "Evidence", {"view": view}, section="security")
+        values = {"view": view, "places": self._places(visit), "place": "overview"}
+        return Shown("content", f"Evidence · {view.name}", values, section="security")
 
     async def repo(self, visit: Visit) -> PageAnswer:
         """What is said of a repository's content, to whoever may see the repository."""
         repo = parse_repo(visit.query.get("repo", ""))
         known = await self.heads.of(visit, repo)
-        view = await asyncio.to_thread(self.of_repo, known.repo)
+        view = await asyncio.to_thread(self._of_repo, visit, known.repo)
         if view is None:
             raise Absent("Nothing of this repository was judged.")
         values = {"repo": known.head, "view": view, "tab": "security"}
@@ -104,12 +121,12 @@ class SecurityPages:
         judged = self._gateway.index.verdicts_in(repo, _MOST_IN_REPO)
         return sum(one.verdict in _GRAVE for one in judged) if judged else None
 
-    def of_repo(self, repo: RepoId) -> RepoSecurityView | None:
+    def _of_repo(self, visit: Visit, repo: RepoId) -> RepoSecurityView | None:
         """What is said of a repository's content; None when nothing is. Blocks."""
         judged = self._gateway.index.verdicts_in(repo, _MOST_IN_REPO)
         if not judged:
             return None
-        lines = [line for one in judged if (line := self._line(one, repo)) is not None]
+        lines = [line for one in judged if (line := self._line(visit, one, repo)) is not None]
         order = {verdict: rank for rank, verdict in enumerate(_SHOWN)}
         lines.sort(key=lambda pair: (order[pair[0].verdict], pair[1].name))
         counts = Counter(one.verdict for one, _ in lines)
@@ -125,8 +142,7 @@ class SecurityPages:
 
     def evidence_of(self, etag: Etag) -> EvidenceView | None:
         """All that is said of a content now. A point read."""
-        judged = self._gateway.index.verdicts_of(etag)
-        return evidence_view(judged[0], content_href(etag)) if judged else None
+        return evidence_of(self._gateway.index, etag)
 
     def _gather(self, visit: Visit) -> SecurityView:
         index = self._gateway.index
@@ -142,13 +158,17 @@ class SecurityPages:
                     if line is not None:
                         findings.append((judged, line))
         findings.sort(key=lambda pair: -pair[0].judged_at)
-        table = sorted(formats.items(), key=lambda pair: -sum(pair[1].values()))[:_MOST_FORMATS]
+        table = sorted(formats.items(), key=lambda pair: _by_gravity(pair[1]))[:_MOST_FORMATS]
+        holds = self._holds(visit) if self._holds is not None else None
         return SecurityView(
             verdicts=[(verdict_view(verdict), counts.get(verdict, 0)) for verdict in _SHOWN],
             formats=[(name, [count[verdict] for verdict in _SHOWN]) for name, count in table],
             findings=[line for _, line in findings[:_NEWEST]],
-            holds=self._holds(visit) if self._holds is not None else None,
+            holds=holds[:_MOST_HOLDS] if holds is not None else None,
+            waiting=len(holds or ()),
             feeds=self._feeds() if self._feeds is not None else None,
+            mode=self._gateway.settings.guard,
+            stamp=self._stamp() if visit.is_admin else "",
         )
 
     def _content(self, visit: Visit, etag: Etag) -> ContentView:
@@ -156,10 +176,23 @@ class SecurityPages:
         if not said or not (places or visit.is_admin):
             raise Absent("Nothing is known of this content.")
         return ContentView(
-            evidence_view(said[0]),
-            [(f"{file.repo}/{file.entry.path}", file_href(file)) for file in places],
-            [(verdict_view(one.verdict), one.judged_at, one.report.rules) for one in said[1:]],
+            name=str(places[0].entry.path) if places else f"{etag[:16]}…",
+            evidence=evidence_view(said[0]),
+            places=[self._place(visit, said[0], file) for file in places],
+            before=[(verdict_view(one.verdict), one.judged_at, one.report.rules) for one in said[1:]],
+            trace_href=f"{_TRACE}?{urlencode({'target': etag})}" if visit.is_admin else "",
         )
+
+    def _place(self, visit: Visit, judged: Judged, file: FileAt) -> PlaceLine:
+        return PlaceLine(
+            f"{file.repo}/{file.entry.path}", file_href(file), *self._decided(visit, judged, file)
+        )
+
+    def _decided(self, visit: Visit, judged: Judged, file: FileAt) -> tuple[str, str]:
+        """What policy says to this visitor who wanted this file, and why."""
+        facts = self._gateway.guarding.gate.facts("read", file, visit.caller, judged)
+        decision = self._gateway.governing.waived.decide(facts)
+        return decision.effect, decision.reason
 
     def _standing(self, visit: Visit, etag: Etag) -> list[FileAt]:
         """Where a content stands, once for each path, in repositories that this visitor may see."""
@@ -171,13 +204,21 @@ class SecurityPages:
 
     def _seen_line(self, visit: Visit, judged: Judged) -> ContentLine | None:
         places = self._standing(visit, judged.etag)
-        return _line(judged, places) if places or visit.is_admin else None
+        if not places:
+            return _line(judged, places) if visit.is_admin else None
+        return _line(judged, places, self._decided(visit, judged, places[0])[0])
 
-    def _line(self, judged: Judged, repo: RepoId) -> tuple[Judged, ContentLine] | None:
+    def _line(self, visit: Visit, judged: Judged, repo: RepoId) -> tuple[Judged, ContentLine] | None:
         places = [file for file in self._gateway.index.where_is(judged.etag) if file.repo == repo]
         if not places:
             return None
-        return judged, replace(_line(judged, places[:1]), name=str(places[0].entry.path))
+        effect = self._decided(visit, judged, places[0])[0]
+        return judged, replace(_line(judged, places[:1], effect), name=str(places[0].entry.path))
+
+
+def _by_gravity(counts: Counter[Verdict]) -> tuple[int, int]:
+    """Formats with what is dangerous or suspicious come first, then those that there is most of."""
+    return -sum(counts[verdict] for verdict in _GRAVE), -sum(counts.values())
 
 
 def content_href(etag: str) -> str:
@@ -190,7 +231,13 @@ def file_href(file: FileAt) -> str:
     return page_href(file.repo, "blob", file.commit_hash, file.entry.path)
 
 
-def _line(judged: Judged, places: Sequence[FileAt]) -> ContentLine:
+def evidence_of(index: Said, etag: Etag) -> EvidenceView | None:
+    """All that is said of a content now. A point read."""
+    judged = index.verdicts_of(etag)
+    return evidence_view(judged[0], content_href(etag)) if judged else None
+
+
+def _line(judged: Judged, places: Sequence[FileAt], effect: str = "") -> ContentLine:
     report = judged.report
     gravest = max(report.findings, key=lambda finding: finding.severity, default=None)
     first = places[0] if places else None
@@ -200,6 +247,8 @@ def _line(judged: Judged, places: Sequence[FileAt]) -> ContentLine:
         href=content_href(judged.etag),
         place_href=file_href(first) if first is not None else "",
         what=gravest.what if gravest is not None else "",
+        advice=gravest.advice if gravest is not None else "",
+        effect=effect,
         judged_at=judged.judged_at,
         formats=report.formats[:3],
         more_places=max(0, len(places) - 1),

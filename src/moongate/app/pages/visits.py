@@ -8,6 +8,7 @@ from typing import Final
 
 from moongate.app.exchange import Exchange
 from moongate.core.callers import Caller
+from moongate.hub.audit import Actor, actor_of
 
 THEME_COOKIE: Final = "moongate_theme"
 
@@ -24,6 +25,11 @@ class Visit:
     is_admin: bool
     query: Mapping[str, str]
     form: Mapping[str, str] = field(default_factory=dict)
+
+
+def actor_of_visit(visit: Visit) -> Actor:
+    """Who asks, for the record."""
+    return actor_of(visit.caller, visit.exchange.peer, visit.exchange.agent)
 
 
 @dataclass(frozen=True, slots=True)

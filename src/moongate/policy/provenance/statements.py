@@ -12,12 +12,18 @@ from typing import Any, Final
 from moongate import __version__
 from moongate.core.hits import day_and_time
 from moongate.policy.provenance.facts import CommitFacts, FileFacts
+from moongate.policy.provenance.keys import PrivateKey
 
 STATEMENT: Final = "https://in-toto.io/Statement/v1"
 SLSA: Final = "https://slsa.dev/provenance/v1"
 RECORD: Final = "urn:moongate:record:1"
 
 _BUILD_TYPE: Final = "urn:moongate:ingest:1"
+
+
+def gateway_name(key: PrivateKey) -> str:
+    """A URI that names a gateway without an address of its own: by its key."""
+    return f"urn:moongate:gateway:{key.public.hint[:16]}"
 
 
 def provenance(facts: CommitFacts, gateway: str, now: float) -> dict[str, Any]:

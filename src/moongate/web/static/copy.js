@@ -6,7 +6,7 @@ export function copyButtons() {
     if (!button) return;
     const source = document.getElementById(button.dataset.copy);
     if (!source) return;
-    const text = source.textContent.trim();
+    const text = source.value ?? source.textContent.trim();
     const copied = await copy(text, source);
     said.textContent = copied ? "Copied" : "Not copied: select it and press Ctrl C";
     if (!copied) return;
@@ -28,7 +28,8 @@ async function copy(text, source) {
     return true;
   } catch {
     // no clipboard without https: select it, so that the keys do
-    getSelection().selectAllChildren(source);
+    if (source.select) source.select();
+    else getSelection().selectAllChildren(source);
     return false;
   }
 }

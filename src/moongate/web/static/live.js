@@ -1,6 +1,6 @@
 // Elements with `data-live` follow what the gateway says of itself, for as long as the page is looked at.
 export function live() {
-  const parts = document.querySelectorAll("[data-live]");
+  const parts = document.querySelectorAll("[data-live], [data-live-stale]");
   const page = document.querySelector("[data-live-source]");
   if (!parts.length || !page) return;
   let source = null;
@@ -18,6 +18,9 @@ export function live() {
 }
 
 function show(state) {
+  for (const notice of document.querySelectorAll("[data-live-stale]")) {
+    notice.hidden = !(Number(state.stamp) > Number(notice.dataset.liveStale));
+  }
   for (const part of document.querySelectorAll("[data-live]")) {
     const value = state[part.dataset.live];
     if (value === undefined) continue;
