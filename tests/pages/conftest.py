@@ -27,8 +27,8 @@ def closed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stage]:
         yield running
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def browser(program: Callable[[str], Path]) -> Iterator[Browser]:
-    """Debian's Chromium."""
+    """Debian's Chromium. Not for longer than a module: its event loop would keep others from running."""
     with chromium(program("chromium")) as running:
         yield running

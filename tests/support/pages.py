@@ -203,9 +203,13 @@ def watched(context: BrowserContext, origin: str) -> Watched:
     return watch
 
 
-def serious(page: Page) -> list[str]:
+COLOURS = {"runOnly": {"type": "rule", "values": ["color-contrast", "link-in-text-block"]}}
+"""Those rules of axe-core that a page may break in the dark and keep in the light."""
+
+
+def serious(page: Page, options: Mapping[str, object] | None = None) -> list[str]:
     """What axe-core finds that keeps somebody out, with where."""
-    found = Axe().run(page).response["violations"]
+    found = Axe().run(page, options={"resultTypes": ["violations"], **(options or {})}).response["violations"]
     return [
         f"{one['id']}: {one['nodes'][0]['html'][:160]} ({one['nodes'][0]['failureSummary'][:300]})"
         for one in found
