@@ -115,7 +115,7 @@ def scan(  # noqa: PLR0913  (each is an option)
         total_bytes, done_bytes = _bytes_below(targets), 0
         for target in _targets(targets, home):
             shown.update("looked at", done_bytes, max(total_bytes, done_bytes))
-            judged.append(Judged(target.path, _judge(jail, target, home)))
+            judged.append(Judged(_named(target.path), _judge(jail, target, home)))
             done_bytes += os.fstat(target.descriptor).st_size if target.descriptor is not None else 0
             _note(shown, judged[-1])
         confined = jail.confined
@@ -284,7 +284,7 @@ def _blob(house: object, entry: FileEntry) -> Iterator[int | None]:
 
 def _note(shown: Bars, one: Judged) -> None:
     if one.report.verdict != "clean":
-        shown.note(f"{one.report.verdict}: {one.path}")
+        shown.note(f"{one.report.verdict}: {_shown(one.path)}")
 
 
 def _document(judged: Sequence[Judged], confined: bool) -> dict[str, object]:
@@ -316,7 +316,7 @@ def _exit_code(judged: Sequence[Judged], fail_on: FailOn) -> int:
 def _print(judged: Sequence[Judged]) -> None:
     for one in judged:
         formats = ", ".join(one.report.formats)
-        put(f"{one.report.verdict}\t{one.path}{f' ({formats})' if formats else ''}")
+        put(f"{one.report.verdict}\t{_shown(one.path)}{f' ({formats})' if formats else ''}")
         for finding in one.report.findings:
             for line in _lines(finding):
                 put(f"    {line}")
@@ -339,6 +339,11 @@ def _lines(finding: Finding) -> Iterator[str]:
         for step in trail[-8:]:
             yield f"    {_shown(str(step))}"
     yield f"  now: {finding.advice}"
+
+
+def _named(path: str) -> str:
+    """A path as text that any reader of JSON takes: bytes that are no letters are spelt out."""
+    return os.fsencode(path).decode("utf-8", "backslashreplace")
 
 
 def _shown(text: str) -> str:

@@ -185,5 +185,6 @@ FUNCTIONS: Final[dict[str, frozenset[str]]] = {
         "sklearn.cluster._kmeans": "_kmeans_single_lloyd _kmeans_single_elkan",
         "scipy._lib.array_api_compat.numpy._aliases": "asarray astype",
         "dill._dill": "_create_array",
+        "PIL.Image": "Image",
     }.items()
 }

@@ -26,7 +26,9 @@ _TORCH = re.compile(
 _TORCH_PICKLES = re.compile(r"(?:^|/)[\w.-]+\.pkl\Z")
 _FULL_CHECKS = 64
 _BEGINNING_BYTES = 32
-_METHODS = {zip_directory.DEFLATED: "deflate", zip_directory.BZIP2: "bzip2"}
+_METHODS = {zip_directory.DEFLATED: "deflate", zip_directory.BZIP2: "bzip2", zip_directory.LZMA: "zip lzma"}
+# Compressions whose mark others could have by chance; what does not unpack is not one of them.
+_CHANCES = frozenset(("zlib", "lzma"))
 _HOLE_BYTES = 24
 _MAX_HOLE_BYTES = 4 << 20
 
@@ -204,7 +206,9 @@ def _judge_edges(
 ) -> None:
     """What lies before, between and behind the members is looked at, too."""
     begins = min((member.header_at for member in directory.members), default=directory.starts_at)
-    if begins > 0:
+    # TensorFlow Lite carries vocabularies and labels in an archive behind the model.
+    is_lite = content.read(ByteSpan(4, 8)) == b"TFL3"
+    if begins > 0 and not is_lite:
         inspection.ledger.add(
             "archive-oddity", f"{begins} bytes stand before the archive", member=place.member
         )
@@ -316,7 +320,12 @@ def compressed(method: str, name: str) -> Scanner:
     """The scanner of one compression."""
 
     def scan(inspection: Inspection, content: Ranged, place: Place) -> None:
-        unwrap(inspection, content, place, method, name)
+        if unwrap(inspection, content, place, method, name):
+            return
+        if method not in _CHANCES:
+            words = "its compression is broken"
+            inspection.ledger.add("archive-unreadable", words, member=place.member)
+        inspection.look_anyhow(content, place)
 
     return scan
 
@@ -334,6 +343,9 @@ def unwrap(inspection: Inspection, content: Ranged, place: Place, method: str, n
             inspection.ledger.add("archive-bomb", words, member=place.member)
         words = f"only its first {len(out.data)} bytes were looked at"
         inspection.ledger.add("too-large", words, member=place.member)
+    elif out.broken:
+        words = f"its compression breaks off after {len(out.data)} bytes"
+        inspection.ledger.add("archive-unreadable", words, member=place.member)
     inspection.look(Held(out.data), place.within())
     if not out.cut and not out.broken and out.used < content.size_bytes and method != "zlib":
         rest = Part(content, ByteSpan(out.used, content.size_bytes))

@@ -11,7 +11,7 @@ import re
 from enum import IntEnum
 
 from moongate.scan.imports import Standing, standing
-from moongate.weights.pickle_values import Blob, Import, Made, Value
+from moongate.weights.pickle_values import Blob, Call, Import, Made, Value
 
 _ENCODINGS = frozenset(("latin1", "latin-1", "iso-8859-1", "utf-8", "utf8", "ascii"))
 _PLAIN_BASES = frozenset(
@@ -25,8 +25,24 @@ _ENUM = re.compile(
     r"Status|Flag|Algorithm|Function|Activation|Precision|Direction|Order|Layout|Unit|Resolution|Dtype|DType|Task|"
     r"Norm|Position|Side|Schedule|Implementation|Version|Category|Scheme|Interval|Metric|Loss|Role|Tokens?)s?\Z"
 )
+# What is named so takes the name of a model, a file or a repository as its first text.
+_LOADS = re.compile(
+    r"(?:Model|Pipeline|Tokenizer\w*|Processor|Dataset|Folder|Learner|Trainer|Reader|Config|Parser|Layer|LLM|Tool|"
+    r"YOLO\w*|RTDETR|SAM|Boost|Booster|DMatrix|Encoder|Predictor|Embeddings?)\Z"
+)
 # Libraries of values: their classes, the busy ones apart, are made with whatever the value says.
 _CONSTRUCTED = frozenset(("pandas", "numpy", "scipy", "pyarrow", "ml_dtypes"))
+
+
+# What goes through its argument, and so calls what an iterator there was given.
+_ITERATING = frozenset(
+    "set frozenset list dict tuple bytes bytearray min max sum sorted zip any all "  # noqa: SIM905
+    "OrderedDict deque Counter ChainMap UserDict UserList array".split()
+)
+_CALLING = frozenset(
+    "partial iter _reconstructor _load_from_bytes _rebuild_from_type_v2 _reconstruct_array _create_array "  # noqa: SIM905
+    "__generator_ctor __newobj__ __newobj_ex__ map filter".split()
+)
 
 
 class Doing(IntEnum):
@@ -46,11 +62,15 @@ def of_allowed(callee: Import, arguments: Value) -> bool:
         case "encode":
             return len(given) < 2 or given[1] in _ENCODINGS
         case "_reconstructor":
-            return len(given) > 1 and _is_plain_base(given[1])
+            return len(given) > 1 and _is_plain_base(given[1], given[2:])
         case "_load_from_bytes":
             return isinstance(first, bytes | Blob)
         case "partial":
-            return isinstance(first, Import) and standing(first.module, first.name) <= Standing.INERT
+            return _is_held(first, given[1:])
+        case "iter" | "enumerate" | "reversed":
+            return len(given) < (2 if callee.name == "iter" else 3) and not _is_busy(first)
+        case _ if callee.name in _ITERATING:
+            return not any(_is_busy(value) for value in given)
         case "_rebuild_from_type_v2":
             return _is_from(first, "torch._utils", "_rebuild_") and _is_class(given, 1)
         case "_reconstruct_array" | "_create_array":
@@ -68,13 +88,38 @@ def of_allowed(callee: Import, arguments: Value) -> bool:
     return True
 
 
+def of_state(callee: Value, state: Value) -> bool:
+    """Whether the state of an instance is harmless; a partial can be given another function by it."""
+    if not isinstance(callee, Import) or callee.dotted != "functools.partial" or not isinstance(state, tuple):
+        return True
+    given = state[1] if len(state) > 1 and isinstance(state[1], tuple) else ()
+    return not state or _is_held(state[0], given)
+
+
+def _is_held(function: Value, given: tuple[Value, ...]) -> bool:
+    """Whether a function and its arguments may be kept for whoever calls them later."""
+    if not isinstance(function, Import) or function.name in _CALLING:
+        return False
+    stands = standing(function.module, function.name)
+    return stands == Standing.ALLOWED or (
+        stands == Standing.INERT and of_class(function, given) < Doing.LOADING
+    )
+
+
+def _is_busy(value: Value) -> bool:
+    """Whether going through a value runs something: an instance of a library's class does what it likes."""
+    if not isinstance(value, Call) or not isinstance(value.callee, Import):
+        return False
+    return standing(value.callee.module, value.callee.name) > Standing.ALLOWED
+
+
 def of_class(callee: Import, arguments: Value) -> Doing:
     """What the constructor of a library's class may do with those arguments."""
     if callee.module.partition(".")[0] in _CONSTRUCTED:
         return Doing.FINE
     given = arguments if isinstance(arguments, tuple) else (arguments,)
     texts = list(_texts(given))
-    if any(_names_something(text) for text in texts):
+    if any(_names_something(text) for text in texts) or (texts and _LOADS.search(callee.name)):
         return Doing.LOADING
     if texts and not _ENUM.search(callee.name):
         return Doing.UNUSUAL if len(texts) == len(given) == 1 else Doing.LOADING
@@ -117,7 +162,13 @@ def _is_word(given: tuple[Value, ...], place: int) -> bool:
     return isinstance(value, str) and value.isidentifier() and not value.startswith("_")
 
 
-def _is_plain_base(base: Value) -> bool:
-    return isinstance(base, Import) and (
-        base.name in _PLAIN_BASES or standing(base.module, base.name) <= Standing.INERT
+def _is_plain_base(base: Value, state: tuple[Value, ...]) -> bool:
+    """Whether the base class makes nothing but a value of the state that it is given."""
+    if not isinstance(base, Import):
+        return False
+    stands = standing(base.module, base.name)
+    return (
+        base.name in _PLAIN_BASES
+        or stands == Standing.ALLOWED
+        or (stands == Standing.INERT and of_class(base, state) == Doing.FINE)
     )

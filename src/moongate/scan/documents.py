@@ -8,12 +8,15 @@ from __future__ import annotations
 
 import re
 from typing import Final
+from urllib.parse import unquote
 
 from moongate.core.verdicts import Severity
 from moongate.scan.imports import Standing, standing
 from moongate.scan.ledger import Ledger
-from moongate.scan.libraries import STANDARD_MODULES, TOOLS
-from moongate.scan.spaces import fetches_and_runs, judge_package
+from moongate.scan.libraries import MODEL_LIBRARIES, STANDARD_MODULES, TOOLS
+from moongate.scan.packages import folded, judge_package
+from moongate.scan.shell import judge_command, judge_installs
+from moongate.scan.spaces import judge_environment, judge_sources
 
 _HARMLESS_TAGS = r"(?:tuple|unicode|str|int|long|bool|float|complex|list|dict|none|bytes)\b"
 _PYTHON_TAG = re.compile(
@@ -23,9 +26,26 @@ _PYTHON_TAG = re.compile(
 _FOREIGN_TAG = re.compile(
     r"^[^#`\n]{0,400}?!!?(?:javax?\.|com\.sun\.|org\.spring|ruby/(?:object|hash|struct))", re.MULTILINE
 )
-_TARGET = re.compile(r"""^[ \t]*(?:-[ \t]*)?["']?_target_["']?[ \t]*:[ \t]*["']?([\w.]+)""", re.MULTILINE)
+_TARGET = re.compile(r"""(?:^|[{,\s-])["']?_target_["']?[ \t]*:[ \t]*["']?([\w.]+)""", re.MULTILINE)
+_LOADER = re.compile(r"""^[ \t]*loader_module\s*:\s*["']?([\w.]+)""", re.MULTILINE)
+_ENVIRONMENT = re.compile(r"^dependencies:\s*$", re.MULTILINE)
+_PERCENT = re.compile(r"!\S*%[0-9a-fA-F]{2}")
+_EVALUATED = re.compile(
+    r"""[:\[,=][ \t]{0,40}["']?[ \t]{0,40}(?:lambda[^:\n]{0,80}:[ \t]{0,9})?"""
+    r"""__import__[ \t]{0,9}\([ \t]{0,9}["'\\]"""
+)
+_FORMULA = re.compile(
+    r"""(?:^|[,;\t"]) {0,20}[=+@-] {0,20}(?:cmd|powershell|mshta|msexcel|rundll32|regsvr32) {0,9}\|""",
+    re.IGNORECASE | re.MULTILINE,
+)
+_STARTS_NODE = re.compile(
+    r"""require\(\s*["'](?:node:)?child_process["']\s*\)|from\s+["'](?:node:)?child_process["']"""
+)
 _DEPENDENCIES = re.compile(r"^\s*(?:dependencies|requires|[\w-]+)\s*=\s*\[([^\]]*)\]", re.MULTILINE)
 _NAME = re.compile(r"""["']([A-Za-z0-9][\w.-]*)\s*(?:\[[^\]"']*\])?\s*(?:[=<>!~;@(][^"']*)?["']""")
+_CALLERS = frozenset(
+    f"hydra.utils.{name}" for name in ("get_method", "get_class", "get_object", "call", "instantiate")
+)
 PROSE: Final = (".md", ".rst", ".txt", ".html", ".htm", ".csv", ".tsv", ".jsonl", ".tex", ".log", ".srt")
 _TEST_VIRUS = "$EICAR-" + "STANDARD-ANTIVIRUS-TEST-FILE!"
 
@@ -34,21 +54,51 @@ def judge_lines(text: str, ledger: Ledger, member: str, name: str) -> None:
     """What any text may hold that something acts on. `name`: prose may quote commands, a script runs them."""
     if _TEST_VIRUS in text[:256]:
         ledger.add("malware", "it is the test file of virus scanners", member=member)
-    if found := _PYTHON_TAG.search(text) or _FOREIGN_TAG.search(text):
+    tagged = (
+        "" if "!" not in text and "yaml.org" not in text else unquote(text) if _PERCENT.search(text) else text
+    )
+    if found := _PYTHON_TAG.search(tagged) or _FOREIGN_TAG.search(tagged):
         words = f"a tag makes an object: {found.group().strip()[-100:]!r}"
         ledger.add("yaml-object", words, member=member, offset=found.start())
-    for target in dict.fromkeys(_TARGET.findall(text)):
+    for target in dict.fromkeys(_TARGET.findall(text) if "_target_" in text else ()):
         judge_target(target, ledger, member)
-    if not text.lstrip().startswith(("{", "[")) and (command := fetches_and_runs(text)):
-        mild = Severity.LOW if name.endswith(PROSE) else None
-        ledger.add("shell-fetch-and-run", f"runs {command[:120]!r}", member=member, severity=mild)
+    for module in dict.fromkeys(_LOADER.findall(text) if "loader_module" in text else ()):
+        _judge_loader(module, ledger, member)
+    mild = Severity.LOW if name.endswith(PROSE) else None
+    if not text.lstrip().startswith(("{", "[{")):
+        judge_command(text, ledger, member, mild)
+        if mild is None:
+            judge_installs(text, ledger, member)
+    if "|" in text and (found := _FORMULA.search(text)):
+        words = f"a cell starts a program: {found.group().strip()[:60]!r}"
+        ledger.add("config-code", words, member=member, severity=Severity.HIGH)
+    if mild is None and "child_process" in text and _STARTS_NODE.search(text):
+        ledger.add("active-content", "its script starts programs", member=member)
+
+
+def judge_settings(text: str, ledger: Ledger, member: str) -> None:
+    """YAML and its like: what stands where a value should be, and the packages of an environment."""
+    if "__import__" in text and (found := _EVALUATED.search(text)):
+        words = f"a value imports: {found.group()[:60]!r}"
+        ledger.add("config-code", words, member=member, severity=Severity.HIGH)
+    if "dependencies:" in text and _ENVIRONMENT.search(text):
+        judge_environment(text, ledger, member)
+
+
+def _judge_loader(module: str, ledger: Ledger, member: str) -> None:
+    """The module that MLflow has load a model."""
+    top = module.partition(".")[0]
+    if top in STANDARD_MODULES:
+        ledger.add("schema-type", f"has {module[:100]} load it", member=member)
+    elif top not in MODEL_LIBRARIES | TOOLS:
+        ledger.add("remote-code", f"has {module[:100]} load it", member=member)
 
 
 def judge_target(target: str, ledger: Ledger, member: str) -> None:
     """A class or function that a framework calls because a configuration names it."""
     module, _, name = target.rpartition(".")
     top = module.partition(".")[0]
-    if top in STANDARD_MODULES and standing(module, name) > Standing.INERT:
+    if target in _CALLERS or (top in STANDARD_MODULES and standing(module, name) > Standing.INERT):
         ledger.add("schema-type", f"has {target[:100]} called", member=member)
     elif top in TOOLS:
         ledger.add("config-code", f"has {target[:100]} called", member=member)
@@ -56,9 +106,11 @@ def judge_target(target: str, ledger: Ledger, member: str) -> None:
 
 def judge_project(text: str, ledger: Ledger, member: str) -> None:
     """The dependencies of a pyproject.toml."""
+    judge_sources(text, ledger, member)
+    judge_installs(text, ledger, member)
     if not re.search(r"^\[(?:project|build-system|tool\.poetry)", text, re.MULTILINE):
         return
     ledger.saw("pyproject")
     for block in _DEPENDENCIES.findall(text):
         for name in _NAME.findall(block):
-            judge_package(re.sub(r"[-_.]+", "-", name).lower(), ledger, member)
+            judge_package(folded(name), ledger, member)

@@ -14,19 +14,21 @@ from typing import Final
 from moongate.core.spans import ByteSpan
 from moongate.core.verdicts import Report, Severity
 from moongate.scan.archives import compressed, scan_opaque, scan_seven_zip, scan_tar, scan_zip, unwrap
-from moongate.scan.graphs import scan_graph
+from moongate.scan.graphs import scan_graph, scan_tflite
 from moongate.scan.hdf5_links import outside_files
 from moongate.scan.inspection import Inspection, Place, Scanner
 from moongate.scan.keras import judge_embedded
 from moongate.scan.ledger import Counted, Ledger
-from moongate.scan.pickles import judge_pickles, probe
+from moongate.scan.pickles import judge_pickles, may_begin, probe
 from moongate.scan.sniff import HEAD_BYTES, is_text, sniff
 from moongate.scan.tensors import scan_gguf, scan_numpy, scan_safetensors
 from moongate.scan.texts import scan_text
 from moongate.weights.ranged import Part, Ranged
 
-_TAIL_BYTES = 1 << 10
+_TAIL_BYTES = 32 << 10
+_NEAR_TAIL_BYTES = 1 << 10
 _SCHEMA_BYTES = 1 << 20
+_MOST_SEARCHED_BYTES = 64 << 20
 _FORMER_JOBLIB_BYTES = 32
 _WEIGHTS = (".bin", ".pt", ".pth", ".ckpt", ".pkl", ".safetensors", ".gguf", ".onnx", ".h5", ".keras", ".pb",
             ".npy", ".npz", ".joblib", ".model", ".tflite", ".msgpack", ".pickle")  # fmt: skip
@@ -98,8 +100,11 @@ def scan_anything(inspection: Inspection, content: Ranged, place: Place) -> None
     )
     if is_text_here:
         scan_text(inspection, content, place)
-    elif not is_pickle and scan_graph(inspection, content, place):
-        return
+    elif not is_pickle:
+        if scan_graph(inspection, content, place):
+            return
+        if content.size_bytes <= _MOST_SEARCHED_BYTES:
+            judge_embedded(content, ledger, place.member)
     if not is_pickle and head.lstrip()[:200].lower().startswith((b"<!doctype html", b"<html")):
         _judge_page(inspection, place)
     if not is_pickle and not is_text_here:
@@ -113,15 +118,35 @@ def _judge_page(inspection: Inspection, place: Place) -> None:
         inspection.ledger.add("content-mismatch", "it is an HTML page", member=place.member)
 
 
-def _ends_as_archive(content: Ranged) -> bool:
-    tail = content.read(ByteSpan(max(0, content.size_bytes - _TAIL_BYTES), content.size_bytes))
-    return b"PK\x05\x06" in tail
+def _ends_as_archive(content: Ranged, *, far: bool = True) -> bool:
+    """Whether an end record of zip stands near the end; most archives have no comment behind it.
+
+    far: look for one behind which there is a comment, too.
+    """
+    size = content.size_bytes
+    near = content.read(ByteSpan(max(0, size - _NEAR_TAIL_BYTES), size))
+    if b"PK\x05\x06" in near or size <= _NEAR_TAIL_BYTES or not far:
+        return b"PK\x05\x06" in near
+    return b"PK\x05\x06" in content.read(ByteSpan(max(0, size - _TAIL_BYTES), size))
 
 
-def scan_safetensors_and_tail(inspection: Inspection, content: Ranged, place: Place) -> None:
-    scan_safetensors(inspection, content, place)
-    if _ends_as_archive(content):
+def otherwise(inspection: Inspection, content: Ranged, place: Place, *, far: bool) -> None:
+    """What has a format by its mark may still be a pickle from its first byte on, or end as an archive.
+
+    Marks are chosen by whoever makes the file: the name of a tar's first member can be a pickle.
+    """
+    if may_begin(content.read(ByteSpan(0, HEAD_BYTES))):
+        judge_pickles(content, inspection.ledger, place.member, inner=inspection.loaded(place))
+    if _ends_as_archive(content, far=far):
         scan_zip(inspection, content, place)
+
+
+def _both_ways(scanner: Scanner, *, far: bool) -> Scanner:
+    def scan(inspection: Inspection, content: Ranged, place: Place) -> None:
+        scanner(inspection, content, place)
+        otherwise(inspection, content, place, far=far)
+
+    return scan
 
 
 def scan_hdf5(inspection: Inspection, content: Ranged, place: Place) -> None:
@@ -131,19 +156,11 @@ def scan_hdf5(inspection: Inspection, content: Ranged, place: Place) -> None:
     judge_embedded(content, ledger, place.member)
     for name, at in outside_files(content):
         ledger.add("outside-file", f"reads the file {name[:120]!r}", member=place.member, offset=at)
-    if _ends_as_archive(content):
-        scan_zip(inspection, content, place)
 
 
 def scan_foreign_objects(inspection: Inspection, content: Ranged, place: Place) -> None:
     del content
-    inspection.ledger.add("foreign-objects", "it holds objects of Java or R", member=place.member)
-
-
-def scan_gguf_and_tail(inspection: Inspection, content: Ranged, place: Place) -> None:
-    scan_gguf(inspection, content, place)
-    if _ends_as_archive(content):
-        scan_zip(inspection, content, place)
+    inspection.ledger.add("foreign-objects", "it holds objects of Java, .NET or R", member=place.member)
 
 
 def scan_columns(inspection: Inspection, content: Ranged, place: Place) -> None:
@@ -172,9 +189,9 @@ def _decoded_schemas(data: bytes) -> bytes:
     return b"".join(pieces)
 
 
-SCANNERS: Final[dict[str, Scanner]] = {
-    "zip": scan_zip,
+_SCANNERS: dict[str, Scanner] = {
     "tar": scan_tar,
+    "tflite": scan_tflite,
     "gzip": compressed("gzip", "gzip"),
     "bzip2": compressed("bzip2", "bzip2"),
     "xz": compressed("xz", "xz"),
@@ -182,15 +199,22 @@ SCANNERS: Final[dict[str, Scanner]] = {
     "lz4": compressed("lz4", "lz4"),
     "zlib": compressed("zlib", "zlib"),
     "npy": scan_numpy,
-    "safetensors": scan_safetensors_and_tail,
-    "gguf": scan_gguf_and_tail,
+    "safetensors": scan_safetensors,
+    "gguf": scan_gguf,
     "java objects": scan_foreign_objects,
     "R objects": scan_foreign_objects,
     "program": scan_program,
     "7z": scan_seven_zip,
     "rar": scan_opaque,
+    "opaque": scan_opaque,
+    "foreign objects": scan_foreign_objects,
     "zstd": scan_opaque,
     "hdf5": scan_hdf5,
     "parquet": scan_columns,
     "arrow": scan_columns,
+}
+SCANNERS: Final[dict[str, Scanner]] = {
+    "zip": scan_zip,
+    # What is read by its header only is to stay cheap, however large it is.
+    **{kind: _both_ways(scanner, far=kind != "safetensors") for kind, scanner in _SCANNERS.items()},
 }

@@ -14,6 +14,7 @@ from moongate.core.spans import ByteSpan
 from moongate.scan.archives import leaves
 from moongate.scan.inspection import Inspection, Place
 from moongate.scan.keras import judge_embedded
+from moongate.scan.ledger import Ledger
 from moongate.weights.protobuf import BadMessage, fields
 from moongate.weights.ranged import Ranged
 
@@ -23,7 +24,7 @@ _BUSY_OPS = re.compile(
     r"PyFunc|^ReadFile|^WriteFile|MatchingFiles|^Reader(?:Read|Restore)|WholeFileReader|TextLine|FixedLengthRecord|"
     r"TFRecord|Sql|Snapshot|SaveDataset|LoadDataset|DataService|SummaryFileWriter|SummaryDbWriter|ImmutableConst|Rpc|"
     r"^Debug(?:Identity|Nan|Numeric)|^PrintV2|^Print$|FileSystem|^IO>|Shell|Command|Execute|LoadLibrary|Kafka|"
-    r"HostLibrary|ReadVariableXla|LMDB|Fact\Z|^Gcs|BigQuery|BigTable|Ignite|LoadAndRemap|^Azure|Mongo|Http|^S3"
+    r"HostLibrary|ReadVariableXla|LMDB|Fact\Z|^Gcs|BigQuery|BigTable|Ignite|LoadAndRemap|CacheDataset|RegisterDataset|DistributedSave|^Azure|Mongo|Http|^S3"
 )
 _DOMAINS = frozenset(
     ("", "ai.onnx", "ai.onnx.ml", "ai.onnx.training", "ai.onnx.preview", "ai.onnx.preview.training",
@@ -32,6 +33,12 @@ _DOMAINS = frozenset(
      "pkg.onnxscript.torch_lib.common", "pkg.torch",
      "com.microsoft.extensions")
 )  # fmt: skip
+_OPERATION = re.compile(r"[A-Za-z_][\w>.]*")
+_TEXT_OP = re.compile(r"""\bop\s*:\s*["']([\w>]{1,80})["']""")
+_PYTHON_LAYER = re.compile(r"\bpython_param\s*:?\s*\{")
+_FLEX = re.compile(rb"Flex([A-Z]\w{1,80})")
+_STEP_BYTES = 8 << 20
+_MAX_NODE_BYTES = 1 << 20
 _PYTHON_OP = re.compile(r"(?i)py(?:thon)?_?(?:op|func|call|custom)|python|script|lambda|shell|exec|system")
 
 
@@ -52,10 +59,10 @@ def _within(content: Ranged, spans: Sequence[ByteSpan], number: int) -> list[Byt
 
 
 def scan_graph(inspection: Inspection, content: Ranged, place: Place) -> bool:
-    """Whether content is one of these graphs; if so, it has been judged."""
-    head = content.read(ByteSpan(0, 2))
-    if not head or head[0] not in {0x08, 0x0A, 0x12, 0x3A}:
-        return False
+    """Whether content is one of these graphs; if so, it has been judged.
+
+    Readers take fields in any order and step over those that they do not know, and so does this.
+    """
     whole = ByteSpan(0, content.size_bytes)
     try:
         numbers: dict[int, list[ByteSpan]] = {}
@@ -63,48 +70,74 @@ def scan_graph(inspection: Inspection, content: Ranged, place: Place) -> bool:
             numbers.setdefault(field.number, []).append(field.span or ByteSpan(0, 0))
             if count > MAX_FIELDS:
                 return False
-        if max(numbers) > 30:
-            return False
-        if 7 in numbers and set(numbers) <= {1, 2, 3, 4, 5, 6, 7, 8, 14, 20, 25, 26}:
-            return _scan_onnx(inspection, content, place, numbers)
-        return _scan_tensorflow(inspection, content, place, numbers)
     except (BadMessage, ValueError):
         return False
+    if _is_onnx(content, numbers):
+        return _scan_onnx(inspection, content, place, numbers)
+    return _scan_tensorflow(inspection, content, place, numbers)
+
+
+def _is_onnx(content: Ranged, numbers: dict[int, list[ByteSpan]]) -> bool:
+    """Whether there is a graph in field 7; by what is in it where there are fields that are not ONNX's."""
+    graphs = [span for span in numbers.get(7, []) if span]
+    if not graphs:
+        return False
+    if set(numbers) <= {1, 2, 3, 4, 5, 6, 7, 8, 14, 20, 25, 26}:
+        return True
+    return _looks_like_nodes(content, _tried(content, graphs, 1), 4)
+
+
+def _tried(content: Ranged, spans: Sequence[ByteSpan], number: int) -> list[ByteSpan]:
+    """As `_within`, of what may be no messages at all."""
+    try:
+        return _within(content, spans, number)
+    except (BadMessage, ValueError):
+        return []
 
 
 def _scan_tensorflow(
     inspection: Inspection, content: Ranged, place: Place, numbers: dict[int, list[ByteSpan]]
 ) -> bool:
-    if head_is_saved_model(content) and 2 in numbers:
-        graphs = [span for span in _within(content, numbers[2], 2) if span]
-    elif numbers.get(1) and _looks_like_nodes(content, numbers[1]):
+    saved = _tried(content, [span for span in numbers.get(2, []) if span], 2)
+    if saved and (
+        set(numbers) <= {1, 2}
+        or _looks_like_nodes(content, _tried(content, saved, 1), 2)
+        or _tried(content, saved, 2)
+    ):
+        graphs = saved
+    elif numbers.get(1) and _looks_like_nodes(content, numbers[1], 2):
         graphs = [ByteSpan(0, content.size_bytes)]
     else:
         return False
     inspection.ledger.saw("tensorflow")
-    for op, name in _tensorflow_ops(content, graphs):
-        if _BUSY_OPS.search(op):
-            inspection.ledger.add("graph-operation", f"the node {name[:80]!r} does {op}", member=place.member)
+    try:
+        for op, name, node in _tensorflow_ops(content, graphs):
+            if _BUSY_OPS.search(op) and not (op.startswith("Print") and not _prints_to_file(content, node)):
+                words = f"the node {name[:80]!r} does {op}"
+                inspection.ledger.add("graph-operation", words, member=place.member)
+    except BadMessage:
+        words = "a part of the graph could not be read"
+        inspection.ledger.add("archive-unreadable", words, member=place.member)
     judge_embedded(content, inspection.ledger, place.member)
     return True
 
 
-def head_is_saved_model(content: Ranged) -> bool:
-    return content.read(ByteSpan(0, 1)) in {b"\x08", b"\x12"}
+def _prints_to_file(content: Ranged, node: ByteSpan) -> bool:
+    return b"file:" in content.read(ByteSpan(node.start, min(node.end, node.start + _MAX_NODE_BYTES)))
 
 
-def _looks_like_nodes(content: Ranged, spans: Sequence[ByteSpan]) -> bool:
-    try:
-        return all(
-            re.fullmatch(r"[A-Z_][\w>.]*", _text(content, op)) is not None
-            for span in spans[:3]
-            for op in _within(content, [span], 2)[:1] or [ByteSpan(0, 0)]
-        )
-    except BadMessage:
-        return False
+def _looks_like_nodes(content: Ranged, spans: Sequence[ByteSpan], operation: int) -> bool:
+    """Whether the first few have the name of an operation in that field."""
+    named = [
+        op
+        for span in spans[:3]
+        if span
+        for op in (_tried(content, [span], operation)[:1] or [ByteSpan(0, 0)])
+    ]
+    return bool(named) and all(_OPERATION.fullmatch(_text(content, op)) is not None for op in named)
 
 
-def _tensorflow_ops(content: Ranged, graphs: Sequence[ByteSpan]) -> Iterator[tuple[str, str]]:
+def _tensorflow_ops(content: Ranged, graphs: Sequence[ByteSpan]) -> Iterator[tuple[str, str, ByteSpan]]:
     nodes = _within(content, graphs, 1)
     libraries = _within(content, graphs, 2)
     nodes += _within(content, _within(content, libraries, 1), 3)
@@ -115,26 +148,56 @@ def _tensorflow_ops(content: Ranged, graphs: Sequence[ByteSpan]) -> Iterator[tup
             if field.number in {1, 2} and field.span
         }
         if 2 in named:
-            yield _text(content, named[2]), _text(content, named[1]) if 1 in named else ""
+            yield _text(content, named[2]), _text(content, named[1]) if 1 in named else "", node
+
+
+def judge_graph_text(text: str, ledger: Ledger, member: str) -> None:
+    """A graph in the text form of protocol buffers, which TensorFlow and Caffe load as well."""
+    for op in dict.fromkeys(_TEXT_OP.findall(text) if "node" in text else ()):
+        if _BUSY_OPS.search(op) and not op.startswith("Print"):
+            ledger.add("graph-operation", f"a node does {op}", member=member)
+    if "python_param" in text and (found := _PYTHON_LAYER.search(text)):
+        ledger.add("graph-operation", "a layer runs Python", member=member, offset=found.start())
+
+
+def scan_tflite(inspection: Inspection, content: Ranged, place: Place) -> None:
+    """Of a flat buffer only the names of operations that it borrows from TensorFlow are looked for."""
+    inspection.ledger.saw("tflite")
+    at = 0
+    while at < content.size_bytes:
+        data = content.read(ByteSpan(at, at + _STEP_BYTES + 100))
+        for found in _FLEX.finditer(data):
+            op = found.group(1).decode("ascii")
+            if _BUSY_OPS.search(op) and not op.startswith("Print"):
+                words = f"an operation does {op[:80]}"
+                inspection.ledger.add("graph-operation", words, member=place.member)
+        at += _STEP_BYTES
 
 
 def _scan_onnx(
     inspection: Inspection, content: Ranged, place: Place, numbers: dict[int, list[ByteSpan]]
 ) -> bool:
     inspection.ledger.saw("onnx")
-    functions = numbers.get(25, [])
-    own = {_text(content, span) for span in _within(content, functions, 10)}
-    own |= {_text(content, span) for span in _within(content, functions, 9)}
-    work = [*numbers[7]]
-    looked = 0
-    while work and looked < MAX_FIELDS:
-        graph = work.pop()
-        looked += 1
-        for tensor in _within(content, [graph], 5) + _within(content, _within(content, [graph], 15), 1):
-            _judge_tensor(inspection, content, tensor, place)
-        work += _judge_nodes(inspection, content, _within(content, [graph], 1), own, place)
-    work_nodes = _within(content, functions, 7)
-    _judge_nodes(inspection, content, work_nodes, own, place)
+    functions = [span for span in numbers.get(25, []) if span]
+    trainings = [span for span in numbers.get(20, []) if span]
+    try:
+        own = {_text(content, span) for span in _within(content, functions, 10)}
+        own |= {_text(content, span) for span in _within(content, functions, 9)}
+        work = [span for span in numbers[7] if span]
+        work += _within(content, trainings, 1) + _within(content, trainings, 2)
+        work += _judge_nodes(inspection, content, _within(content, functions, 7), own, place)
+        looked = 0
+        while work and looked < MAX_FIELDS:
+            graph = work.pop()
+            looked += 1
+            sparse = _within(content, [graph], 15)
+            tensors = _within(content, [graph], 5) + _within(content, sparse, 1) + _within(content, sparse, 2)
+            for tensor in tensors:
+                _judge_tensor(inspection, content, tensor, place)
+            work += _judge_nodes(inspection, content, _within(content, [graph], 1), own, place)
+    except BadMessage:
+        words = "a part of the graph could not be read"
+        inspection.ledger.add("archive-unreadable", words, member=place.member)
     return True
 
 
@@ -144,7 +207,7 @@ def _judge_nodes(
     """Findings about nodes; the graphs inside them."""
     graphs: list[ByteSpan] = []
     for node in nodes:
-        op, domain = "", ""
+        op, domain, attributes = "", "", []
         for field in fields(content, node):
             if field.span is None:
                 continue
@@ -153,11 +216,14 @@ def _judge_nodes(
             elif field.number == 7:
                 domain = _text(content, field.span)
             elif field.number == 5:
-                for inner in fields(content, field.span):
-                    if inner.span and inner.number in {6, 11}:
-                        graphs.append(inner.span)
-                    elif inner.span and inner.number in {5, 10}:
-                        _judge_tensor(inspection, content, inner.span, place)
+                attributes.append(field.span)
+        graphs += _within(content, attributes, 6) + _within(content, attributes, 11)
+        sparse = _within(content, attributes, 22) + _within(content, attributes, 23)
+        tensors = _within(content, attributes, 5) + _within(content, attributes, 10)
+        for tensor in tensors + _within(content, sparse, 1) + _within(content, sparse, 2):
+            _judge_tensor(inspection, content, tensor, place)
+        if op == "EPContext":
+            _judge_context(inspection, content, attributes, place)
         if domain not in _DOMAINS and domain not in own:
             words = f"an operation {domain[:60]}::{op[:60]}"
             rule = "graph-operation" if _PYTHON_OP.search(f"{domain} {op}") else "graph-unknown"
@@ -165,6 +231,20 @@ def _judge_nodes(
         elif _PYTHON_OP.search(op) and op in {"PythonOp", "PyOp", "PyCustomOp"}:
             inspection.ledger.add("graph-operation", f"an operation {op}", member=place.member)
     return graphs
+
+
+def _judge_context(
+    inspection: Inspection, content: Ranged, attributes: Sequence[ByteSpan], place: Place
+) -> None:
+    """What a device compiled before, in a file beside the model or inside it."""
+    for attribute in attributes:
+        words = {
+            field.number: _text(content, field.span) for field in fields(content, attribute) if field.span
+        }
+        location = words.get(4, "")
+        if words.get(1) == "ep_cache_context" and location.isprintable() and _is_outside(location):
+            told = f"its device's code is read from {location[:200]!r}"
+            inspection.ledger.add("outside-file", told, member=place.member)
 
 
 def _is_outside(location: str) -> bool:

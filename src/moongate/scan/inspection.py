@@ -81,6 +81,10 @@ class Inspection:
             words = f"looking at it as {kind} failed: {type(error).__name__}"
             self.ledger.add("scan-failed", words, member=place.member)
 
+    def look_anyhow(self, content: Ranged, place: Place) -> None:
+        """Judges content whose mark was not meant: as what has none."""
+        self._always(self, content, place)
+
     def loaded(self, place: Place) -> Callable[[Ranged, int], None]:
         """Looks at bytes in a pickle that loading it loads."""
 

@@ -81,7 +81,7 @@ class Jail:
 
         def ask(door: socket.socket) -> dict[str, Any]:
             socket.send_fds(
-                door, [orjson.dumps({"name": name[-1024:], "seconds": self._limits.seconds})], [descriptor]
+                door, [orjson.dumps({"name": _letters(name), "seconds": self._limits.seconds})], [descriptor]
             )
             door.settimeout(self._limits.seconds)
             return _answer(door)
@@ -100,7 +100,7 @@ class Jail:
 
         def ask(door: socket.socket) -> dict[str, Any]:
             question = {
-                "name": name[-1024:],
+                "name": _letters(name),
                 "seconds": self._limits.seconds,
                 "size_bytes": size_bytes,
                 "glance_bytes": glance_bytes,
@@ -211,6 +211,11 @@ def _answer(door: socket.socket) -> dict[str, Any]:
         raise _Died
     told: dict[str, Any] = orjson.loads(_exactly(door, length))
     return told
+
+
+def _letters(name: str) -> str:
+    """The end of a name, as JSON can carry it: a file's name may be no text at all."""
+    return name[-1024:].encode("utf-8", "replace").decode()
 
 
 def _counted(data: bytes | None) -> bytes:

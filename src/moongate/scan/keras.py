@@ -7,6 +7,7 @@ anything from another module, any Lambda and any file name that is read while lo
 
 from __future__ import annotations
 
+import builtins
 import json
 import re
 from collections.abc import Iterator, Mapping
@@ -14,6 +15,7 @@ from typing import Final
 
 from moongate.core.spans import ByteSpan
 from moongate.scan.ledger import Ledger
+from moongate.scan.libraries import STANDARD_MODULES
 from moongate.weights.ranged import Ranged
 
 MAX_NODES: Final = 500_000
@@ -59,21 +61,31 @@ _PARTS = frozenset(
 )
 _RUNNING = frozenset(("Lambda", "__lambda__", "TorchModuleWrapper", "TFSMLayer", "JaxLayer", "FlaxLayer"))
 _LOOKUPS = frozenset(["StringLookup", "IntegerLookup", "TextVectorization", "IndexLookup", "Hashing"])
-_DANGEROUS_FUNCTIONS = (
-    "exec",
-    "eval",
-    "compile",
-    "open",
-    "__import__",
-    "system",
-    "popen",
-    "getattr",
-    "input",
+_FUNCTION_PARTS = frozenset(
+    "activations losses metrics initializers regularizers constraints ops random quantizers math nn".split()  # noqa: SIM905
 )
+_COMPUTING = frozenset(("abs", "max", "min", "pow", "round", "sum"))
+_FILE_KEYS = (
+    "vocabulary",
+    "vocabulary_file",
+    "vocab_file",
+    "merges",
+    "proto",
+    "filepath",
+    "file_path",
+    "origin",
+)
+_PATH = re.compile(r"[/\\]|^~|^\w+:|\.[a-z][a-z0-9]{1,7}\Z", re.IGNORECASE)
 _BUILTIN_VALUES = frozenset(("function", "__tuple__", "__numpy__", "__tensor__", "__ellipsis__", "__none__"))
 # A letter that JSON need not escape, escaped, hides what it spells.
 _CONFIG = re.compile(rb"class_name|\\u00[2-7][0-9a-fA-F]")
-_BINARY = re.compile(rb"[^\x20-\x7e\t\r\n]")
+_BINARY = re.compile(rb"[^\x20-\x7e\x80-\xff\t\r\n]")
+_NAMED = re.compile(r"""["'](class_name|module)["']\s*:\s*["']([^"']{1,200})["']""")
+_ESCAPED = re.compile(r"\\u00([2-7][0-9a-fA-F])")
+_LINE = re.compile(
+    r"""^[ \t-]*[\"']?class_name[\"']?\s*:\s*[\"']?(Lambda|TorchModuleWrapper|TFSMLayer)\b""", re.MULTILINE
+)
+_MOST_BRACES = 64
 
 
 def is_config(node: object) -> bool:
@@ -105,22 +117,40 @@ def judge_config(root: object, ledger: Ledger, member: str) -> None:
 
 def _judge_node(node: Mapping[str, object]) -> Iterator[tuple[str, str]]:
     name, module, config = str(node["class_name"]), node.get("module"), node.get("config")
-    short = name.rsplit(">", 1)[-1].rsplit(".", 1)[-1]
-    if short in _RUNNING:
-        yield "keras-code", f"a {short} layer carries code or calls another library"
-    if name == "function" and config in _DANGEROUS_FUNCTIONS:
-        yield "keras-code", f"names the function {config}"
+    short = _last(name)
+    for one in {short, _last(str(node.get("registered_name")))}:
+        if one in _RUNNING:
+            yield "keras-code", f"a {one} layer carries code or calls another library"
     if isinstance(module, str) and module and not _is_kerass(module, name):
         named = config if name == "function" and isinstance(config, str) else name
         yield "keras-code", f"names {module}.{str(named)[:80]}"
     elif isinstance(module, str) and name != "function" and name[:1].islower() and module != "builtins":
         yield "keras-code", f"names the function {module}.{name[:80]}"
+    if name == "function" and isinstance(config, str) and not _is_function(str(module or ""), config):
+        yield "keras-code", f"names the function {config[:80]}"
     if isinstance(config, Mapping):
-        if short in _LOOKUPS and isinstance(config.get("vocabulary"), str):
-            yield "keras-file", f"{short} reads the file {str(config['vocabulary'])[:120]!r} while loading"
+        yield from _judge_files(short, config)
         for key in ("function", "fn"):
             if isinstance(config.get(key), list) and short != "Lambda":
                 yield "keras-code", f"{short} carries code in {key!r}"
+
+
+def _last(name: str) -> str:
+    return name.rsplit(">", 1)[-1].rsplit(".", 1)[-1]
+
+
+def _is_function(module: str, name: str) -> bool:
+    """Whether a function is one that Keras computes with; its other functions load and fetch."""
+    if module in {"", "builtins"}:
+        return not hasattr(builtins, name.partition(".")[0]) or name in _COMPUTING
+    return any(part in _FUNCTION_PARTS for part in module.split(".")) and "." not in name
+
+
+def _judge_files(short: str, config: Mapping[str, object]) -> Iterator[tuple[str, str]]:
+    for key in _FILE_KEYS:
+        value = config.get(key)
+        if isinstance(value, str) and (short in _LOOKUPS or _PATH.search(value)):
+            yield "keras-file", f"{short} reads the file {value[:120]!r} while loading"
 
 
 def _is_kerass(module: str, name: str) -> bool:
@@ -148,20 +178,19 @@ def judge_embedded(content: Ranged, ledger: Ledger, member: str) -> bool:
             if texts > MAX_TEXTS:
                 ledger.add("too-large", "there are more configurations than we look at", member=member)
                 return True
-            start = _begins(data, place, low)
             text = _ends(content, data, place, at)
-            _judge_text(text[start:], ledger, member)
+            _judge_text(text, max(low, _begins(data, place, low)), place, ledger, member)
             low = max(place + 10, len(text))
         at += _STEP_BYTES
     return texts > 0
 
 
 def _begins(data: bytes, place: int, low: int) -> int:
+    """Where the text that holds this place begins."""
     begins = max(low, place - _LONGEST_CONFIG)
     for found in _BINARY.finditer(data, begins, place):
         begins = found.end()
-    brace = data.find(b"{", begins, place)
-    return brace if brace >= 0 else begins
+    return begins
 
 
 def _printable_end(data: bytes, place: int) -> int:
@@ -178,13 +207,34 @@ def _ends(content: Ranged, data: bytes, place: int, at: int) -> bytes:
     return data[:end]
 
 
-def _judge_text(raw: bytes, ledger: Ledger, member: str) -> None:
-    text = raw.decode("ascii", "replace")
-    try:
-        told, _ = json.JSONDecoder().raw_decode(text)
-    except (ValueError, RecursionError):
-        for found in re.finditer(r"class_name\W{1,8}(\w+)", text):
-            if found.group(1) in _RUNNING:
-                ledger.add("keras-code", f"a {found.group(1)} layer carries code", member=member)
-        return
-    judge_config(told, ledger, member)
+def _judge_text(data: bytes, begins: int, place: int, ledger: Ledger, member: str) -> None:
+    """The configuration around a place: from the first brace that opens one; by its words if none does."""
+    brace = data.find(b"{", begins, place)
+    for _ in range(_MOST_BRACES):
+        if brace < 0:
+            break
+        text = data[brace:].decode("utf-8", "replace")
+        try:
+            told, length = json.JSONDecoder().raw_decode(text)
+        except (ValueError, RecursionError):
+            told, length = None, 0
+        if length and brace + len(text[:length].encode("utf-8", "surrogatepass")) > place:
+            judge_config(told, ledger, member)
+            return
+        brace = data.find(b"{", brace + 1, place)
+    _judge_words(data[begins:].decode("utf-8", "replace"), ledger, member)
+
+
+def _judge_words(text: str, ledger: Ledger, member: str) -> None:
+    plain = _ESCAPED.sub(lambda found: chr(int(found.group(1), 16)), text)
+    for key, value in dict.fromkeys(_NAMED.findall(plain)):
+        if key == "class_name" and _last(value) in _RUNNING:
+            ledger.add("keras-code", f"a {_last(value)} layer carries code", member=member)
+        elif key == "module" and value.partition(".")[0] in STANDARD_MODULES and value != "builtins":
+            ledger.add("keras-code", f"names the module {value[:80]}", member=member)
+
+
+def judge_keras_lines(text: str, ledger: Ledger, member: str) -> None:
+    """A configuration in YAML, which old versions of Keras load."""
+    if "class_name" in text and (found := _LINE.search(text)):
+        ledger.add("keras-code", f"a {found.group(1)} layer carries code", member=member)

@@ -27,8 +27,8 @@ MODEL_LIBRARIES: Final = _words(
 )
 # Where those libraries keep what loads, runs, fetches or writes: a class there may do more than be.
 BUSY_PARTS: Final = _words(
-    "_config_module _dynamo _export _inductor _private _testing builder cli client cloud_io "
-    "collect_env commands "
+    "_config_module _dynamo _weights_only_unpickler benchmark computation datapipes show_pickle "
+    "_export _inductor _private _testing builder cli client cloud_io collect_env commands "
     "cpp_extension data_utils distutils download dynamic_module_utils elastic export externals_compat "
     "f2py file_utils fx hooks hub hub_utils io jit launch launchers load_utils loading loggers memory "
     "multiprocessing onnx ops package py_func remote saving script_ops serialization server "
@@ -37,25 +37,27 @@ BUSY_PARTS: Final = _words(
 BUSY_NAME = re.compile(
     r"Import|Loader(?!Config)|Popen|(?<!Gaussian)Process(?!or|ing)|Shell|Command|Executor|Runner|Launch|Download|Fetch|Client|"
     r"Server|Script|Lambda|Template(?!Processing)|File|Writer|Memmap|Memory|Console|Interpreter|Compiler|Package|"
-    r"DataSource|Pickl|Store(?![a-z])|Browser|Session|Socket|Agent|Callable(?![a-z])|Subprocess|Notebook"
+    r"DataSource|[Pp]ickl|Store(?![a-z])|Browser|Session|Socket|Agent|Callable(?![a-z])|Subprocess|Notebook|"
+    r"^Parallel\Z|BatchedCalls|Hasher|DataPipe|CompilationUnit|Lazy(?:Call|Attr|Config|Object)|Remote(?!Sens)|FunctionMeta|REPL"
 )
 # Tools that run, fetch, render or parse code; a model needs nothing of them, not even a class.
 TOOLS: Final = _words(
-    "absl aiohttp ansible apscheduler asyncpg asyncssh bokeh boto3 botocore celery cffi "
-    "click cloudpathlib cloudpickle clr cmd2 cppimport cppyy cpuinfo Cython "
-    "cython dash dask dill distributed distutils django docker elasticsearch execnet "
-    "fabric fickling flask fsspec ftputil gcsfs gevent gin gin_config git google gunicorn httpx "
-    "huggingface_hub hydra impacket invoke ipdb ipykernel IPython jedi jinja2 "
-    "joblib.externals jsonpickle jupyter jupyter_client keyring kubernetes llvmlite loky luigi lxml "
-    "mako markdown mechanize mlflow modelaudit modelscan multiprocess nbconvert nbformat nltk "
-    "notebook nuitka numba numexpr oauthlib paramiko parso pathos peewee pexpect "
-    "picklescan pika pip pkg_resources playwright pluggy plumbum poetry prefect prompt_toolkit psutil "
-    "psycopg psycopg2 pty_process ptyprocess pudb py4j pyautogui pycparser pydantic pygments pymongo "
-    "pymysql pynput pyreadline pyspark pytest pywinauto pywintypes redis requests restrictedpython "
-    "rpyc rq ruamel s3fs sagemaker saltstack sarge scapy selenium setuptools sh smart_open sqlalchemy "
-    "streamlit supervisor sympy tensorboard theano toolz torchserve torchx tornado twisted "
-    "typer urllib3 uvicorn uwsgi virtualenv waitress wandb watchdog websocket werkzeug wheel win32api "
-    "win32com win32process winrm xlwings xonsh yaml zmq zope"
+    "absl aiohttp annotationlib ansible anthropic autogen apscheduler asyncpg asyncssh bokeh boto3 "
+    "botocore celery cffi chainlit click cloudpathlib cloudpickle clr cmd2 cppimport cppyy crewai "
+    "cpuinfo Cython cython dash dask dill distributed distutils django docker elasticsearch execnet "
+    "fabric fickling flask fsspec ftputil gcsfs gevent gin gin_config git google gradio gunicorn h5py "
+    "httpx huggingface_hub hydra impacket invoke ipdb ipykernel IPython jedi jinja2 joblib.externals "
+    "jsonpickle langchain langchain_community langchain_core langchain_experimental llama_cpp jupyter "
+    "jupyter_client keyring kubernetes llvmlite loky luigi lxml mako markdown mechanize mlflow "
+    "modelaudit modelscan multiprocess nbconvert nbformat nltk notebook nuitka numba numexpr oauthlib "
+    "onnxruntime openai openvino paramiko parso pathos peewee pexpect picklescan pika pip "
+    "pkg_resources playwright pluggy plumbum poetry prefect prompt_toolkit psutil psycopg psycopg2 "
+    "pty_process ptyprocess pudb py4j pyautogui pycparser pydantic pygments pymongo pymysql pynput "
+    "pyreadline pyspark pytest pywinauto pywintypes redis requests restrictedpython rpyc rq ruamel "
+    "s3fs sagemaker saltstack sarge scapy selenium setuptools sh smart_open sqlalchemy smolagents "
+    "srsly streamlit supervisor sympy tables tensorboard tensorrt theano toolz torchserve torchx "
+    "tornado twisted typer urllib3 uvicorn uwsgi virtualenv waitress wandb watchdog websocket "
+    "werkzeug wheel win32api win32com win32process winrm xlwings xonsh yaml zarr zmq zope"
 )
 _PYTHON2: Final = _words(
     "__builtin__ __main__ _pyrepl _winreg asynchat asyncore commands ConfigParser Cookie cookielib "

@@ -15,7 +15,7 @@ from moongate.scan import arguments
 from moongate.scan.arguments import Doing
 from moongate.scan.imports import Standing, is_importable_name, is_model_library, standing
 from moongate.scan.ledger import Ledger
-from moongate.weights.pickle_machine import BadPickle, Machine
+from moongate.weights.pickle_machine import ENDED, BadPickle, Machine
 from moongate.weights.pickle_values import (
     UNKNOWN,
     Blob,
@@ -35,7 +35,10 @@ _MAX_TRIED = 1000
 _MAX_PROBED_BYTES = 64 << 20
 _MAX_PROBED_OPERATIONS = 2_000_000
 _MAX_PROBED_EACH = 50_000
-_BEGINNING = re.compile(rb"\x80[\x02-\x05](?:\x95|[\](})c\x8a\x8cKNXUCB\x8e\x8d\x8f])")
+# A mark of the protocol, then an operation that needs nothing before it.
+_BEGINNING = re.compile(rb"\x80[\x02-\x05][\](})NIJKLMFGSTUVXBCciP\x80\x82-\x84\x88-\x8f\x95-\x97]")
+# Operations whose line is short or asks for a loader: where a first one does not end, it is none.
+_SHORT_LINES = frozenset((b"c", b"i", b"I", b"L", b"F", b"P", b"p", b"g"))
 _BASE64 = re.compile(r"[A-Za-z0-9+/=\s]{16,}\Z")
 _ODD = {
     "frame": "pickle-frame",
@@ -187,6 +190,8 @@ class Judge:
         self._ledger.add(rule, f"calls {words}", member=self._member, offset=what.at, evidence=evidence)
 
     def built(self, target: Value, state: Value, at: int) -> None:
+        if isinstance(target, Call) and not arguments.of_state(target.callee, state):
+            self._found_call("pickle-call", Call(target.callee, state, at, "BUILD"))
         if isinstance(target, Import) and not (
             self._lax and not is_importable_name(target.module, target.name)
         ):
@@ -323,7 +328,7 @@ def _judge_streams(
     at, streams, torch = 0, 0, external_objects or _is_torch(content)
     end = 0
     while at < content.size_bytes and streams < MAX_STREAMS:
-        lax = streams > 0 and content.read(ByteSpan(at, at + 1)) != b"\x80"
+        lax = streams > 0 and not _is_stream(content, at)
         judge = Judge(ledger, member, content, lax=lax, external_objects=torch, inner=inner)
         walked = walk(content, judge, at)
         if judge.machine is not None and judge.machine.arrays:
@@ -340,6 +345,28 @@ def _judge_streams(
             ledger.add("pickle-too-long", "there are more streams than we follow", member=member, offset=at)
         return
     probe(content, ledger, member, max(end, at + 1))
+
+
+def _is_stream(content: Ranged, at: int) -> bool:
+    """Whether what follows a pickle is one, too: by its mark, or because all of it fits and it imports."""
+    if content.read(ByteSpan(at, at + 1)) == b"\x80":
+        return True
+    judge = Judge(Ledger(), "", content, lax=True, external_objects=True)
+    walked = walk(content, judge, at, max_operations=_MAX_TRIED)
+    return walked.whole and walked.imports > 0 and not walked.underflows
+
+
+def may_begin(head: bytes) -> bool:
+    """Whether the beginning of a file could be a pickle's; so much of it as is there must fit."""
+    judge = Judge(Ledger(), "", Held(head), lax=True, external_objects=True)
+    machine = Machine(Held(head), judge, max_operations=_MAX_TRIED)
+    try:
+        machine.run()
+    except BadPickle as bad:
+        if bad.message == ENDED and machine.operations == 1:
+            return head[:1] not in _SHORT_LINES
+        return bad.message == ENDED or machine.operations > 8 or machine.imports > 0
+    return machine.operations > 1
 
 
 def _judge_break(ledger: Ledger, member: str, walked: Walked, *, first: bool) -> None:

@@ -9,29 +9,43 @@ from __future__ import annotations
 
 import ast
 import re
-import warnings
 from collections.abc import Iterator
 from typing import Final
 
 from moongate.core.verdicts import Severity
 from moongate.scan.ledger import Ledger
-from moongate.scan.spaces import fetches_and_runs
+from moongate.scan.packages import folded, judge_package
+from moongate.scan.python_flows import sent_secrets
+from moongate.scan.python_names import Names
+from moongate.scan.python_parsing import hiding_encoding, parsed_source
+from moongate.scan.shell import judge_command, judge_installs
 
 MAX_SOURCE_CHARS: Final = 4 << 20
 
 _STARTS = re.compile(
     r"(?:os\.(?:system|popen|exec\w+|spawn\w+|posix_spawn\w*|startfile)|subprocess\.(?!PIPE|DEVNULL|STDOUT)\w+|"
-    r"commands\.\w+|pty\.spawn|asyncio\.create_subprocess_\w+|platform\.popen|pexpect\.\w+|"
-    r"(?:IPython\.)?get_ipython\.system)\Z"
+    r"commands\.\w+|pty\.spawn|asyncio\.(?:subprocess\.)?create_subprocess_\w+|platform\.popen|pexpect\.\w+|"
+    r"(?:\w+\.)*subprocess_(?:shell|exec)|(?:IPython\.)?get_ipython\.system)\Z"
+)
+# Of those, what is dangerous in the hands of whoever is given it.
+_HANDED = re.compile(
+    r"(?:os\.(?:system|popen|exec\w+|spawn\w+|posix_spawn\w*|startfile)|pty\.spawn|"
+    r"subprocess\.(?:run|call|check_call|check_output|getoutput|getstatusoutput)|"
+    r"(?:builtins\.|__builtins__\.)?(?:eval|exec))\Z"
 )
 _RUNS = re.compile(
     r"(?:posix\.\w+|nt\.system|runpy\.\w+|code\.(?:interact|Interactive\w+|compile_command)|"
     r"(?:builtins\.|__builtins__\.)?(?:eval|exec|execfile)|(?:builtins|__builtins__)\.(?:compile|__import__)|"
-    r"pip\.main|pip\._internal\.\w+|types\.(?:CodeType|FunctionType)|importlib\.machinery\.SourceFileLoader)\Z"
+    r"pip\.main|pip\._internal\.\w+|types\.(?:CodeType|FunctionType)|importlib\.machinery\.SourceFileLoader|"
+    r"imp\.load_\w+|pdb\.run\w*)\Z"
+)
+# These run the text that they are given.
+_RUNS_TEXT = re.compile(
+    r"(?:timeit\.(?:timeit|repeat|Timer)|(?:cProfile|profile|trace|bdb)(?:\.\w+)*\.run\w*)\Z"
 )
 _TOUCHES = re.compile(
-    r"(?:ctypes\.(?!c_|sizeof|byref|POINTER|Structure|util)\w+|cffi\.FFI|marshal\.loads?|paramiko\.\w+|"
-    r"socket\.(?:socket|create_connection)|telnetlib\.\w+|webbrowser\.open)\Z"
+    r"(?:ctypes\.(?!c_|sizeof|byref|POINTER|Structure|util)[\w.]+|cffi\.FFI|marshal\.loads?|paramiko\.\w+|"
+    r"socket\.(?:socket|create_connection)|telnetlib\.\w+|webbrowser\.open|pynput\.[\w.]+)\Z"
 )
 _LOADS = re.compile(
     r"(?:pickle|cPickle|_pickle|dill|cloudpickle|shelve|jsonpickle)\.(?:loads?|Unpickler|open|decode)\Z"
@@ -41,6 +55,7 @@ _SENDS = re.compile(
     r"urllib\.request\.\w+\Z|http\.client\.\w+\Z|smtplib\.\w+\Z|ftplib\.\w+\Z"
 )
 _READS = re.compile(r"(?:\.ssh/|\.aws/|\.netrc|\.kube/|\.docker/config|\.git-credentials|"
+                    r"/proc/self/environ|169\.254\.169\.254|metadata\.google\.internal|"
                     r"/etc/(?:passwd|shadow)|huggingface/token|wallet\.dat|Login Data|/id_rsa)")  # fmt: skip
 _DECODES = re.compile(
     r"(?:base64\.\w*decode|zlib\.decompress|codecs\.decode|bytes\.fromhex|binascii\.\w+|marshal\.loads)\Z"
@@ -144,24 +159,49 @@ _TOOLS = frozenset(
 )
 
 
+# What runs later because it was written there.
+_PERSISTS = re.compile(
+    r"\S*(?:\.(?:bashrc|zshrc|profile|bash_profile|bash_login|zprofile)|authorized_keys|/etc/(?:cron\S*|passwd|sudoers\S*|"
+    r"ld\.so\.preload)|sitecustomize\.py|usercustomize\.py|LaunchAgents\S*|\.config/(?:systemd|autostart)\S*|"
+    r"Startup\S*\.(?:bat|exe|vbs|lnk))\Z"
+)
+_MODEL_BASE = re.compile(
+    r"(?:PreTrainedModel|PretrainedConfig|PreTrainedConfig|PreTrainedTokenizer\w*|GeneratorBasedBuilder|"
+    r"ArrowBasedBuilder|DatasetBuilder|BeamBasedBuilder|ProcessorMixin|\w*FeatureExtract\w+|\w*ImageProcess\w+|"
+    r"DiffusionPipeline|ModelMixin)\Z"
+)
+_MODELS_TOOLS = frozenset(
+    "git pip pip3 nvidia-smi ffmpeg ffprobe ls which ninja nvcc g++ gcc cmake make unzip tar mkdir cp "  # noqa: SIM905
+    "mv python python3 sox espeak espeak-ng lscpu uname".split()
+)
+_CIPHERS = re.compile(r"cryptography\.fernet|Crypto(?:dome)?\.Cipher|pyAesCrypt|nacl\.secret")
+
+
 def judge_python(text: str, ledger: Ledger, member: str) -> bool:
     """Whether the text is Python; if so, it has been judged."""
     if len(text) > MAX_SOURCE_CHARS or not text.strip():
         return False
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            tree = ast.parse(text)
-    except (SyntaxError, ValueError, RecursionError, MemoryError):
-        return False
-    if not any(
-        isinstance(node, ast.Import | ast.ImportFrom | ast.FunctionDef | ast.ClassDef | ast.Call)
-        for node in ast.walk(tree)
-    ):
+    if encoding := hiding_encoding(text):
+        ledger.saw("python")
+        words = f"says that it is written in {encoding[:40]!r}, so that it reads as something else"
+        ledger.add("code-hides", words, member=member)
+        return True
+    source = parsed_source(text)
+    if source is None or not (source.left_out or _is_code(source.tree)):
         return False
     ledger.saw("python")
-    _Reader(ledger, member).read(tree)
+    _Reader(ledger, member).read(source.tree)
+    for line in source.left_out:
+        if found := _WORDS.search(line):
+            ledger.add("code-runs", f"calls {found.group(1)}, in a line of another Python", member=member)
     return True
+
+
+def _is_code(tree: ast.Module) -> bool:
+    return any(
+        isinstance(node, ast.Import | ast.ImportFrom | ast.FunctionDef | ast.ClassDef | ast.Call)
+        for node in ast.walk(tree)
+    )
 
 
 class _Reader:
@@ -170,29 +210,89 @@ class _Reader:
     def __init__(self, ledger: Ledger, member: str) -> None:
         self._ledger = ledger
         self._member = member
-        self._names: dict[str, str] = {}
-        self._sends = self._takes = self._drop = ""
+        self._names = Names()
+        self._sends = self._takes = self._drop = self._persists = ""
         self._is_program = self._is_of_model = False
 
     def read(self, tree: ast.AST) -> None:
         nodes = list(ast.walk(tree))
         for node in nodes:
-            self._learn(node)
+            self._names.learn(node)
         self._is_program = self._serves_or_starts(nodes)
-        self._is_of_model = any(name.partition(".")[0] in _MODELS for name in self._names.values())
+        self._is_of_model = any(name.partition(".")[0] in _MODELS for name in self._names.imported)
+        called: set[int] = set()
         for node in nodes:
             if isinstance(node, ast.Call):
+                called.add(id(node.func))
                 self._judge_call(node)
             elif isinstance(node, ast.Constant) and isinstance(node.value, str):
                 self._judge_text(node.value)
+        self._judge_handed(nodes, called)
         self._judge_environment(nodes)
         if self._sends and self._takes:
             words = f"reads {self._takes} and sends something with {self._sends}"
             self._ledger.add("code-exfiltrates", words, member=self._member)
+        for node, secret, sender in sent_secrets(nodes, self._names):
+            self._find("code-exfiltrates", f"sends {secret} with {sender}", node)
+        self._judge_files(nodes)
+
+    def _judge_handed(self, nodes: list[ast.AST], called: set[int]) -> None:
+        """Functions that start or run something and are not called where they stand: others call them."""
+        within = {id(node.value) for node in nodes if isinstance(node, ast.Attribute)}
+        for node in nodes:
+            if id(node) in called or id(node) in within:
+                continue
+            if not isinstance(node, ast.Attribute | ast.Name | ast.Subscript) or isinstance(
+                node.ctx, ast.Store
+            ):
+                continue
+            if isinstance(node, ast.Name) and node.id in self._names.bound:
+                continue
+            name = self._names.name(node)
+            if _HANDED.match(name):
+                level = Severity.MEDIUM if self._is_program else None
+                words = f"hands {name} on (line {node.lineno})"
+                self._ledger.add("code-runs", words, member=self._member, severity=level)
+
+    def _judge_files(self, nodes: list[ast.AST]) -> None:
+        """Files that are written where they are run later, and folders that are encrypted or removed."""
+        calls = [node for node in nodes if isinstance(node, ast.Call)]
+        writes = next((call for call in calls if self._writes(call)), None)
+        if self._persists and writes is not None:
+            self._find("code-runs", f"writes to {self._persists!r}, which is run later", writes)
+        if any(_CIPHERS.match(name) for name in self._names.imported):
+            walk = next(
+                (call for call in calls if self._names.name(call.func) in {"os.walk", "glob.glob"}), None
+            )
+            if walk is not None and writes is not None:
+                self._find("code-runs", "encrypts the files of a folder", walk)
+        for call in calls:
+            if self._names.name(call.func) in {"shutil.rmtree", "os.removedirs"} and call.args:
+                target = call.args[0]
+                inner = target.args[0] if isinstance(target, ast.Call) and target.args else target
+                if (self._names.constant(inner) or "") in {"/", "~", "~/", "/home", "C:\\", "C:/", "/*"}:
+                    self._find("code-runs", "removes all files", call)
+
+    def _writes(self, call: ast.Call) -> bool:
+        if isinstance(call.func, ast.Attribute) and call.func.attr in {"write_text", "write_bytes"}:
+            return True
+        modes = [*call.args[1:2], *(word.value for word in call.keywords if word.arg == "mode")]
+        if isinstance(call.func, ast.Attribute) and call.func.attr == "open":
+            modes += call.args[:1]
+        return self._names.name(call.func).rpartition(".")[2] == "open" and any(
+            set(self._names.constant(mode) or "") & set("wax+") for mode in modes
+        )
 
     def _serves_or_starts(self, nodes: list[ast.AST]) -> bool:
         """Whether this is a page's server or a program of its own, not a part of a model."""
-        tops = {name.partition(".")[0] for name in self._names.values()}
+        tops = {name.partition(".")[0] for name in self._names.imported}
+        if any(
+            _MODEL_BASE.match(self._names.name(base).rpartition(".")[2])
+            for node in nodes
+            if isinstance(node, ast.ClassDef)
+            for base in node.bases
+        ):
+            return False
         guarded = any(
             isinstance(node, ast.Compare) and isinstance(node.left, ast.Name) and node.left.id == "__name__"
             for node in nodes
@@ -204,14 +304,18 @@ class _Reader:
             self._takes = self._takes or text[:80]
         if _DROP.search(text):
             self._drop = self._drop or text[:80]
-        if len(text) > 8 and (found := fetches_and_runs(text)):
-            self._ledger.add("shell-fetch-and-run", f"holds {found[:120]!r}", member=self._member)
+        if len(text) < 200 and _PERSISTS.match(text):
+            self._persists = self._persists or text
+        if len(text) > 8:
+            judge_command(text, self._ledger, self._member)
+            if "install" in text:
+                judge_installs(text, self._ledger, self._member)
 
     def _judge_environment(self, nodes: list[ast.AST]) -> None:
         """The whole environment, or a secret of it that goes to a place where such things are dropped."""
         parents = {id(child): node for node in nodes for child in ast.iter_child_nodes(node)}
         for node in nodes:
-            if not isinstance(node, ast.Attribute | ast.Name) or self._name(node) != "os.environ":
+            if not isinstance(node, ast.Attribute | ast.Name) or self._names.name(node) != "os.environ":
                 continue
             user = parents.get(id(node))
             if isinstance(user, ast.Subscript | ast.Attribute | ast.Compare | ast.Import | ast.ImportFrom):
@@ -220,7 +324,7 @@ class _Reader:
                 continue
             if isinstance(user, ast.Dict | ast.BinOp) or (
                 isinstance(user, ast.Call)
-                and self._name(user.func) in {"dict", "str", "json.dumps", "repr", "list"}
+                and self._names.name(user.func) in {"dict", "str", "json.dumps", "repr", "list"}
             ):
                 self._takes = self._takes or "the whole environment"
         if self._drop and self._sends and any(
@@ -230,78 +334,102 @@ class _Reader:
         ):  # fmt: skip
             self._takes = self._takes or "a secret of the environment"
 
-    def _learn(self, node: ast.AST) -> None:
-        if isinstance(node, ast.Import):
-            for alias in node.names:
-                shown = alias.asname or alias.name.partition(".")[0]
-                self._names[shown] = alias.name if alias.asname else shown
-        elif isinstance(node, ast.ImportFrom) and node.module:
-            for alias in node.names:
-                self._names[alias.asname or alias.name] = f"{node.module}.{alias.name}"
-        elif (
-            isinstance(node, ast.Assign) and len(node.targets) == 1 and isinstance(node.targets[0], ast.Name)
-        ):
-            name = self._name(node.value)
-            if name:
-                self._names.setdefault(node.targets[0].id, name)
-
-    def _name(self, node: ast.AST) -> str:
-        """The dotted name that an expression stands for; empty if it is none."""
-        match node:
-            case ast.Name():
-                return self._names.get(node.id, node.id)
-            case ast.Attribute():
-                base = self._name(node.value)
-                return f"{base}.{node.attr}" if base else ""
-            case ast.Call(func=ast.Name(id="__import__"), args=[ast.Constant(value=str(module)), *_]):
-                return module
-            case ast.Call(func=ast.Name(id="getattr"), args=[base, ast.Constant(value=str(attribute)), *_]):
-                inner = self._name(base)
-                return f"{inner}.{attribute}" if inner else ""
-            case ast.Call(func=ast.Name(id="get_ipython")):
-                return "get_ipython"
-            case ast.Call(func=ast.Name(id="globals" | "vars" | "locals")):
-                return ""
-            case ast.Call() if self._name(node.func) == "importlib.import_module" and node.args:
-                first = node.args[0]
-                return first.value if isinstance(first, ast.Constant) and isinstance(first.value, str) else ""
-        return ""
-
-    def _judge_call(self, node: ast.Call) -> None:
-        name = self._name(node.func)
+    def _judge_call(self, node: ast.Call) -> None:  # noqa: PLR0912  (one branch for each kind of call)
+        name = self._names.name(node.func)
         if _STARTS.match(name):
             self._judge_start(name, node)
         elif _RUNS.match(name):
             self._judge_run(name, node)
         elif _TOUCHES.match(name):
             self._find("code-runs", f"calls {name}", node, Severity.MEDIUM if self._is_program else None)
-        elif name in {"__import__", "importlib.import_module"} and _is_worked_out(node, 0):
+        elif _RUNS_TEXT.match(name):
+            self._judge_run_text(node)
+        elif name in _IMPORTING and self._is_unknown(node, 0):
             words = f"imports a module whose name it works out ({name})"
             self._find("code-hides", words, node, Severity.LOW if name != "__import__" else None)
-        elif name == "getattr" and _is_worked_out(node, 1) and self._name(node.args[0]) in _POWERFUL:
-            words = f"takes a name it works out from {self._name(node.args[0])}"
+        elif name == "getattr" and self._is_unknown(node, 1) and self._names.name(node.args[0]) in _POWERFUL:
+            words = f"takes a name it works out from {self._names.name(node.args[0])}"
             self._find("code-runs", words, node, Severity.MEDIUM if self._is_program else None)
+        elif name in _REACHING and (reached := self._names.constant(node.args[0]) if node.args else None):
+            if _REACHED.search(reached):
+                self._find("code-runs", f"reaches for {reached[:60]} with {name}", node)
+        elif name == "importlib.util.spec_from_file_location":
+            path = self._names.constant(node.args[1]) if len(node.args) > 1 else None
+            outside = path is not None and path.startswith(("/", "~", "http", "\\"))
+            self._find(
+                "code-runs", f"loads code from {path or 'a file'}", node, None if outside else Severity.LOW
+            )
+        elif name == "torch.hub.load":
+            self._find("code-runs", f"calls {name}, which fetches and runs code", node, Severity.MEDIUM)
+        elif name.rpartition(".")[2] == "setup" and name.partition(".")[0] in {
+            "setup",
+            "setuptools",
+            "distutils",
+        }:
+            self._judge_setup(node)
         elif _LOADS.match(name):
             self._judge_load(name, node)
         elif _SENDS.match(name):
             self._sends = self._sends or name
         elif _DECODES.match(name) and any(_is_long(argument) for argument in node.args):
             self._find("code-hides", f"decodes a long text with {name}", node)
-        elif isinstance(node.func, ast.Subscript) and _mentions_builtins(node.func):
+        elif isinstance(node.func, ast.Subscript | ast.Attribute) and _mentions_builtins(node.func):
             self._find("code-hides", "calls something it looks up among the builtins", node)
 
     def _judge_start(self, name: str, node: ast.Call) -> None:
         """A program is started: which, if that can be told."""
-        program = _program(node.args[0]) if node.args else None
+        program = self._program(node.args[0]) if node.args else None
         severity: Severity | None = None
-        if program in _TOOLS:
+        if program in _MODELS_TOOLS or (program in _TOOLS and not self._is_of_model):
             severity = Severity.LOW if self._is_program else Severity.MEDIUM
+        elif program in _TOOLS and self._is_program:
+            severity = Severity.LOW
         elif program is None and (self._is_program or not self._is_of_model):
             severity = Severity.MEDIUM
+        if program in {"python", "python3"} and (inner := self._inline(node)) is not None:
+            if not judge_python(inner, self._ledger, self._member):
+                self._names.learn(node)
+            severity = severity if self._is_program else None
         self._find("code-runs", f"calls {name} ({program or 'with what it works out'})", node, severity)
 
+    def _program(self, node: ast.AST) -> str | None:
+        """The name of the program in a command; None where it is worked out."""
+        told = self._names.constant(node)
+        words = (told if told is not None else next(_literal_starts(node), "")).split()
+        while words and ("=" in words[0] or words[0] == "sudo"):
+            words.pop(0)
+        return words[0].rsplit("/", 1)[-1] if words else None
+
+    def _inline(self, node: ast.Call) -> str | None:
+        """The source that an interpreter is started with (`python -c`)."""
+        first = node.args[0]
+        if isinstance(first, ast.List | ast.Tuple):
+            words = [self._names.constant(word) for word in first.elts]
+            if "-c" in words:
+                return words[words.index("-c") + 1] if words.index("-c") + 1 < len(words) else None
+        found = re.search(r"""\s-c\s+(["'])(.*)\1""", self._names.constant(first) or "", re.DOTALL)
+        return found.group(2) if found else None
+
+    def _judge_run_text(self, node: ast.Call) -> None:
+        for argument in node.args[:2]:
+            text = self._names.constant(argument)
+            if text and text.strip():
+                judge_python(text, self._ledger, self._member)
+
+    def _judge_setup(self, node: ast.Call) -> None:
+        """The packages that installing this installs as well."""
+        for word in node.keywords:
+            if word.arg in {"install_requires", "setup_requires", "extras_require", "tests_require"}:
+                for inner in ast.walk(word.value):
+                    text = inner.value if isinstance(inner, ast.Constant) else None
+                    if isinstance(text, str) and (found := re.match(r"[^\W_][\w.-]*", text)):
+                        judge_package(folded(found.group()), self._ledger, self._member)
+
+    def _is_unknown(self, node: ast.Call, place: int) -> bool:
+        return len(node.args) > place and self._names.constant(node.args[place]) is None
+
     def _judge_run(self, name: str, node: ast.Call) -> None:
-        inner = [self._name(call.func) for call in ast.walk(node) if isinstance(call, ast.Call)]
+        inner = [self._names.name(call.func) for call in ast.walk(node) if isinstance(call, ast.Call)]
         if any(_DECODES.match(one) or _SENDS.match(one) for one in inner):
             self._find("code-hides", f"runs what it decodes or fetches with {name}", node)
         else:
@@ -310,7 +438,8 @@ class _Reader:
 
     def _judge_load(self, name: str, node: ast.Call) -> None:
         fetched = any(
-            isinstance(call, ast.Call) and _SENDS.match(self._name(call.func)) for call in ast.walk(node)
+            isinstance(call, ast.Call) and _SENDS.match(self._names.name(call.func))
+            for call in ast.walk(node)
         )
         words = f"calls {name}{' on what it fetches' if fetched else ''}"
         self._find("code-unpickles", words, node, Severity.HIGH if fetched else None)
@@ -319,6 +448,16 @@ class _Reader:
         self._ledger.add(rule, f"{words} (line {node.lineno})", member=self._member, severity=severity)
 
 
+_IMPORTING = frozenset(
+    ("__import__", "importlib.import_module", "importlib.__import__", "builtins.__import__")
+)
+_REACHING = frozenset(
+    ("operator.attrgetter", "operator.methodcaller", "pkgutil.resolve_name", "pydoc.locate")
+)
+_REACHED = re.compile(
+    r"(?:^|[.:])(?:system|popen|exec\w*|eval|spawn\w*|check_output|Popen|__(?:globals|builtins|subclasses|import|code|closure)__)\Z"
+)
+_WORDS = re.compile(r"\b((?:os|subprocess|pty)\.\w+|exec|eval|__import__)\s*\(")
 _POWERFUL = frozenset(("os", "subprocess", "builtins", "__builtins__", "sys"))
 
 
@@ -339,14 +478,6 @@ def _mentions_builtins(node: ast.AST) -> bool:
         )
         for inner in ast.walk(node)
     )
-
-
-def _program(node: ast.AST) -> str | None:
-    """The name of the program in a command; None where it is worked out."""
-    words = next(_literal_starts(node), "").split()
-    while words and ("=" in words[0] or words[0] == "sudo"):
-        words.pop(0)
-    return words[0].rsplit("/", 1)[-1] if words else None
 
 
 def _literal_starts(node: ast.AST) -> Iterator[str]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from typing import Final
 
+from moongate.scan.decoding import wide_encoding
 from moongate.weights.tar_members import is_header
 
 HEAD_BYTES: Final = 1024
@@ -20,6 +21,17 @@ _MAGICS: Final[tuple[tuple[bytes, str], ...]] = (
     (b"\x28\xb5\x2f\xfd", "zstd"),
     (b"7z\xbc\xaf\x27\x1c", "7z"),
     (b"Rar!\x1a\x07", "rar"),
+    (b"!<arch>\n", "opaque"),
+    (b"070701", "opaque"),
+    (b"070702", "opaque"),
+    (b"MSCF\x00\x00\x00\x00", "opaque"),
+    (b"LZIP\x01", "opaque"),
+    (b"xar!\x00\x1c", "opaque"),
+    (b"\x1f\x9d", "opaque"),
+    (b"\x1bLua", "program"),
+    (b"\x1bLJ", "program"),
+    (b"BC\xc0\xde", "program"),
+    (b"\x00\x01\x00\x00\x00\xff\xff\xff\xff\x01\x00\x00\x00", "foreign objects"),
     (b"\x93NUMPY", "npy"),
     (b"GGUF", "gguf"),
     (b"\x89HDF\r\n\x1a\n", "hdf5"),
@@ -48,8 +60,7 @@ _MAGICS: Final[tuple[tuple[bytes, str], ...]] = (
 )
 _ZLIB = re.compile(rb"\x78[\x01\x5e\x9c\xda]")
 _LONGEST_HEADER_BYTES = 1 << 40
-"""What claims a longer header, or one of less than `{}`, nobody reads as safetensors."""
-_LZMA = re.compile(rb"\x5d\x00\x00[\s\S]{2}")
+"""What claims a longer header, or one of less than `{}`, is read as safetensors only if a key follows."""
 _SAFETENSORS = re.compile(rb"[\s\S]{8}[ \t\r\n]*\{")
 # What CPython compiles: a number of its own between 3000 and 3999, then flags.
 _BYTECODE = re.compile(
@@ -77,16 +88,29 @@ def sniff(head: bytes, size_bytes: int) -> str:
         return "tar"
     if _ZLIB.match(head) and int.from_bytes(head[:2], "big") % 31 == 0:
         return "zlib"
-    if _LZMA.match(head) and size_bytes > 13:
+    if size_bytes > 18 and _is_lzma(head):
         return "lzma"
-    if _SAFETENSORS.match(head[:64]) and 1 < int.from_bytes(head[:8], "little") < _LONGEST_HEADER_BYTES:
+    if _SAFETENSORS.match(head[:64]) and (
+        1 < int.from_bytes(head[:8], "little") < _LONGEST_HEADER_BYTES or head[8:10] == b'{"'
+    ):
         return "safetensors"
     return "text" if is_text(head) else "data"
 
 
+def _is_lzma(head: bytes) -> bool:
+    """The header of LZMA alone has no mark; these are the checks of xz, and that its first byte is zero."""
+    if len(head) < 14 or head[0] >= 225 or head[13]:
+        return False
+    dictionary, size = int.from_bytes(head[1:5], "little"), int.from_bytes(head[5:13], "little")
+    if size != (1 << 64) - 1 and (size >= 1 << 38 or not size):
+        return False
+    lowest = dictionary & -dictionary
+    return dictionary == 0xFFFFFFFF or (dictionary >= 4096 and dictionary in {lowest, 3 * lowest})
+
+
 def is_text(head: bytes) -> bool:
-    """Whether it reads as text: UTF-8 (cut anywhere), or UTF-16 with its mark."""
-    if head.startswith((b"\xff\xfe", b"\xfe\xff", b"\x00<\x00", b"<\x00")):
+    """Whether it reads as text: UTF-8 (cut anywhere), or one of the encodings of `decoding`."""
+    if wide_encoding(head):
         return True
     if _TEXT_CONTROL.search(head):
         return False

@@ -13,8 +13,19 @@ from typing import Final
 from moongate.scan.ledger import Ledger
 
 MAX_TEMPLATE_CHARS: Final = 1 << 20
+_LONGEST_PIECE_CHARS = 2000
 
-_CODE = re.compile(r"\{\{(.*?)\}\}|\{%(.*?)%\}|\{\{(.*)\Z|\{%(.*)\Z", re.DOTALL)
+_OPENS = re.compile(r"\{\{|\{%|\{#")
+_STEP = re.compile(
+    r"""\"(?:\\.|[^\"\\])*\"|'(?:\\.|[^'\\])*'|[^\"'\[\](){}%]+|.""",
+    re.DOTALL,
+)
+_OPEN_BRACKETS = frozenset("([{")
+_CLOSED_BRACKETS = frozenset(")]}")
+_RAW_ENDS = re.compile(r"\{%[-+]?\s*endraw\s*[-+]?%\}")
+_CORE = frozenset(
+    "class mro subclasses globals builtins base bases init getattribute import".split()  # noqa: SIM905
+)
 _TOKEN = re.compile(
     r"""("(?:\\.|[^"\\])*"|'(?:\\.|[^'\\])*')|([^\W\d]\w*)|(\d[\w.]*)|(\*\*|//|[^\s\w])""", re.DOTALL
 )
@@ -162,6 +173,8 @@ def judge_template(text: str, ledger: Ledger, member: str, where: str) -> None:
     for code in _pieces(text):
         for rule, words in _judge_piece(code, assigned):
             ledger.add(rule, f"{where} {words}", member=member, evidence={"code": code.strip()[:300]})
+    for rule, words in _judge_whole(text):
+        ledger.add(rule, f"{where} {words}", member=member)
 
 
 def looks_like_template(text: str) -> bool:
@@ -171,22 +184,66 @@ def looks_like_template(text: str) -> bool:
 
 def escapes(text: str) -> bool:
     """Whether code between braces reaches for what templates must not have; for texts of any kind."""
+    pieces = (_judge_piece(code, frozenset()) for code in _pieces(text, _LONGEST_PIECE_CHARS))
     return any(
-        rule == "template-escape" for code in _pieces(text) for rule, _ in _judge_piece(code, frozenset())
+        rule == "template-escape"
+        for found in (*pieces, _judge_whole(text, _LONGEST_PIECE_CHARS))
+        for rule, _ in found
     )
 
 
-def _pieces(text: str) -> Iterator[str]:
-    for found in _CODE.finditer(_without_comments(text)):
-        yield next((group for group in found.groups() if group is not None), "").strip("-+ \n\t")
+def _pieces(text: str, longest: int | None = None) -> Iterator[str]:
+    """The code between braces, as Jinja divides it: marks inside of strings and brackets are none.
 
-
-def _without_comments(text: str) -> str:
-    kept, at = [], 0
-    while (start := text.find("{#", at)) >= 0 and (end := text.find("#}", start)) >= 0:
-        kept.append(text[at:start])
+    longest: what is longer, or has no end, only looks like code.
+    """
+    at, ended = 0, frozenset[str]()
+    while (found := _OPENS.search(text, at)) is not None:
+        opening, at = found.group(), found.end()
+        if opening == "{#":
+            end = -1 if "#}" in ended else text.find("#}", at)
+            at, ended = (end + 2, ended) if end >= 0 else (at, ended | {"#}"})
+            continue
+        limit = len(text) if longest is None else min(len(text), at + longest)
+        end = _closes(text, at, limit, "}}" if opening == "{{" else "%}")
+        if longest is not None and end == limit:
+            continue
+        code = text[at:end].strip("-+ \n\t\r")
         at = end + 2
-    return "".join(kept) + text[at:]
+        yield code
+        if opening == "{%" and code == "raw" and "raw" not in ended:
+            over = _RAW_ENDS.search(text, at)
+            at, ended = (over.end(), ended) if over else (at, ended | {"raw"})
+
+
+def _closes(text: str, at: int, limit: int, mark: str) -> int:
+    """Where the code that begins there ends; the limit if it does not before."""
+    depth = 0
+    for found in _STEP.finditer(text, at, limit):
+        step = found.group()
+        if depth <= 0 and text.startswith(mark, found.start()):
+            return found.start()
+        depth += (step in _OPEN_BRACKETS) - (step in _CLOSED_BRACKETS)
+    return limit
+
+
+def _judge_whole(text: str, longest: int | None = None) -> Iterator[tuple[str, str]]:
+    """Names that are put together over several pieces of code."""
+    texts: set[str] = set()
+    multiplies = formats = False
+    for code in _pieces(text, longest):
+        tokens = [found.group() for found in _TOKEN.finditer(code)]
+        for place, token in enumerate(tokens):
+            after = tokens[place + 1] if place + 1 < len(tokens) else ""
+            if token[:1] in {"'", '"'}:
+                texts.add(_decoded(token[1:-1]))
+                multiplies = multiplies or (after == "*" and token[1:-1].strip("_") == "")
+            formats = formats or (token in {"format", "format_map"} and after == "(")
+    underscores = multiplies or any(len(one) > 1 and not one.strip("_") for one in texts)
+    if underscores and any(one.lower().strip("_") in _CORE for one in texts):
+        yield "template-escape", "puts together the name of an attribute"
+    if formats and any(re.search(r"\{[^{}]*[.\[]|%c", one) for one in texts):
+        yield "template-escape", "reaches through a format string"
 
 
 def _assigned(text: str) -> frozenset[str]:
@@ -241,9 +298,11 @@ def _judge_text(token: str, before: str, after: str, depth: int) -> Iterator[tup
 
 def _is_reserved(text: str) -> bool:
     """Python's own attributes, not a model's `__start__`."""
-    found = _DUNDER.search(text)
-    word = found.group().strip("_") if found else ""
-    return word in _PYTHONS or (found is not None and not found.group().endswith("__"))
+    for one in (text.lower(), text.lower()[::-1]):
+        found = _DUNDER.search(one)
+        if found and (found.group().strip("_") in _PYTHONS or not found.group().endswith("__")):
+            return True
+    return False
 
 
 _PYTHONS = frozenset(

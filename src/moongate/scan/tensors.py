@@ -11,6 +11,7 @@ import re
 from typing import Final
 
 from moongate.core.spans import ByteSpan
+from moongate.core.verdicts import Severity
 from moongate.scan import templates
 from moongate.scan.inspection import Inspection, Place
 from moongate.scan.pickles import judge_pickles
@@ -20,12 +21,17 @@ from moongate.weights.reading import BadHeader, facts_of
 from moongate.weights.safetensors import MAX_HEADER_BYTES, read_safetensors
 
 MAX_NUMPY_HEADER_BYTES: Final = 64 << 10
+_PADDING_BYTES = 64
 CODE: Final = re.compile(
     r"\b(?:import\s+(?:os|sys|subprocess|socket|pickle|ctypes|base64|requests)\b|from\s+(?:os|subprocess)\s+import|"
     r"os\.(?:system|popen)|subprocess\.|(?:eval|exec)\s*\(\s*(?:compile|input|open|base64|bytes|requests|['\"]|__)|__import__|base64\.b64decode|pickle\.loads|"
     r"(?:curl|wget)\s+\S*https?://|rm\s+-rf|/bin/(?:ba)?sh|powershell|nc\s+-e|<script|javascript:)",
     re.IGNORECASE,
 )
+
+
+# Old readers of numpy evaluated the header.
+_CALLS = re.compile(rb"([A-Za-z_][\w.]*)\s*\(")
 
 
 def scan_safetensors(inspection: Inspection, content: Ranged, place: Place) -> None:
@@ -38,6 +44,8 @@ def scan_safetensors(inspection: Inspection, content: Ranged, place: Place) -> N
         return
     length = int.from_bytes(content.read(ByteSpan(0, 8)), "little")
     header = content.read(ByteSpan(8, 8 + min(length, MAX_HEADER_BYTES)))
+    if not header.startswith(b"{"):
+        ledger.add("header-lies", "the header does not begin with a brace", member=place.member)
     _judge_layout(inspection, header, content.size_bytes - 8 - length, place)
     for key, value in facts.metadata.items():
         judge_note(inspection, key, value, place)
@@ -98,6 +106,7 @@ def scan_gguf(inspection: Inspection, content: Ranged, place: Place) -> None:
     if facts.reach is not None and facts.reach > content.size_bytes:
         words = f"its tensors reach to byte {facts.reach} of {content.size_bytes}"
         ledger.add("header-lies", words, member=place.member)
+    _judge_gguf_tail(inspection, content, facts.reach, place)
     for key, value in facts.texts.items():
         if "template" in key or templates.looks_like_template(value):
             templates.judge_template(value, ledger, place.member, f"the template {key[:60]!r}")
@@ -106,6 +115,13 @@ def scan_gguf(inspection: Inspection, content: Ranged, place: Place) -> None:
             ledger.add("header-code", words, member=place.member)
         else:
             judge_note(inspection, key, value, place)
+
+
+def _judge_gguf_tail(inspection: Inspection, content: Ranged, reach: int | None, place: Place) -> None:
+    """What stands behind the last tensor, its padding apart, is looked at as what it is."""
+    if reach is not None and content.size_bytes - reach > _PADDING_BYTES:
+        tail = Part(content, ByteSpan(reach, content.size_bytes))
+        inspection.look(tail, place.inside("(behind the tensors)"))
 
 
 def scan_numpy(inspection: Inspection, content: Ranged, place: Place) -> None:
@@ -123,6 +139,9 @@ def scan_numpy(inspection: Inspection, content: Ranged, place: Place) -> None:
         words = f"the header takes {length} bytes and is read as Python's notation"
         ledger.add("header-code", words, member=place.member)
     header = content.read(ByteSpan(data_at - length, min(data_at, data_at - length + MAX_NUMPY_HEADER_BYTES)))
+    if (found := _CALLS.search(header)) is not None:
+        words = f"the header calls {found.group(1).decode('latin-1')[:60]}"
+        ledger.add("header-code", words, member=place.member, severity=Severity.HIGH)
     if _holds_objects(header):
         part = Part(content, ByteSpan(data_at, content.size_bytes))
         judge_pickles(part, ledger, place.member, sure=True, inner=inspection.loaded(place))

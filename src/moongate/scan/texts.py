@@ -11,29 +11,43 @@ import re
 from collections.abc import Mapping
 from typing import Final
 
-import orjson
-
 from moongate.core.spans import ByteSpan
 from moongate.core.verdicts import Severity
 from moongate.scan import keras, templates, torchscript
-from moongate.scan.documents import PROSE, judge_lines, judge_project, judge_target
+from moongate.scan.decoding import decoded, parsed
+from moongate.scan.documents import PROSE, judge_lines, judge_project, judge_settings, judge_target
+from moongate.scan.graphs import judge_graph_text
 from moongate.scan.imports import Standing, standing
 from moongate.scan.inspection import Inspection, Place
 from moongate.scan.ledger import Ledger
+from moongate.scan.notebooks import judge_notebook
 from moongate.scan.python_source import judge_python
-from moongate.scan.spaces import (
-    fetches_and_runs,
-    judge_dockerfile,
-    judge_requirements,
-    judge_shell,
-    looks_like_requirements,
-)
+from moongate.scan.secrets import find_secrets
+from moongate.scan.shell import fetches_and_runs, judge_shell
+from moongate.scan.spaces import judge_dockerfile, judge_requirements, looks_like_requirements
 from moongate.scan.tensors import CODE
 from moongate.weights.ranged import Ranged
 
 MAX_TEXT_BYTES: Final = 16 << 20
 MAX_NODES: Final = 2_000_000
-_XML = re.compile(r"\s*(?:<\?xml|<PMML|<!DOCTYPE|<!ENTITY|<\w+[\s>])", re.IGNORECASE)
+_TEMPLATES = (".jinja", ".jinja2", ".j2", ".template")
+_NO_PYTHON = (".md", ".txt", ".csv", ".html", ".yaml", ".yml")
+_XML = re.compile(
+    r"\s*(?:<!--(?:(?!-->)[\s\S]){0,20000}-->\s*|<\?(?!xml\s)[^>]{0,2000}>\s*)*"
+    r"(?:<\?xml|<PMML|<!DOCTYPE|<!ENTITY|<\w+[\s>])",
+    re.IGNORECASE,
+)
+_XML_ENCODING = re.compile(r"""\s*<\?xml[^>]{0,200}\bencoding\s*=\s*["']([^"']{1,60})""")
+_ENCODINGS = re.compile(
+    r"(?:utf-?(?:8|16|32)(?:-?[lb]e)?|us-ascii|ascii|latin-?1|iso-?8859-?\d+|(?:windows|cp)-?125\d|koi8-\w|"
+    r"gb\w+|big5|shift_?jis|euc-\w+)\Z",
+    re.IGNORECASE,
+)
+_XML_CALLS = re.compile(
+    r"""=\s*["'](?:https?://xml\.apache\.org/x(?:alan|slt)/java|java:|https?://icl\.com/saxon|"""
+    r"https?://php\.net/xsl|urn:schemas-microsoft-com:xslt)|<msxsl:script",
+    re.IGNORECASE,
+)
 _HTML = re.compile(
     r"\s*<(?:!doctype html|html|head|body|div|p|img|script|style|center|h\d|a|br|svg)\b", re.IGNORECASE
 )
@@ -43,22 +57,12 @@ _HIDDEN = re.compile("[\u202a-\u202e\u2066-\u2069\U000e0020-\U000e007f]|[\u200b\
 _INJECTION = re.compile(
     r"(?i)(?:ignore|disregard|forget) (?:all |any |the )*(?:previous|prior|above) (?:instructions|prompts)"
 )
-_SECRETS: Final = {
-    "an AWS access key": re.compile(r"\b(?:AKIA|ASIA)[0-9A-Z]{16}\b"),
-    "a Hugging Face token": re.compile(r"\bhf_[A-Za-z0-9]{34}\b"),
-    "a GitHub token": re.compile(r"\bgh[pousr]_[A-Za-z0-9]{36}\b|\bgithub_pat_\w{60,}"),
-    "an OpenAI key": re.compile(r"\bsk-(?:proj-)?[A-Za-z0-9_-]{40,}\b"),
-    "a Slack token": re.compile(r"\bxox[abprs]-[0-9A-Za-z-]{20,}"),
-    "a Google API key": re.compile(r"\bAIza[0-9A-Za-z_-]{35}\b"),
-    "a private key": re.compile(r"-----BEGIN (?:RSA |EC |OPENSSH |DSA |PGP )?PRIVATE KEY"),
-}
-_AWS_SECRET = re.compile(r"(?i)aws.{0,20}secret.{0,20}[=:]\s*['\"][A-Za-z0-9/+=]{40}['\"]")
 
 
 def scan_text(inspection: Inspection, content: Ranged, place: Place) -> None:
     ledger, member = inspection.ledger, place.member
     raw = content.read(ByteSpan(0, MAX_TEXT_BYTES))
-    text = _decoded(raw)
+    text = decoded(raw)
     if content.size_bytes > MAX_TEXT_BYTES and _could_be_code(text[:4096]):
         ledger.add("too-large", f"only its first {MAX_TEXT_BYTES} bytes were looked at", member=member)
     _judge_words(text, ledger, member)
@@ -73,51 +77,51 @@ def scan_text(inspection: Inspection, content: Ranged, place: Place) -> None:
     ):
         return
     name = place.name.lower()
-    if stripped.startswith(("{%", "{{", "{#")) or name.endswith((".jinja", ".jinja2", ".j2", ".template")):
+    is_template = stripped.startswith(("{%", "{{", "{#")) or name.endswith(_TEMPLATES)
+    if is_template:
         ledger.saw("template")
         templates.judge_template(text, ledger, member, "the template")
-    elif templates.looks_like_template(text) and templates.escapes(text):
-        templates.judge_template(text, ledger, member, "the text")
+    judge_graph_text(text, ledger, member)
+    keras.judge_keras_lines(text, ledger, member)
     if _XML.match(text) and (not _HTML.match(text) or text.lstrip().startswith("<svg")):
         _judge_xml(text, ledger, member)
-    elif name.startswith("dockerfile") or (
+    elif _judge_source(text, ledger, member, name):
+        return
+    if not is_template and templates.looks_like_template(text) and templates.escapes(text):
+        templates.judge_template(text, ledger, member, "the text")
+
+
+def _judge_source(text: str, ledger: Ledger, member: str, name: str) -> bool:
+    """What could be run or built, as each of the things that it could be taken for; whether it is Python."""
+    if name.startswith("dockerfile") or (
         not name.endswith(PROSE) and _DOCKER.search(text) and _DOCKER_STEP.search(text)
     ):
         ledger.saw("dockerfile")
         judge_dockerfile(text, ledger, member)
-    elif stripped.startswith("[") and "\n[" in text:
+    if text.lstrip().startswith("["):
         judge_project(text, ledger, member)
-    elif looks_like_requirements(text):
+    if looks_like_requirements(text, name):
         ledger.saw("requirements")
         judge_requirements(text, ledger, member)
-    elif text.startswith("#!") and re.match(r"#!.*\b(?:ba|z|da)?sh\b", text):
+    if re.match(r"#!.*\b(?:ba|z|da)?sh\b", text):
         ledger.saw("shell")
-    elif not name.endswith((".md", ".txt", ".csv", ".html", ".yaml", ".yml")) or text.startswith("#!"):
-        judge_python(text, ledger, member)
+        judge_shell(text, ledger, member)
+    is_python = (not name.endswith(_NO_PYTHON) or text.startswith("#!")) and judge_python(
+        text, ledger, member
+    )
+    if not is_python and not name.endswith(PROSE):
+        judge_settings(text, ledger, member)
+    return is_python
 
 
 def _could_be_code(head: str) -> bool:
     return not re.match(r"[\d\s.,;:eE+-]+\Z", head)
 
 
-def _decoded(raw: bytes) -> str:
-    if raw.startswith((b"\xff\xfe", b"\xfe\xff")):
-        return raw.decode("utf-16", "replace")
-    if raw.startswith((b"\x00<", b"<\x00")):
-        return raw.decode("utf-16-be" if raw[0] == 0 else "utf-16-le", "replace")
-    return raw.decode("utf-8", "replace")
-
-
 def _judge_words(text: str, ledger: Ledger, member: str) -> None:
-    for what, pattern in _SECRETS.items():
-        if found := pattern.search(text):
-            shown = f"{found.group()[:6]}…"
-            words = f"holds {what} ({shown})"
-            ledger.add(
-                "secret", words, member=member, offset=len(text[: found.start()].encode("utf-8", "replace"))
-            )
-    if _AWS_SECRET.search(text):
-        ledger.add("secret", "holds an AWS secret key", member=member)
+    for what, shown, at in find_secrets(text):
+        words = f"holds {what} ({shown})"
+        ledger.add("secret", words, member=member, offset=len(text[:at].encode("utf-8", "replace")))
     if found := _HIDDEN.search(text):
         ledger.add("hidden-text", f"holds the invisible letter U+{ord(found.group()[0]):04X}", member=member)
     if found := _INJECTION.search(text):
@@ -126,18 +130,22 @@ def _judge_words(text: str, ledger: Ledger, member: str) -> None:
 
 def _scan_json(text: str, ledger: Ledger, place: Place) -> bool:
     try:
-        told = orjson.loads(text)
-    except (orjson.JSONDecodeError, RecursionError):
+        told = parsed(text)
+    except RecursionError:
+        ledger.add("too-deep", "the document is nested deeper than we follow", member=place.member)
+        return True
+    except ValueError:
         return False
     ledger.saw("json")
-    if isinstance(told, dict) and isinstance(told.get("cells"), list):
-        _judge_notebook(told["cells"], ledger, place.member)
+    if judge_notebook(told, ledger, place.member):
         return True
     JsonJudge(ledger, place.member).judge(told)
     return True
 
 
 _PROSE = frozenset(("content", "text", "description", "prompt", "instruction", "output", "input", "response"))
+_PICKLED_KEYS = ("py/object", "py/function", "py/type", "py/class")
+"""What jsonpickle imports by."""
 _RUN_KEYS = re.compile(
     r"(?i)(?:pre|post)?install|command|cmd|run|script|entrypoint|exec|start|shell|hook|prepare|build"
 )
@@ -179,6 +187,9 @@ class JsonJudge:
         if isinstance(node.get("auto_map"), Mapping):
             names = ", ".join(str(value) for value in list(node["auto_map"].values())[:4])  # type: ignore[attr-defined]
             self._ledger.add("remote-code", f"asks for the classes {names[:200]}", member=self._member)
+        for key in _PICKLED_KEYS:
+            if isinstance(node.get(key), str):
+                self._judge_type(*str(node[key]).rpartition(".")[::2])
         module, name = node.get("__module__"), node.get("__class__")
         if isinstance(module, str) and isinstance(name, str):
             self._ledger.saw("skops")
@@ -217,7 +228,9 @@ class JsonJudge:
                 templates.judge_template(text, self._ledger, self._member, f"the text {key[:40]!r}")
         elif len(text) < 4096 and key not in _PROSE and (found := CODE.search(text)):
             words = f"{key[:40]!r} holds {found.group()[:60]!r}"
-            self._ledger.add("config-code", words, member=self._member)
+            is_call = re.match(r"\s*(?:lambda[^:]*:\s*)?__import__\s*\(", text)
+            level = Severity.HIGH if is_call else None
+            self._ledger.add("config-code", words, member=self._member, severity=level)
 
 
 def _has_config(root: object) -> bool:
@@ -234,32 +247,18 @@ def _has_config(root: object) -> bool:
     return False
 
 
-def _judge_notebook(cells: list[object], ledger: Ledger, member: str) -> None:
-    ledger.saw("notebook")
-    for cell in cells:
-        if not isinstance(cell, Mapping) or cell.get("cell_type") != "code":
-            continue
-        source = cell.get("source", "")
-        lines = source if isinstance(source, list) else str(source).splitlines(keepends=True)
-        code = [str(line) for line in lines]
-        if code and re.match(r"%%(?:bash|sh|script|cmd|!)", code[0].lstrip()):
-            judge_shell("".join(code[1:]), ledger, member)
-            continue
-        judge_shell(
-            "".join(line.lstrip()[1:] for line in code if line.lstrip().startswith("!")), ledger, member
-        )
-        judge_python(
-            "".join(line for line in code if not line.lstrip().startswith(("!", "%"))), ledger, member
-        )
-
-
 def _judge_xml(text: str, ledger: Ledger, member: str) -> None:
     ledger.saw("xml")
     if re.search(r"<!ENTITY|<!DOCTYPE[^>]{0,500}(?:\[|SYSTEM)", text, re.IGNORECASE):
         ledger.add("xml-entity", "declares entities or an external document type", member=member)
-    elif re.search(r"<!DOCTYPE", text, re.IGNORECASE):
+    elif re.search(r"<!DOCTYPE(?!\s+(?:html|svg)\b)", text, re.IGNORECASE):
         ledger.add("xml-entity", "declares a document type", member=member)
     if re.search(r"<\w+:include\s[^>]*\bhref\s*=", text):
         ledger.add("xml-entity", "includes another document", member=member)
+    if (found := _XML_ENCODING.match(text)) and not _ENCODINGS.match(found.group(1)):
+        words = f"is written as {found.group(1)[:40]}, which hides what it declares"
+        ledger.add("xml-entity", words, member=member)
+    if found := _XML_CALLS.search(text):
+        ledger.add("schema-type", f"calls a program by {found.group()[:80]!r}", member=member)
     if "<svg" in text[:4096] and re.search(r"<script|\son\w+\s*=|javascript:", text, re.IGNORECASE):
         ledger.add("active-content", "it is a picture with a script", member=member)

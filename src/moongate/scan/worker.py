@@ -10,6 +10,7 @@ Whoever asks ends a process that takes too long; should they be gone, an alarm d
 
 from __future__ import annotations
 
+import json
 import math
 import os
 import signal
@@ -22,6 +23,7 @@ from typing import Final
 import orjson
 
 from moongate.core.spans import ByteSpan
+from moongate.core.verdicts import Report
 from moongate.scan.confine import confine
 from moongate.scan.engine import judge
 from moongate.scan.glance import Enough, glance
@@ -119,7 +121,7 @@ def _judge(content: Ranged, name: str, glance_bytes: int | None) -> bytes:
         ledger = Ledger()
         ledger.add("scan-failed", f"the scanner failed: {type(error).__name__}")
         report = ledger.report()
-    return orjson.dumps(report.as_json(), default=repr, option=orjson.OPT_NON_STR_KEYS)
+    return _told(report)
 
 
 def _heard(other: Voice, content: Ranged, name: str) -> bytes:
@@ -128,7 +130,21 @@ def _heard(other: Voice, content: Ranged, name: str) -> bytes:
         other.hear(content, name, ledger)
     except (MemoryError, RecursionError, Exception) as error:  # noqa: BLE001  (theirs, not ours)
         ledger.add("voice-failed", f"{other.version} failed: {type(error).__name__}")
-    return orjson.dumps(replace(ledger.report(), engine=other.version).as_json())
+    return _told(replace(ledger.report(), engine=other.version))
+
+
+def _told(report: Report) -> bytes:
+    """The report as JSON. orjson would die where the limit of memory is near; this one says so.
+
+    Names in a pickle may hold halves of letters, which JSON cannot; they are told as question marks.
+    """
+    try:
+        return json.dumps(report.as_json(), default=repr, ensure_ascii=False).encode("utf-8", "replace")
+    except MemoryError:
+        ledger = Ledger()
+        ledger.add("scan-failed", "the scanner ran out of memory while it wrote down what it found")
+        del report
+        return json.dumps(ledger.report().as_json()).encode()
 
 
 def _answer(door: socket.socket, data: bytes) -> None:

@@ -34,6 +34,7 @@ MAX_LINE_BYTES: Final = 1 << 20
 MAX_MEMO: Final = 8 << 20
 MAX_STACK: Final = 4 << 20
 TRAIL: Final = 16
+ENDED: Final = "it ends before its STOP"
 
 _WRAPPERS = frozenset(
     ("joblib.numpy_pickle.NumpyArrayWrapper", "sklearn.externals.joblib.numpy_pickle.NumpyArrayWrapper")
@@ -140,7 +141,7 @@ class Machine:
                 if self._frame_end:
                     self._leave_frame(cursor.at)
         except Ended as ended:
-            raise BadPickle("it ends before its STOP", ended.at) from None
+            raise BadPickle(ENDED, ended.at) from None
         except (ValueError, IndexError, OverflowError):
             raise BadPickle("an operation has a value that cannot be", self._at) from None
 

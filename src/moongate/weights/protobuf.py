@@ -13,6 +13,7 @@ from moongate.core.spans import ByteSpan
 from moongate.weights.ranged import Cursor, Ended, Ranged
 
 MAX_FIELDS: Final = 2_000_000
+MAX_GROUPS: Final = 100
 
 
 class BadMessage(Exception):
@@ -52,10 +53,36 @@ def fields(content: Ranged, span: ByteSpan, window_bytes: int = 4096) -> Iterato
                     raise BadMessage("a field is longer than its message")
                 yield Field(number, 0, ByteSpan(at, at + length))
                 cursor.go(at + length)
+            elif kind == 3:
+                _step_over_group(cursor, span.end, number)
             else:
                 raise BadMessage("a field is of no known kind")
     except Ended:
         raise BadMessage("a message is cut off") from None
+
+
+def _step_over_group(cursor: Cursor, end: int, number: int) -> None:
+    """Past a group, which readers that do not know it step over."""
+    open_groups = [number]
+    while open_groups:
+        if cursor.at >= end or len(open_groups) > MAX_GROUPS:
+            raise BadMessage("a group does not end")
+        key = _varint(cursor)
+        kind = key & 7
+        if kind == 3:
+            open_groups.append(key >> 3)
+        elif kind == 4:
+            if open_groups.pop() != key >> 3:
+                raise BadMessage("a group ends that did not begin")
+        elif kind == 0:
+            _varint(cursor)
+        elif kind in {1, 5}:
+            cursor.take(8 if kind == 1 else 4)
+        elif kind == 2:
+            length = _varint(cursor)
+            cursor.go(cursor.at + length)
+        else:
+            raise BadMessage("a field is of no known kind")
 
 
 def _varint(cursor: Cursor) -> int:

@@ -59,6 +59,44 @@ class _Zlib:
         return self._decoder.decompress(self._decoder.unconsumed_tail + data, max_length)
 
 
+class _ZipLzma:
+    """LZMA as members of zip archives carry it: a version, the length of the settings, the settings."""
+
+    def __init__(self) -> None:
+        self._decoder: lzma.LZMADecompressor | None = None
+        self._begun = b""
+
+    @property
+    def eof(self) -> bool:
+        return self._decoder is not None and self._decoder.eof
+
+    @property
+    def needs_input(self) -> bool:
+        return self._decoder is None or self._decoder.needs_input
+
+    @property
+    def unused_data(self) -> bytes:
+        return self._decoder.unused_data if self._decoder else b""
+
+    def decompress(self, data: bytes, max_length: int = -1) -> bytes:
+        if self._decoder is None:
+            self._begun += data
+            if len(self._begun) < 9:
+                return b""
+            data = self._begun[9:]
+            self._decoder = lzma.LZMADecompressor(lzma.FORMAT_RAW, filters=[_settings(self._begun[4:9])])
+        return self._decoder.decompress(data, max_length)
+
+
+def _settings(raw: bytes) -> dict[str, int]:
+    """The filter that five bytes of settings describe."""
+    bits, size = raw[0], int.from_bytes(raw[1:5], "little")
+    if bits >= 225 or size > 256 << 20:
+        raise ValueError("settings that cannot be")
+    return {"id": lzma.FILTER_LZMA1, "dict_size": max(size, 4096), "lc": bits % 9, "lp": bits // 9 % 5,
+            "pb": bits // 45}  # fmt: skip
+
+
 def _lzma_alone() -> lzma.LZMADecompressor:
     return lzma.LZMADecompressor(lzma.FORMAT_ALONE, memlimit=256 << 20)
 
@@ -71,6 +109,7 @@ DECODERS: Final[dict[str, Callable[[], object]]] = {
     "xz": lambda: lzma.LZMADecompressor(lzma.FORMAT_XZ, memlimit=256 << 20),
     "lzma": _lzma_alone,
     "lz4": LZ4FrameDecompressor,
+    "zip lzma": _ZipLzma,
 }
 
 _BROKEN = (zlib.error, OSError, lzma.LZMAError, EOFError, RuntimeError, ValueError, MemoryError)
@@ -99,7 +138,9 @@ def unpack(content: Ranged, method: str, max_bytes: int = MAX_UNPACKED_BYTES) ->
             return Unpacked(b"".join(pieces)[:max_bytes], True, False, at)
         if decoder.eof:
             at -= len(decoder.unused_data or b"")
-            if method in {"zlib", "deflate", "lzma"} or not _goes_on(content, at, method):
+            if method == "gzip":
+                at = _past_zeros(content, at)
+            if method not in _MAGICS or not _goes_on(content, at, method):
                 break
             decoder = DECODERS[method]()  # type: ignore[assignment]
             fed = True
@@ -109,6 +150,13 @@ def unpack(content: Ranged, method: str, max_bytes: int = MAX_UNPACKED_BYTES) ->
 
 
 _MAGICS = {"gzip": b"\x1f\x8b", "bzip2": b"BZh", "xz": b"\xfd7zXZ\x00", "lz4": b"\x04\x22\x4d\x18"}
+
+
+def _past_zeros(content: Ranged, at: int) -> int:
+    """Where the next stream could begin: readers of gzip step over zeros between them."""
+    while (data := content.read(ByteSpan(at, at + _STEP_BYTES))) and not any(data):
+        at += len(data)
+    return at + len(data) - len(data.lstrip(b"\x00"))
 
 
 def _goes_on(content: Ranged, at: int, method: str) -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 
 import pytest
@@ -70,3 +71,14 @@ def test_names_cannot_move_the_cursor(tmp_path: Path, capsys: pytest.CaptureFixt
     bad.write_bytes(zipped({"../\x1b[2Jx": b""}))
     run(["scan", str(bad)])
     assert "\x1b" not in capsys.readouterr().out
+
+
+def test_names_that_are_no_text_are_spelt_out(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / os.fsdecode(b"\xff\n.pkl")).write_bytes(EVIL)
+    for options in ([], ["--json"], ["--sarif"]):
+        assert run(["scan", str(tmp_path), *options]) == 3
+        shown = capsys.readouterr()
+        assert "xff" in shown.out
+        assert "\n.pkl" not in shown.out + shown.err
+    run(["scan", str(tmp_path), "--json"])
+    assert json.loads(capsys.readouterr().out)["files"][0]["path"] == "\\xff\n.pkl"

@@ -80,3 +80,32 @@ def test_it_can_be_closed_twice() -> None:
     jail = Jail()
     jail.close()
     jail.close()
+
+
+def test_names_that_are_no_text_hide_nothing() -> None:
+    half = b"\x8c\x03\xed\xa0\x80"
+    data = b"\x80\x04" + half + b"\x8c\x01x\x930" + EVIL[2:]
+    descriptor = os.memfd_create("sample")
+    os.write(descriptor, data)
+    with Jail() as jail:
+        assert jail.judge(descriptor, os.fsdecode(b"\xff.pkl")).verdict == "dangerous"
+    os.close(descriptor)
+
+
+def test_a_report_that_finds_no_memory_is_a_verdict() -> None:
+    """orjson dies where Python's own writer raises an error."""
+    script = """
+        import json, resource
+        from moongate.core.verdicts import Finding, Report, Severity
+        from moongate.scan.worker import _told
+        findings = tuple(Finding("virus", Severity.HIGH, "x" * 400, "y" * 200, "z") for _ in range(40000))
+        report = Report("dangerous", findings, (), 0, 0, "e", "r")
+        lines = open("/proc/self/status").read().splitlines()
+        used = next(int(line.split()[1]) << 10 for line in lines if line.startswith("VmData"))
+        resource.setrlimit(resource.RLIMIT_DATA, (used + (1 << 20),) * 2)
+        print(json.loads(_told(report))["verdict"])
+    """
+    told = subprocess.run(
+        [sys.executable, "-c", textwrap.dedent(script)], check=False, capture_output=True, text=True
+    )
+    assert (told.returncode, told.stdout.strip()) == (0, "failed"), told.stderr
