@@ -10,6 +10,7 @@ from contextlib import suppress
 import structlog
 
 from moongate.hub.hosted.git_folders import GitFolders
+from moongate.store.bare.process import GitProcess
 from moongate.store.bare.programs import GitFailed, Programs, end, last_words
 from moongate.store.index import HostedRow
 
@@ -54,7 +55,6 @@ class Fetches:
             folder = await asyncio.to_thread(self._folders.ready, row)
             words = ("upload-pack", "--stateless-rpc", str(folder.path))
             git = await self._programs.start(folder.path, *words, more=_protocol(protocol))
-            assert git.stdin is not None and git.stderr is not None  # noqa: S101, PT018 - both are pipes
             asking = asyncio.ensure_future(_ask(git.stdin, question))
             said = asyncio.ensure_future(git.stderr.read(_SAID_BYTES))
             try:
@@ -81,8 +81,7 @@ class Fetches:
         if any(word in words_said for word in _DAMAGE) or (absent and absent[1] in tips):
             self._folders.doubt(row)
 
-    async def _pieces(self, git: asyncio.subprocess.Process) -> AsyncIterator[bytes]:
-        assert git.stdout is not None  # noqa: S101 - a pipe
+    async def _pieces(self, git: GitProcess) -> AsyncIterator[bytes]:
         while True:
             try:
                 async with asyncio.timeout(self._silence_seconds):

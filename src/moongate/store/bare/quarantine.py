@@ -20,6 +20,7 @@ from typing import IO
 
 from moongate.core.errors import BadRequest
 from moongate.store.bare.folder import BareFolder
+from moongate.store.bare.process import GitProcess
 from moongate.store.bare.programs import GitFailed, end, last_words
 from moongate.wire.git_objects import OBJECT_KINDS, ObjectKind
 from moongate.wire.pkt_lines import objects_announced
@@ -78,7 +79,6 @@ class Quarantine:
             f"--max-input-size={self._max_pack_bytes}",
             more=self._environment,
         )
-        assert git.stderr is not None and git.stdout is not None  # noqa: S101, PT018 - both are pipes
         said = asyncio.gather(git.stderr.read(1 << 16), git.stdout.read(1 << 16))
         try:
             await self._feed(git, pieces)
@@ -96,9 +96,8 @@ class Quarantine:
         if code:
             raise BadRequest(f"this push cannot be unpacked: {_why(code, words)}")
 
-    async def _feed(self, git: asyncio.subprocess.Process, pieces: AsyncIterator[bytes]) -> None:
+    async def _feed(self, git: GitProcess, pieces: AsyncIterator[bytes]) -> None:
         """Hands the pack on. When git has enough of it, the rest is dropped, so that we can answer."""
-        assert git.stdin is not None  # noqa: S101 - a pipe
         start, count, length = bytearray(), None, 0
         async for piece in pieces:
             length += len(piece)
