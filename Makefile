@@ -14,6 +14,9 @@ MODEL := $(VENV)/.model-installed
 # One more than there are processors, for tests wait as much as they work; four at most, for memory.
 TESTERS := $(shell n=$$(nproc 2>/dev/null || echo 2); [ $$n -gt 3 ] && n=3; echo $$((n + 1)))
 
+# By name and not by size, so that the many small files of `unit` come last and no process is idle at the end.
+PYTEST = $(BIN)/python -m pytest --numprocesses $(TESTERS) --dist loadfile --no-loadscope-reorder
+
 # Passed on: make run ARGS="--port 9000 --offline", make test ARGS="tests/unit -k spans"
 ARGS ?=
 
@@ -39,7 +42,11 @@ setup: $(INSTALLED) $(TOOLS) $(MODEL) ## Everything the tests need (programs, to
 
 .PHONY: test
 test: setup ## Set up, then run every test (ARGS="tests/unit -k …" for some)
-	$(BIN)/python -m pytest --numprocesses $(TESTERS) --dist loadfile $(ARGS)
+	$(PYTEST) -m "not long" $(ARGS)
+
+.PHONY: test-long
+test-long: setup ## Set up, then run the tests that only add to what the others show
+	$(PYTEST) -m long $(ARGS)
 
 .PHONY: lint
 lint: $(INSTALLED) $(TOOLS) ## Ruff, mypy --strict, and who may import whom

@@ -11,6 +11,13 @@ from support.gateway import Gateway
 from support.hub import FurnishedHub, furnished
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """The newest and the oldest client are driven each time, those between them by `make test-long`."""
+    for item in items:
+        if "hub-1." in item.name and "clients" in item.path.parts:
+            item.add_marker(pytest.mark.long)
+
+
 @pytest.fixture(scope="session")
 def hub(tmp_path_factory: pytest.TempPathFactory, minilm: Path) -> Iterator[FurnishedHub]:
     """The Hub double every test here reads, and none changes."""

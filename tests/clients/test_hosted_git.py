@@ -413,7 +413,11 @@ def landed(index: Path) -> bool:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("moment", DEATHS)
+@pytest.mark.parametrize(
+    "moment",
+    [moment if moment in ("in quarantine", "landed") else pytest.param(moment, marks=pytest.mark.long)
+     for moment in DEATHS],
+)  # fmt: skip
 def test_a_death_in_the_middle_of_a_push(workshop: Workshop, tmp_path: Path, moment: str) -> None:
     """What was acknowledged is whole, all else is not there, and the same push goes through afterwards."""
     env = {"MOONGATE_HOSTED_NAMESPACES": "acme"}

@@ -115,7 +115,7 @@ def test_everything_that_a_client_can_do(
     assert told["delete again"] is None
 
 
-@pytest.mark.parametrize("version", ["hub-2.4", "hub-0.36"])
+@pytest.mark.parametrize("version", ["hub-2.4", pytest.param("hub-0.36", marks=pytest.mark.long)])
 def test_what_others_may(
     version: str, client_python: Callable[[str], Path], hosting: Gateway, tmp_path: Path
 ) -> None:

@@ -134,6 +134,7 @@ def test_an_old_answer_says_so(hub: FurnishedHub, tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.long
 def test_libraries(
     client_python: Callable[[str], Path], hub: FurnishedHub, warmed: Gateway, tmp_path: Path
 ) -> None:

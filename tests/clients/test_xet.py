@@ -344,6 +344,7 @@ def test_a_lost_cas_is_not_noticed(
     nobody_went_past_us(hub)
 
 
+@pytest.mark.long
 def test_a_file_of_many_pieces_survives_the_loss_of_its_cas(
     client_python: Callable[[str], Path], hub: HubDouble, tmp_path: Path
 ) -> None:

@@ -48,7 +48,7 @@ SCREENS = {
 }
 
 
-@pytest.fixture(scope="module", params=SCREENS)
+@pytest.fixture(scope="module", params=["light", pytest.param("dark", marks=pytest.mark.long), "phone"])
 def context(request: pytest.FixtureRequest, browser: Browser) -> Iterator[BrowserContext]:
     opened = browser.new_context(**SCREENS[request.param])
     yield opened

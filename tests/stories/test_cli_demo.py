@@ -77,6 +77,7 @@ def test_02_ctrl_c_ends_it_cleanly(environment: dict[str, str], tmp_path: Path) 
 
 
 @pytest.mark.clients
+@pytest.mark.long
 def test_03_kept_running_until_told_to_stop(environment: dict[str, str], tmp_path: Path) -> None:
     process = subprocess.Popen(
         [*COMMAND, "--keep"],
