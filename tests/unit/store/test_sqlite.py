@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import sqlite3
+import subprocess
+import sys
 import threading
 from pathlib import Path
 
@@ -22,6 +24,17 @@ def test_a_damaged_file_says_what_to_do(tmp_path: Path) -> None:
     path.write_bytes(b"not a database, though long enough to have a header of its own" * 100)
     with pytest.raises(StoreError, match=r"index\.sqlite3 is damaged.*No file of the store is lost.*move it"):
         Index(path)
+
+
+def test_a_log_stays_while_somebody_has_it_open(tmp_path: Path) -> None:
+    """Also when the same process opened the index twice, and another one closes it after that."""
+    path = tmp_path / "index.sqlite3"
+    with Index(path) as index:
+        index.put_ref(MODEL, MAIN, FIRST, 1.0)
+        Index(path).close()
+        code = "import sys, pathlib, moongate.store.index as i; i.Index(pathlib.Path(sys.argv[1])).close()"
+        subprocess.run([sys.executable, "-c", code, path], check=True)
+        assert path.with_name(path.name + "-wal").exists()
 
 
 def test_damage_met_later_says_so_too(tmp_path: Path) -> None:
