@@ -118,6 +118,8 @@ def _gateway(moongate: Path, upstream: str, log: Path) -> Iterator[tuple[str, di
         env = {name: value for name, value in os.environ.items() if not name.startswith("MOONGATE_")}
         env |= {"MOONGATE_HOME": f"{folder}/home", "MOONGATE_HOSTED_NAMESPACES": ",".join(NAMESPACES)}
         env |= {"MOONGATE_XET": "true", "MOONGATE_UPSTREAM": upstream}
+        # Three of the tests push files that are not what their names say, which the guard would hold.
+        env |= {"MOONGATE_GUARD": "observe"}
         # A closed address that lets strangers in: they read what is public, and may do nothing else.
         command = [moongate, "serve", "--host", "0.0.0.0", "--port", "0", "--allow-anonymous"]
         process = subprocess.Popen(
