@@ -11,6 +11,7 @@ from pathlib import Path
 
 from bench import machine, table
 from bench.measures import (
+    audit,
     beside_olah,
     cold,
     crowd,
@@ -45,6 +46,7 @@ _MEASURES: dict[str, Callable[[Stage], Section]] = {
         cold,
         miss,
         policy,
+        audit,
         scan,
         guard,
         limited,

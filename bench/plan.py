@@ -23,6 +23,7 @@ MEASURES = (
     "crowd",
     "olah",
     "policy",
+    "audit",
     "scan",
     "guard",
     "xet_codecs",
