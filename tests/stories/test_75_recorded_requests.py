@@ -92,7 +92,9 @@ PAGES = {
 
 SILENT_PAGES = {
     "/-/theme": "is kept by the browser alone",
-    "/-/policy": "tries a draft, and keeps nothing",
+    "/-/policy": "tries a draft, which counts for nothing",
+    "/-/policy/discard": "forgets a draft",
+    "/-/webhooks/test": "sends one event of its own",
     "/oauth/device": "has a device wait; what it gets is recorded when it gets it",
     "/api/moongate/": "is the admin API",
 }
@@ -100,9 +102,15 @@ SILENT_PAGES = {
 ELSEWHERE = {
     "/logout": "session.end: clients/test_sign_in",
     "/device": "session.lend: clients/test_sign_in",
+    "/-/feeds/refresh": "feed.change: pages/test_administration",
+    "/-/feeds/decide": "feed.change: pages/test_administration",
+    "/-/webhooks": "webhook.create: pages/test_administration",
+    "/-/webhooks/remove": "webhook.delete: OPERATIONS, which do it by the same desk",
+    "/-/provenance/sign": "repo.sign: unit/app/pages",
+    "/-/provenance/state": "repo.sign: unit/app/pages",
     "/oauth/token": "token.exchange, token.create, token.refuse: clients/test_token_exchange",
 }
-"""What needs an issuer is looked at where there is one."""
+"""What needs an issuer, or a browser's way there, is looked at where there is one."""
 
 HOSTED: list[tuple[PlainKind | str, str, str, Mapping[str, object] | None, str]] = [
     ("branch", "POST", "/branch/dev", {}, "ref.create"),
@@ -356,9 +364,11 @@ def test_7_rules_that_were_edited_while_nothing_ran_are_told_at_the_next_start(h
     house.gateway.stop()
     (house.gateway.home / "rules.yaml").write_text(RULES.replace("old", "newest"))
     house.gateway.start()
+    assert ask(house.gateway.url, "/").status == 200, "who is answered was told of first"
     last = [line for line in lines_of(house) if line["kind"] == "policy.change"][-1]["details"]
     assert (last["found"], last["before"]) == ("at start", told[-1]["details"]["after"])
     house.gateway.restart()
+    assert ask(house.gateway.url, "/").status == 200
     again = [line for line in lines_of(house) if line["kind"] == "policy.change"][-1]["details"]
     assert again == last, "nothing changed"
 

@@ -133,8 +133,14 @@ class SqliteDatabase(Database):
     # -- opening ---------------------------------------------------------------------------------------------
 
     def _make_file(self) -> None:
-        """An empty file that only its owner reads: it will hold names and hashes of tokens."""
+        """An empty file that only its owner reads: it will hold names and hashes of tokens.
+
+        One that is there is left alone: to close it would end the locks that SQLite has on it in this
+        process, and another one could take away the write-ahead log under a connection that is still open.
+        """
         try:
+            if self.path.exists():
+                return
             self.path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
             os.close(os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
         except OSError as error:
