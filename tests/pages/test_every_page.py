@@ -48,7 +48,10 @@ SCREENS = {
 }
 
 
-@pytest.fixture(scope="module", params=["light", pytest.param("dark", marks=pytest.mark.long), "phone"])
+@pytest.fixture(
+    scope="module",
+    params=[pytest.param(name, marks=() if name == "light" else pytest.mark.long) for name in SCREENS],
+)
 def context(request: pytest.FixtureRequest, browser: Browser) -> Iterator[BrowserContext]:
     opened = browser.new_context(**SCREENS[request.param])
     yield opened
