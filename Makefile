@@ -45,7 +45,7 @@ test: setup ## Set up, then run every test (ARGS="tests/unit -k …" for some)
 	$(PYTEST) -m "not long" $(ARGS)
 
 .PHONY: test-long
-test-long: setup ## Set up, then run the tests that only add to what the others show
+test-long: setup ## Set up, then run the tests that take their time
 	$(PYTEST) -m long $(ARGS)
 
 .PHONY: lint

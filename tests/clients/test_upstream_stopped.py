@@ -18,7 +18,7 @@ from support.clients import run_client, run_script
 from support.gateway import Gateway
 from support.hub import ADA, FurnishedHub
 
-pytestmark = [pytest.mark.clients, pytest.mark.timeout(240)]
+pytestmark = [pytest.mark.clients, pytest.mark.long, pytest.mark.timeout(240)]
 
 VERSIONS = ("hub-2.4", "hub-1.x", "hub-1.0", "hub-0.36")
 SOON = {

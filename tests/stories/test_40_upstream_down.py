@@ -12,6 +12,8 @@ from moongate.double import HangUp, HubDouble, Latency, LfsFile, Match, Stall, S
 from support.gateway import Gateway
 from support.raw import RawAnswer, ask
 
+pytestmark = pytest.mark.long
+
 KEPT = [
     "/acme/kept/resolve/main/config.json",
     "/acme/kept/resolve/main/w.bin",

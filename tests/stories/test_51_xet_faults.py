@@ -25,6 +25,8 @@ from support.gateway import Gateway
 from support.raw import ask
 from support.xet_talk import XetTalk
 
+pytestmark = pytest.mark.long
+
 MIB = 1 << 20
 NAME = "model.safetensors"
 BASE = random.Random(1).randbytes(6 * MIB + 5)

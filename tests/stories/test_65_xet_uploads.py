@@ -29,6 +29,8 @@ from support.xet_talk import XetTalk
 from support.xet_writing import XetWriter, make_token
 from support.xorbs import make_xorb
 
+pytestmark = pytest.mark.long
+
 MIB = 1 << 20
 REPO, NAME = "lab/mine", "model.bin"
 XORBS = [make_xorb(seed, chunks=30, most_bytes=20_000) for seed in (21, 22, 23)]
