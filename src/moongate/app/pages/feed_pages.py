@@ -6,7 +6,6 @@ Feeds are added and removed on the gateway's own machine; see `admin_feeds`.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Mapping
 from typing import Final
 
 from moongate.app.admin_feeds import feeds_now
@@ -20,10 +19,6 @@ from moongate.scan.feeds.ledger import FeedLedger
 from moongate.web.feed_views import FeedCard, FeedsView, Tried
 
 FEEDS_PATH: Final = "/-/feeds"
-_DECISIONS: Final[Mapping[str, Callable[[FeedLedger, str], object]]] = {
-    "approve": refreshing.approve,
-    "refuse": refreshing.refuse,
-}
 PLACE: Final[Place] = ("feeds", "Feeds", "radar", FEEDS_PATH)
 
 
@@ -46,10 +41,12 @@ class FeedPages:
     async def decide(self, visit: Visit) -> PageAnswer:
         """Lets what is held count, or forgets it."""
         name, decision = visit.form.get("name", ""), visit.form.get("decision", "")
-        decide = _DECISIONS.get(decision)
-        if decide is None:
+        if decision == "approve":
+            await self._refresher.approve(name)  # what is kept is held against it at once
+        elif decision == "refuse":
+            await asyncio.to_thread(refreshing.refuse, self._ledger, name)
+        else:
             raise BadRequest("Let it count, or forget it.")
-        await asyncio.to_thread(decide, self._ledger, name)
         visit.exchange.tell("feed.change", subject=name, reason=f"what was held: {decision}")
         return Sent(FEEDS_PATH)
 

@@ -146,8 +146,13 @@ class Programs:
             start_new_session=True,
             bufsize=0,
         )
-        self._bound(git.pid)
-        return await GitProcess.of(git)
+        try:
+            self._bound(git.pid)
+            return await GitProcess.of(git)
+        except BaseException:  # nobody else knows of it yet
+            end(git.pid, git.poll())
+            git.wait()
+            raise
 
     def _command(self, folder: Path, words: Sequence[str]) -> list[str]:
         program = shutil.which("git")
