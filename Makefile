@@ -15,7 +15,8 @@ MODEL := $(VENV)/.model-installed
 TESTERS := $(shell n=$$(nproc 2>/dev/null || echo 2); [ $$n -gt 3 ] && n=3; echo $$((n + 1)))
 
 # By name and not by size, so that the many small files of `unit` come last and no process is idle at the end.
-PYTEST = $(BIN)/python -m pytest --numprocesses $(TESTERS) --dist loadfile --no-loadscope-reorder
+# A process that dies is not replaced: xdist would run its files again, and could then wait for them for ever.
+PYTEST = $(BIN)/python -m pytest --numprocesses $(TESTERS) --dist loadfile --no-loadscope-reorder --max-worker-restart 0
 
 # Passed on: make run ARGS="--port 9000 --offline", make test ARGS="tests/unit -k spans"
 ARGS ?=

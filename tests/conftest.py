@@ -72,6 +72,12 @@ def pytest_configure(config: pytest.Config) -> None:
     sys.addaudithook(_guard)
 
 
+def pytest_runtest_logreport(report: pytest.TestReport) -> None:
+    """Name a failure when it happens: a run that is cut off has then said what was wrong."""
+    if report.failed and not os.environ.get("PYTEST_XDIST_WORKER"):
+        print(f"\nFAILED {report.nodeid} ({report.when}, {report.duration:.0f} s)", flush=True)
+
+
 def _missing(what: str) -> NoReturn:
     words = f"{what} is not here; run: make setup"
     if os.environ.get("CI"):

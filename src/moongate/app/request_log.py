@@ -7,12 +7,14 @@ never holds a query, a header or a token; who asked is a name or a fingerprint.
 from __future__ import annotations
 
 import asyncio
+import errno
 import logging
 import os
 import re
 import sys
 import time
 from collections.abc import Callable, MutableMapping
+from contextlib import suppress
 from typing import Literal
 
 import orjson
@@ -76,9 +78,9 @@ class RequestLog:
                 data = data[os.write(self._descriptor, data) :]
             except BlockingIOError:
                 time.sleep(0.001)
-            except OSError:
-                # nobody reads our standard error any more; serving goes on
-                self.enabled = False
+            except OSError as error:
+                # Nobody reads our standard error any more, or its disk is full for a while; serving goes on.
+                self.enabled = error.errno == errno.ENOSPC
                 return
 
     def close(self) -> None:
@@ -91,6 +93,22 @@ def who(exchange: Record) -> str:
     if caller.credential is not None:
         return f"upstream:{caller.credential.fingerprint[:12]}"
     return caller.user
+
+
+class _Lines:
+    """Where structlog's lines go: to what is standard error then. A line that cannot be written is lost.
+
+    A full disk behind standard error, or nobody reading it, must not break what had something to say.
+    """
+
+    def __init__(self, *_names: object) -> None: ...
+
+    def msg(self, line: str) -> None:
+        with suppress(OSError, ValueError):
+            sys.stderr.write(line + "\n")
+            sys.stderr.flush()
+
+    debug = info = warning = error = critical = msg
 
 
 def _shown_path(path: str) -> str:
@@ -126,7 +144,7 @@ def configure_logging(level: str, shape: LogFormat) -> None:
     structlog.configure(
         processors=[*shared, renderer],
         wrapper_class=structlog.make_filtering_bound_logger(level),
-        logger_factory=structlog.PrintLoggerFactory(sys.stderr),
+        logger_factory=_Lines,
         cache_logger_on_first_use=True,
     )
     formatter = structlog.stdlib.ProcessorFormatter(

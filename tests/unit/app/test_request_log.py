@@ -1,0 +1,67 @@
+"""Log lines: to standard error as it is when they are written, and never in the way of what writes them."""
+
+from __future__ import annotations
+
+import io
+import logging
+import os
+import sys
+from collections.abc import Iterator
+from contextlib import suppress
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any, cast
+
+import pytest
+import structlog
+
+from moongate.app.request_log import RequestLog, configure_logging
+
+
+@pytest.fixture(autouse=True)
+def _as_before() -> Iterator[None]:
+    kept, handlers, level = structlog.get_config(), logging.root.handlers[:], logging.root.level
+    yield
+    structlog.configure(**kept)
+    logging.root.handlers[:] = handlers
+    logging.root.setLevel(level)
+
+
+def test_a_logger_follows_standard_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    configure_logging("info", "json")
+    log = structlog.get_logger("test")
+    for _ in range(2):
+        monkeypatch.setattr(sys, "stderr", io.StringIO())
+        log.info("heard")
+        assert '"heard"' in cast(io.StringIO, sys.stderr).getvalue()
+
+
+@pytest.mark.parametrize("where", ["closed", "full disk"])
+def test_a_line_that_cannot_be_written_stops_nothing(where: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    configure_logging("info", "text")
+    with Path("/dev/full").open("w", buffering=1) as full:
+        closed = io.StringIO()
+        closed.close()
+        monkeypatch.setattr(sys, "stderr", closed if where == "closed" else full)
+        log = structlog.get_logger("test")
+        log.error("nobody hears this")
+        log.warning("nor this")
+        monkeypatch.undo()
+        with suppress(OSError):
+            full.close()
+
+
+async def test_lines_of_requests_come_again_when_the_disk_has_room(tmp_path: Path) -> None:
+    place = os.open("/dev/full", os.O_WRONLY)
+    log = RequestLog("json", descriptor=place)
+    log._render = cast(Any, lambda *_: b"a line\n")
+    exchange = cast(Any, SimpleNamespace())
+    log.write(exchange, 0.0)
+    log.flush()
+    room = os.open(tmp_path / "log", os.O_WRONLY | os.O_CREAT)
+    os.dup2(room, place)
+    log.write(exchange, 0.0)
+    log.close()
+    os.close(room)
+    os.close(place)
+    assert (tmp_path / "log").read_bytes() == b"a line\n"
