@@ -12,6 +12,7 @@ from moongate.policy.facts import Facts
 from moongate.policy.fields import FIELDS, POSITIONS
 from moongate.policy.logic import Test, both, but_not
 from moongate.policy.model import Rule, When
+from moongate.policy.sieve import Want
 from moongate.policy.wanted import Wanted
 
 NARROWING: Final[frozenset[Effect]] = frozenset(("hold", "deny"))
@@ -40,8 +41,9 @@ class Condition:
 class CompiledRule:
     """A rule ready to be asked.
 
-    place: the file and line it stands at. test: whether it holds; where that is None, `counts_unknown` says
-    whether it has its effect. about_findings: whoever is stopped wants to know what was found.
+    place: the file and line it stands at. wants: what must hold for it to hold. test: whether it holds; where
+    that is None, `counts_unknown` says whether it has its effect. about_findings: whoever is stopped wants to
+    know what was found.
     """
 
     id: str
@@ -49,6 +51,7 @@ class CompiledRule:
     reason: str
     actions: tuple[Action, ...]
     place: str
+    wants: tuple[Want, ...]
     test: Test
     counts_unknown: bool
     conditions: tuple[Condition, ...]
@@ -78,6 +81,7 @@ def compile_rule(rule: Rule, place: str) -> CompiledRule:
         reason=rule.reason or _default_reason(rule),
         actions=tuple(rule.actions),
         place=place,
+        wants=tuple((POSITIONS[name], want) for name, want in _wants(rule.when)),
         test=both(tests),
         counts_unknown=rule.effect in NARROWING and rule.unknown != "skip",
         conditions=tuple(_conditions(rule, expression)),

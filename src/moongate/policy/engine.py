@@ -17,6 +17,7 @@ from moongate.policy.compiled import CompiledRule
 from moongate.policy.facts import Facts
 from moongate.policy.fields import preparer
 from moongate.policy.logic import Answer, Asked
+from moongate.policy.sieve import numbers, sieve
 
 _RANK: Final = {effect: rank for rank, effect in enumerate(EFFECTS)}
 _DEFAULT_REASON = "no rule is about it"
@@ -38,6 +39,9 @@ class Rules:
         self._by_action = {
             action: tuple(rule for rule in strict_first if action in rule.actions) for action in _ACTIONS
         }
+        self._possible = {
+            action: sieve([rule.wants for rule in rules]) for action, rules in self._by_action.items()
+        }
         self._asked = preparer(frozenset[str]().union(*(rule.fields for rule in rules)))
         self._otherwise = Decision(default, _DEFAULT_REASON, policy=digest)
 
@@ -48,10 +52,11 @@ class Rules:
     def decide(self, facts: Facts) -> Decision:
         """See `asking.Policy.decide`."""
         asked = self._asked(facts)
+        rules = self._by_action[facts.action]
         matched = [
             rule
-            for rule in self._by_action[facts.action]
-            if (found := rule.test(asked)) or (found is None and rule.counts_unknown)
+            for number in numbers(self._possible[facts.action](asked))
+            if (found := (rule := rules[number]).test(asked)) or (found is None and rule.counts_unknown)
         ]
         if not matched:
             return self._otherwise

@@ -53,6 +53,11 @@ class Wanted(ABC):
     def is_cheap(self) -> bool:
         """Whether the test should be asked before others."""
 
+    @property
+    def exact(self) -> frozenset[Any] | None:
+        """The values of which one must be there, where that is all it wants."""
+        return None
+
 
 @dataclass(frozen=True, slots=True)
 class Words(Wanted):
@@ -64,6 +69,10 @@ class Words(Wanted):
     @property
     def is_cheap(self) -> bool:
         return not any(map(_is_glob, self.patterns))
+
+    @property
+    def exact(self) -> frozenset[Any] | None:
+        return frozenset(self.patterns) if self.is_cheap and not self.turned else None
 
     def test(self, at: int) -> Test:
         exact = frozenset(word for word in self.patterns if not _is_glob(word))
@@ -96,6 +105,10 @@ class Words(Wanted):
 class Flag(Wanted):
     value: bool
     is_cheap = True
+
+    @property
+    def exact(self) -> frozenset[Any]:
+        return frozenset((self.value,))
 
     def test(self, at: int) -> Test:
         return _among(at, frozenset((self.value,)), False)
