@@ -80,7 +80,7 @@ _BUCKETS = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0
 
 @dataclass(frozen=True, slots=True)
 class Totals:
-    """What was counted since the start."""
+    """What was counted since the start, of what Hub clients ask for: our pages and errors do not count."""
 
     requests: float
     hits: float
@@ -104,6 +104,8 @@ class Metrics:
         self._seconds_children: dict[str, Callable[[float], None]] = {}
         self._served_children: dict[str | None, Callable[[float], None]] = {}
         self._trouble, self._trouble_until = "", 0.0
+        self.upstream_heard = False
+        """Whether upstream has answered this process at all."""
         self._first: list[Callable[[], None]] = []
         self.running = 0
 
@@ -144,7 +146,7 @@ class Metrics:
     def asked_upstream(self, purpose: Purpose, seconds: float, error: str | None) -> None:
         self.histogram("upstream_seconds").labels(purpose).observe(seconds)
         if error is None:
-            self._trouble = ""
+            self._trouble, self.upstream_heard = "", True
             return
         self.counter("upstream_errors").labels(purpose, error).inc()
         if error.startswith("Upstream"):
@@ -219,6 +221,8 @@ class Metrics:
         hits = 0.0
         for family in self._gathered().collect():
             for sample in family.samples:
+                if sample.labels.get("outcome") == "none":
+                    continue
                 sums[sample.name] = sums.get(sample.name, 0.0) + sample.value
                 if sample.name == "moongate_requests_total" and sample.labels.get("outcome") == "hit":
                     hits += sample.value

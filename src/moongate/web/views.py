@@ -36,13 +36,15 @@ class FillLine:
 class HomeView:
     """The gateway as a whole. upstream_trouble: why upstream failed lately; empty when it did not.
 
-    live: whether this visitor may follow what is happening. more_repos: those that `repos` leaves out.
+    upstream_heard: whether it has answered at all. live: whether this visitor may follow what is happening.
+    more_repos: those that `repos` leaves out.
     """
 
     endpoint: str
     upstream: str
     offline: bool
     upstream_trouble: str
+    upstream_heard: bool
     served_bytes: float
     fetched_bytes: float
     requests: float

@@ -27,6 +27,7 @@ VIEW = HomeView(
     upstream="https://huggingface.co",
     offline=False,
     upstream_trouble="",
+    upstream_heard=True,
     served_bytes=3e9,
     fetched_bytes=1e9,
     requests=200,
@@ -44,6 +45,11 @@ VIEW = HomeView(
 
 def home(view: HomeView, frame: Frame = FRAME) -> str:
     return render("home", frame, "Moongate", view=view).decode()
+
+
+def test_upstream_is_called_fine_only_once_it_has_answered() -> None:
+    assert "which is fine" in home(VIEW)
+    assert "was not asked yet" in home(replace(VIEW, upstream_heard=False))
 
 
 def test_it_says_how_to_use_it_and_what_is_kept() -> None:

@@ -40,6 +40,7 @@ class HomePage:
             upstream=settings.upstream,
             offline=settings.offline,
             upstream_trouble=gateway.metrics.trouble(),
+            upstream_heard=gateway.metrics.upstream_heard,
             served_bytes=totals.served_bytes,
             fetched_bytes=totals.fetched_bytes,
             requests=totals.requests,
