@@ -98,6 +98,7 @@ FUNCTIONS: Final[dict[str, frozenset[str]]] = {
         "numpy": f"{_ARRAYS} {_SCALARS} {_UFUNCS} matrix recarray record ufunc poly1d",
         "numpy.core.multiarray": f"{_ARRAYS} {_SCALARS}",
         "numpy._core.multiarray": f"{_ARRAYS} {_SCALARS}",
+        "numpy.core._internal": "_reconstruct",
         "numpy.core.numeric": "_frombuffer",
         "numpy._core.numeric": "_frombuffer",
         "numpy.core": "_ufunc_reconstruct",

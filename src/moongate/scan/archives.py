@@ -26,9 +26,16 @@ _TORCH = re.compile(
 _TORCH_PICKLES = re.compile(r"(?:^|/)[\w.-]+\.pkl\Z")
 _FULL_CHECKS = 64
 _BEGINNING_BYTES = 32
-_METHODS = {zip_directory.DEFLATED: "deflate", zip_directory.BZIP2: "bzip2", zip_directory.LZMA: "zip lzma"}
+_METHODS = {
+    zip_directory.DEFLATED: "deflate",
+    zip_directory.BZIP2: "bzip2",
+    zip_directory.LZMA: "zip lzma",
+    zip_directory.ZSTD: "zstd",
+    zip_directory.XZ: "xz",
+}
 # Compressions whose mark others could have by chance; what does not unpack is not one of them.
 _CHANCES = frozenset(("zlib", "lzma"))
+_LONGEST_TARGET = 4096
 _HOLE_BYTES = 24
 _MAX_HOLE_BYTES = 4 << 20
 
@@ -62,7 +69,11 @@ def _judge_names(inspection: Inspection, members: Sequence[Member], place: Place
             words = f"{times} members are named {name}"
             inspection.ledger.add("archive-structure", words, member=place.member)
     for member in members:
-        judge_name(inspection, member.name, place, link=member.is_link)
+        judge_name(inspection, member.name, place)
+        if member.other_name not in {"", member.name}:
+            words = f"readers call a member {member.name[:80]} or {member.other_name[:80]}"
+            inspection.ledger.add("archive-structure", words, member=place.member)
+            judge_name(inspection, member.other_name, place)
 
 
 def judge_name(
@@ -71,9 +82,9 @@ def judge_name(
     """Whether a member would leave the folder that the archive is unpacked to."""
     if leaves(name):
         inspection.ledger.add("archive-slip", f"a member is named {name[:200]}", member=place.member)
-    if link and (not target or leaves(target)):
-        words = f"{name[:100]} is a link{' to ' + target[:100] if target else ''}"
-        inspection.ledger.add("archive-slip" if target else "archive-oddity", words, member=place.member)
+    if link and leaves(target):
+        words = f"{name[:100]} is a link to {target[:100]}"
+        inspection.ledger.add("archive-slip", words, member=place.member)
 
 
 def leaves(name: str) -> bool:
@@ -146,6 +157,9 @@ def _look_at(
         return
     data = Part(content, ByteSpan(header.data_at, header.data_at + max(member.packed_bytes, 0)))
     held = _unpacked(inspection, data, member, inner)
+    if held is not None and member.is_link:
+        target = held.read(ByteSpan(0, _LONGEST_TARGET)).decode("utf-8", "replace")
+        judge_name(inspection, member.name, place, link=True, target=target)
     if held is not None:
         inspection.look(held, inner)
 
@@ -165,7 +179,7 @@ def _unpacked(inspection: Inspection, data: Ranged, member: Member, inner: Place
             _judge_encryption(inspection, data.read(ByteSpan(0, 1 << 20)), member, inner)
         return data
     method = _METHODS.get(member.method)
-    if method is None:
+    if method not in unpacking.DECODERS:
         ledger.add("archive-unreadable", f"compressed by method {member.method}", member=inner.member)
         return None
     bound = inspection.may_unpack(min(unpacking.MAX_UNPACKED_BYTES, member.size_bytes + 1))
@@ -273,7 +287,7 @@ def _without_directory(inspection: Inspection, content: Ranged, place: Place, wh
         part = Part(content, ByteSpan(header.data_at, header.data_at + length))
         method = _METHODS.get(header.method)
         inner: Ranged = part
-        if method:
+        if method in unpacking.DECODERS:
             out = unpacking.unpack(part, method, inspection.may_unpack(unpacking.MAX_UNPACKED_BYTES))
             inspection.unpacked(len(out.data))
             inner = Held(out.data)
@@ -310,6 +324,14 @@ def scan_seven_zip(inspection: Inspection, content: Ranged, place: Place) -> Non
         ledger.add(rule, bad.message, member=place.member)
 
 
+def scan_skippable(inspection: Inspection, content: Ranged, place: Place) -> None:
+    """Frames that readers of lz4 and zstd step over, and what stands behind them."""
+    behind = unpacking.past_skippable(content, 0)
+    if behind < content.size_bytes:
+        inspection.look(Part(content, ByteSpan(behind, content.size_bytes)), place.within())
+    inspection.look_anyhow(content, place)
+
+
 def scan_opaque(inspection: Inspection, content: Ranged, place: Place) -> None:
     """An archive whose compression is not read here."""
     del content
@@ -320,6 +342,9 @@ def compressed(method: str, name: str) -> Scanner:
     """The scanner of one compression."""
 
     def scan(inspection: Inspection, content: Ranged, place: Place) -> None:
+        if method not in unpacking.DECODERS:
+            scan_opaque(inspection, content, place)
+            return
         if unwrap(inspection, content, place, method, name):
             return
         if method not in _CHANCES:

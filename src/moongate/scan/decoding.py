@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import codecs
 import json
+import re
 from typing import Final
 
 import orjson
@@ -20,6 +21,10 @@ _MARKS: Final = (
 )
 _EBCDIC = b"\x4c\x6f\xa7\x94\x93"
 """`<?xml`, as mainframes write it."""
+DEEPEST: Final = 100_000
+_BLANKS = " \t\n\r"
+_BLANK = re.compile(r"[ \t\n\r]*")
+_PLAIN = re.compile(r"-?\d{1,4000}(?:\.\d+)?(?:[eE][+-]?\d+)?|true|false|null|NaN|-?Infinity")
 _OPENING = frozenset(b"{[<\"%#' \t\r\n")
 
 
@@ -51,13 +56,96 @@ def decoded(raw: bytes) -> str:
 
 
 def parsed(text: str) -> object:
-    """The value of a JSON text, as strictly as Python reads it.
+    """The value of a JSON text, as strictly as Python reads it, nested however deep.
 
     Raises:
         ValueError: it is none.
-        RecursionError: it is nested deeper than Python follows.
+        RecursionError: it is nested absurdly deep.
     """
     try:
         return orjson.loads(text)
     except orjson.JSONDecodeError:
-        return json.loads(text)
+        try:
+            return json.loads(text)
+        except RecursionError:
+            return _deep(text)
+
+
+def _deep(text: str) -> object:
+    """As `json.loads`, by a stack of its own: other readers follow further than Python's."""
+    holders: list[list[object] | dict[str, object]] = []
+    keys: list[str] = []
+    at = 0
+    while True:
+        value, at = _begun(text, _BLANK.match(text, at).end())  # type: ignore[union-attr]
+        if isinstance(value, list | dict) and not _closes(text, at, value):
+            holders.append(value)
+            if len(holders) > DEEPEST:
+                raise RecursionError
+            if isinstance(value, dict):
+                key, at = _key(text, at)
+                keys.append(key)
+            continue
+        if isinstance(value, list | dict):
+            at = _BLANK.match(text, at).end() + 1  # type: ignore[union-attr]
+        while True:
+            if not holders:
+                if text[at:].strip(_BLANKS):
+                    raise ValueError("something stands behind the value")
+                return value
+            holder = holders[-1]
+            if isinstance(holder, dict):
+                holder[keys[-1]] = value
+            else:
+                holder.append(value)
+            at = _BLANK.match(text, at).end()  # type: ignore[union-attr]
+            mark = text[at : at + 1]
+            at += 1
+            if mark == ",":
+                if isinstance(holder, dict):
+                    keys[-1], at = _key(text, at)
+                break
+            if mark != ("}" if isinstance(holder, dict) else "]"):
+                raise ValueError("no JSON")
+            value = holders.pop()
+            if isinstance(value, dict):
+                keys.pop()
+
+
+def _begun(text: str, at: int) -> tuple[object, int]:
+    """The value that begins there; of a list or an object only that it does."""
+    mark = text[at : at + 1]
+    if mark == "[":
+        return [], at + 1
+    if mark == "{":
+        return {}, at + 1
+    if mark == '"':
+        return _string(text, at + 1)
+    found = _PLAIN.match(text, at)
+    if found is None:
+        raise ValueError("no JSON")
+    return json.loads(found.group()), found.end()
+
+
+def _string(text: str, at: int) -> tuple[str, int]:
+    """The text that begins behind a quote, and where what follows it begins."""
+    read: tuple[str, int] = json.decoder.scanstring(text, at, False)  # type: ignore[attr-defined]
+    return read
+
+
+def _closes(text: str, at: int, value: list[object] | dict[str, object]) -> bool:
+    found = _BLANK.match(text, at)
+    return found is not None and text[found.end() : found.end() + 1] == (
+        "}" if isinstance(value, dict) else "]"
+    )
+
+
+def _key(text: str, at: int) -> tuple[str, int]:
+    begun = _BLANK.match(text, at).end()  # type: ignore[union-attr]
+    if text[begun : begun + 1] != '"':
+        raise ValueError("no JSON")
+    key, at = _string(text, begun + 1)
+    at = _BLANK.match(text, at).end()  # type: ignore[union-attr]
+    if text[at : at + 1] != ":":
+        raise ValueError("no JSON")
+    return key, at + 1

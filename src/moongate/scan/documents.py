@@ -26,7 +26,10 @@ _PYTHON_TAG = re.compile(
 _FOREIGN_TAG = re.compile(
     r"^[^#`\n]{0,400}?!!?(?:javax?\.|com\.sun\.|org\.spring|ruby/(?:object|hash|struct))", re.MULTILINE
 )
-_TARGET = re.compile(r"""(?:^|[{,\s-])["']?_target_["']?[ \t]*:[ \t]*["']?([\w.]+)""", re.MULTILINE)
+_TARGET = re.compile(
+    r"""(?:^|[{,\s-])["']?(?:_target_|class_path|\(\))["']?[ \t]*:[ \t]*["']?([\w.]+)""", re.MULTILINE
+)
+_TARGET_KEYS = ("_target_", "class_path", "()")
 _LOADER = re.compile(r"""^[ \t]*loader_module\s*:\s*["']?([\w.]+)""", re.MULTILINE)
 _ENVIRONMENT = re.compile(r"^dependencies:\s*$", re.MULTILINE)
 _PERCENT = re.compile(r"!\S*%[0-9a-fA-F]{2}")
@@ -35,9 +38,31 @@ _EVALUATED = re.compile(
     r"""__import__[ \t]{0,9}\([ \t]{0,9}["'\\]"""
 )
 _FORMULA = re.compile(
-    r"""(?:^|[,;\t"]) {0,20}[=+@-] {0,20}(?:cmd|powershell|mshta|msexcel|rundll32|regsvr32) {0,9}\|""",
+    r"""(?:^|[,;\t"]) {0,20}[=+@-][^\n,;|"]{0,60}?"""
+    r"""(?:cmd|powershell|mshta|msexcel|rundll32|regsvr32) {0,9}\||"""
+    r"""(?:^|[,;\t"]) {0,20}[=+@-] {0,20}DDE {0,9}\(""",
     re.IGNORECASE | re.MULTILINE,
 )
+_FETCHING_FORMULA = re.compile(
+    r"""(?:^|[,;\t"]) {0,20}[=+@-] {0,20}(?:WEBSERVICE|IMPORT(?:XML|DATA|HTML|FEED|RANGE)) {0,9}\(""",
+    re.IGNORECASE | re.MULTILINE,
+)
+_FORMULA_HINT = re.compile(r"(?i)WEBSERVICE|IMPORT(?:XML|DATA|HTML|FEED|RANGE)")
+_GIT = re.compile(r"^[ \t]*\[(?:submodule |core\]|remote |credential|filter )", re.MULTILINE)
+_GIT_RUNS = re.compile(
+    r"""^[ \t]*(?:update[ \t]*=[ \t]*!|(?:url|pushurl|path)[ \t]*=[ \t]*["']?(?:-|ext::)|sshCommand[ \t]*=|"""
+    r"""fsmonitor[ \t]*=(?![ \t]*(?:true|false)[ \t]*$)|helper[ \t]*=[ \t]*["']?!|"""
+    r"""(?:gitProxy|hooksPath)[ \t]*=)[^\n]*""",
+    re.MULTILINE | re.IGNORECASE,
+)
+_CONTAINER = re.compile(
+    r"""^[ \t-]*(?:privileged[ \t]*:[ \t]*true|pid[ \t]*:[ \t]*["']?host|hostPID[ \t]*:[ \t]*true)|"""
+    r"""/var/run/docker\.sock|^[ \t]*-[ \t]*["']?/:/""",
+    re.MULTILINE,
+)
+_ANCHOR = re.compile(r"(?<![\w&*])([&*])([A-Za-z_][\w-]{0,63})(?=[\s,\]}]|$)")
+_MOST_ANCHORS = 20_000
+_HEAVY = 1_000_000
 _STARTS_NODE = re.compile(
     r"""require\(\s*["'](?:node:)?child_process["']\s*\)|from\s+["'](?:node:)?child_process["']"""
 )
@@ -47,7 +72,15 @@ _CALLERS = frozenset(
     f"hydra.utils.{name}" for name in ("get_method", "get_class", "get_object", "call", "instantiate")
 )
 PROSE: Final = (".md", ".rst", ".txt", ".html", ".htm", ".csv", ".tsv", ".jsonl", ".tex", ".log", ".srt")
+_PROSE_NAMES = re.compile(
+    r"(?:changelog|changes|news|readme|licen[cs]e|copying|notice|authors|history|todo|\w*faq)(?:\.\w+)?\Z"
+)
 _TEST_VIRUS = "$EICAR-" + "STANDARD-ANTIVIRUS-TEST-FILE!"
+
+
+def is_prose(name: str) -> bool:
+    """Whether people read what is named so; it may quote what a script would run."""
+    return name.endswith(PROSE) or _PROSE_NAMES.match(name) is not None
 
 
 def judge_lines(text: str, ledger: Ledger, member: str, name: str) -> None:
@@ -60,18 +93,23 @@ def judge_lines(text: str, ledger: Ledger, member: str, name: str) -> None:
     if found := _PYTHON_TAG.search(tagged) or _FOREIGN_TAG.search(tagged):
         words = f"a tag makes an object: {found.group().strip()[-100:]!r}"
         ledger.add("yaml-object", words, member=member, offset=found.start())
-    for target in dict.fromkeys(_TARGET.findall(text) if "_target_" in text else ()):
+    for target in dict.fromkeys(_TARGET.findall(text) if any(key in text for key in _TARGET_KEYS) else ()):
         judge_target(target, ledger, member)
     for module in dict.fromkeys(_LOADER.findall(text) if "loader_module" in text else ()):
         _judge_loader(module, ledger, member)
-    mild = Severity.LOW if name.endswith(PROSE) else None
+    mild = Severity.LOW if is_prose(name) else None
     if not text.lstrip().startswith(("{", "[{")):
         judge_command(text, ledger, member, mild)
         if mild is None:
             judge_installs(text, ledger, member)
-    if "|" in text and (found := _FORMULA.search(text)):
+    if ("|" in text or "dde" in text.lower()) and (found := _FORMULA.search(text)):
         words = f"a cell starts a program: {found.group().strip()[:60]!r}"
         ledger.add("config-code", words, member=member, severity=Severity.HIGH)
+    elif "(" in text and _FORMULA_HINT.search(text) and (found := _FETCHING_FORMULA.search(text)):
+        ledger.add("config-code", f"a cell fetches: {found.group().strip()[:60]!r}", member=member)
+    if "[" in text and _GIT.search(text) and (found := _GIT_RUNS.search(text)):
+        words = f"has git run or use {found.group().strip()[:80]!r}"
+        ledger.add("code-runs", words, member=member, offset=found.start())
     if mild is None and "child_process" in text and _STARTS_NODE.search(text):
         ledger.add("active-content", "its script starts programs", member=member)
 
@@ -81,8 +119,32 @@ def judge_settings(text: str, ledger: Ledger, member: str) -> None:
     if "__import__" in text and (found := _EVALUATED.search(text)):
         words = f"a value imports: {found.group()[:60]!r}"
         ledger.add("config-code", words, member=member, severity=Severity.HIGH)
+    if ("services:" in text or "containers:" in text) and (found := _CONTAINER.search(text)):
+        words = f"a container is given its host: {found.group().strip()[:60]!r}"
+        ledger.add("config-code", words, member=member)
+    if "&" in text and "*" in text and _grows(text):
+        words = "a few lines grow to more than a million values"
+        ledger.add("document-growth", words, member=member)
     if "dependencies:" in text and _ENVIRONMENT.search(text):
         judge_environment(text, ledger, member)
+
+
+def _grows(text: str) -> bool:
+    """Whether references to references make much of little, as YAML's anchors can."""
+    weights: dict[str, int] = {}
+    current, weight = "", 1
+    for count, found in enumerate(_ANCHOR.finditer(text)):
+        if count > _MOST_ANCHORS:
+            return False
+        kind, name = found.groups()
+        if kind == "&":
+            weights[current] = max(weight, weights.get(current, 0))
+            current, weight = name, 1
+        else:
+            weight += weights.get(name, 0)
+        if weight > _HEAVY:
+            return True
+    return False
 
 
 def _judge_loader(module: str, ledger: Ledger, member: str) -> None:

@@ -9,13 +9,25 @@ from __future__ import annotations
 import base64
 import binascii
 import re
+from itertools import islice
 from typing import Final
 
 from moongate.core.spans import ByteSpan
 from moongate.core.verdicts import Report, Severity
-from moongate.scan.archives import compressed, scan_opaque, scan_seven_zip, scan_tar, scan_zip, unwrap
+from moongate.scan.active_documents import judge_pdf, scan_office
+from moongate.scan.archives import (
+    compressed,
+    scan_opaque,
+    scan_seven_zip,
+    scan_skippable,
+    scan_tar,
+    scan_zip,
+    unwrap,
+)
+from moongate.scan.foreign_objects import is_torch7, scan_dotnet, scan_java, scan_r, scan_torch7
 from moongate.scan.graphs import scan_graph, scan_tflite
-from moongate.scan.hdf5_links import outside_files
+from moongate.scan.hdf5_links import compressed_links, hdf5_begins, outside_files
+from moongate.scan.hidden_programs import programs_in
 from moongate.scan.inspection import Inspection, Place, Scanner
 from moongate.scan.keras import judge_embedded
 from moongate.scan.ledger import Counted, Ledger
@@ -30,6 +42,9 @@ _NEAR_TAIL_BYTES = 1 << 10
 _SCHEMA_BYTES = 1 << 20
 _MOST_SEARCHED_BYTES = 64 << 20
 _FORMER_JOBLIB_BYTES = 32
+_MOST_PROGRAMS = 3
+_ISO_AT = 32_769
+_DMG_BYTES = 512
 _WEIGHTS = (".bin", ".pt", ".pth", ".ckpt", ".pkl", ".safetensors", ".gguf", ".onnx", ".h5", ".keras", ".pb",
             ".npy", ".npz", ".joblib", ".model", ".tflite", ".msgpack", ".pickle")  # fmt: skip
 _PROGRAMS = (
@@ -48,6 +63,8 @@ _PROGRAMS = (
     ".pyc",
     ".llamafile",
     ".dex",
+    ".swf",
+    ".beam",
 )
 
 
@@ -101,16 +118,44 @@ def scan_anything(inspection: Inspection, content: Ranged, place: Place) -> None
     if is_text_here:
         scan_text(inspection, content, place)
     elif not is_pickle:
-        if scan_graph(inspection, content, place):
-            return
-        if content.size_bytes <= _MOST_SEARCHED_BYTES:
-            judge_embedded(content, ledger, place.member)
+        _scan_data(inspection, content, place, head)
+    if head.startswith(b"%PDF-"):
+        judge_pdf(content, ledger, place.member)
     if not is_pickle and head.lstrip()[:200].lower().startswith((b"<!doctype html", b"<html")):
         _judge_page(inspection, place)
     if not is_pickle and not is_text_here:
         probe(content, ledger, place.member, 1)
     if _ends_as_archive(content):
         scan_zip(inspection, content, place)
+
+
+def _scan_data(inspection: Inspection, content: Ranged, place: Place, head: bytes) -> None:
+    """What is neither text nor a pickle: a graph, objects of another language, a disk."""
+    ledger = inspection.ledger
+    for kind, at in islice(programs_in(content, _MOST_SEARCHED_BYTES), _MOST_PROGRAMS):
+        words = f"a program for {kind} lies at byte {at}"
+        ledger.add("native-code", words, member=place.member, offset=at)
+    if scan_graph(inspection, content, place):
+        return
+    if is_torch7(head):
+        scan_torch7(inspection, content, place)
+    if content.size_bytes <= _MOST_SEARCHED_BYTES:
+        judge_embedded(content, ledger, place.member)
+    if _is_disk(content):
+        ledger.add(
+            "archive-unreadable", "it is the image of a disk, which is not read here", member=place.member
+        )
+    if (block := hdf5_begins(content)) is not None:
+        inspection.look(Part(content, ByteSpan(block, content.size_bytes)), place.within())
+
+
+def _is_disk(content: Ranged) -> bool:
+    """The image of a CD by the mark behind its empty beginning, Apple's by the block at its end."""
+    size = content.size_bytes
+    return content.read(ByteSpan(_ISO_AT, _ISO_AT + 5)) == b"CD001" or (
+        size > _DMG_BYTES
+        and content.read(ByteSpan(size - _DMG_BYTES, size)).startswith(b"koly\x00\x00\x00\x04")
+    )
 
 
 def _judge_page(inspection: Inspection, place: Place) -> None:
@@ -156,11 +201,19 @@ def scan_hdf5(inspection: Inspection, content: Ranged, place: Place) -> None:
     judge_embedded(content, ledger, place.member)
     for name, at in outside_files(content):
         ledger.add("outside-file", f"reads the file {name[:120]!r}", member=place.member, offset=at)
+    if (at_heap := compressed_links(content)) is not None:
+        words = "the names of a group's members are compressed, and not read here"
+        ledger.add("archive-unreadable", words, member=place.member, offset=at_heap)
 
 
-def scan_foreign_objects(inspection: Inspection, content: Ranged, place: Place) -> None:
-    del content
-    inspection.ledger.add("foreign-objects", "it holds objects of Java, .NET or R", member=place.member)
+def scan_engine(inspection: Inspection, content: Ranged, place: Place) -> None:
+    """What TensorRT compiled for one device; since version 10 such a file may carry libraries to load."""
+    inspection.ledger.saw("tensorrt")
+    words = "an engine of TensorRT: it is compiled, and may bring libraries"
+    inspection.ledger.add("native-library", words, member=place.member)
+    for kind, at in islice(programs_in(content, _MOST_SEARCHED_BYTES), _MOST_PROGRAMS):
+        words = f"a library for {kind} lies at byte {at}"
+        inspection.ledger.add("native-code", words, member=place.member, offset=at)
 
 
 def scan_columns(inspection: Inspection, content: Ranged, place: Place) -> None:
@@ -201,14 +254,17 @@ _SCANNERS: dict[str, Scanner] = {
     "npy": scan_numpy,
     "safetensors": scan_safetensors,
     "gguf": scan_gguf,
-    "java objects": scan_foreign_objects,
-    "R objects": scan_foreign_objects,
+    "java objects": scan_java,
+    ".NET objects": scan_dotnet,
+    "R objects": scan_r,
+    "engine": scan_engine,
+    "office": scan_office,
     "program": scan_program,
     "7z": scan_seven_zip,
     "rar": scan_opaque,
     "opaque": scan_opaque,
-    "foreign objects": scan_foreign_objects,
-    "zstd": scan_opaque,
+    "zstd": compressed("zstd", "zstd"),
+    "skippable": scan_skippable,
     "hdf5": scan_hdf5,
     "parquet": scan_columns,
     "arrow": scan_columns,

@@ -15,6 +15,7 @@ from moongate.scan.archives import leaves
 from moongate.scan.inspection import Inspection, Place
 from moongate.scan.keras import judge_embedded
 from moongate.scan.ledger import Ledger
+from moongate.scan.other_graphs import scan_other_graph
 from moongate.weights.protobuf import BadMessage, fields
 from moongate.weights.ranged import Ranged
 
@@ -37,6 +38,8 @@ _OPERATION = re.compile(r"[A-Za-z_][\w>.]*")
 _TEXT_OP = re.compile(r"""\bop\s*:\s*["']([\w>]{1,80})["']""")
 _PYTHON_LAYER = re.compile(r"\bpython_param\s*:?\s*\{")
 _FLEX = re.compile(rb"Flex([A-Z]\w{1,80})")
+_ASSET = 6
+_MOST_ASSETS = 10_000
 _STEP_BYTES = 8 << 20
 _MAX_NODE_BYTES = 1 << 20
 _PYTHON_OP = re.compile(r"(?i)py(?:thon)?_?(?:op|func|call|custom)|python|script|lambda|shell|exec|system")
@@ -74,7 +77,9 @@ def scan_graph(inspection: Inspection, content: Ranged, place: Place) -> bool:
         return False
     if _is_onnx(content, numbers):
         return _scan_onnx(inspection, content, place, numbers)
-    return _scan_tensorflow(inspection, content, place, numbers)
+    return scan_other_graph(inspection, content, place, numbers) or _scan_tensorflow(
+        inspection, content, place, numbers
+    )
 
 
 def _is_onnx(content: Ranged, numbers: dict[int, list[ByteSpan]]) -> bool:
@@ -98,8 +103,12 @@ def _tried(content: Ranged, spans: Sequence[ByteSpan], number: int) -> list[Byte
 def _scan_tensorflow(
     inspection: Inspection, content: Ranged, place: Place, numbers: dict[int, list[ByteSpan]]
 ) -> bool:
-    saved = _tried(content, [span for span in numbers.get(2, []) if span], 2)
-    if saved and (
+    own = [span for span in numbers.get(2, []) if span]
+    saved = _tried(content, own, 2)
+    if _looks_like_nodes(content, _tried(content, own, 1), 2):
+        # A MetaGraph alone (`.meta`) has its graph where a SavedModel has one with it.
+        graphs = [*saved, *own]
+    elif saved and (
         set(numbers) <= {1, 2}
         or _looks_like_nodes(content, _tried(content, saved, 1), 2)
         or _tried(content, saved, 2)
@@ -118,8 +127,21 @@ def _scan_tensorflow(
     except BadMessage:
         words = "a part of the graph could not be read"
         inspection.ledger.add("archive-unreadable", words, member=place.member)
+    _judge_assets(inspection, content, [*own, ByteSpan(0, content.size_bytes)], place)
     judge_embedded(content, inspection.ledger, place.member)
     return True
+
+
+def _judge_assets(
+    inspection: Inspection, content: Ranged, metagraphs: Sequence[ByteSpan], place: Place
+) -> None:
+    """The files that a SavedModel reads while it is loaded; they lie in its own folder of assets."""
+    for asset in _tried(content, metagraphs, _ASSET)[:_MOST_ASSETS]:
+        for name in _tried(content, [asset], 2):
+            text = _text(content, name)
+            if text.isprintable() and _is_outside(text):
+                words = f"it reads the file {text[:200]!r} while loading"
+                inspection.ledger.add("outside-file", words, member=place.member)
 
 
 def _prints_to_file(content: Ranged, node: ByteSpan) -> bool:

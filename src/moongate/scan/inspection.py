@@ -7,6 +7,7 @@ whole judgement; what lies beyond is told as not looked at.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import Final, TypeAlias
@@ -19,6 +20,7 @@ from moongate.weights.ranged import Ranged
 MAX_DEPTH: Final = 6
 MAX_UNPACKED_BYTES: Final = 512 << 20
 MAX_LOOKS: Final = 20_000
+_PACKED = re.compile(r"(?<=.)\.(?:gz|bz2|xz|lzma|lz4|zst|zstd|zlib|z)\Z", re.IGNORECASE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,8 +42,8 @@ class Place:
         return Place(name.rsplit("/", 1)[-1], member, self.depth + 1, is_torch)
 
     def within(self) -> Place:
-        """The same content, once more unwrapped."""
-        return replace(self, depth=self.depth + 1)
+        """The same content, once more unwrapped: `a.txt.gz` holds `a.txt`."""
+        return replace(self, name=_PACKED.sub("", self.name), depth=self.depth + 1)
 
 
 Scanner: TypeAlias = "Callable[[Inspection, Ranged, Place], None]"

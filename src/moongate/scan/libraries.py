@@ -38,7 +38,7 @@ BUSY_NAME = re.compile(
     r"Import|Loader(?!Config)|Popen|(?<!Gaussian)Process(?!or|ing)|Shell|Command|Executor|Runner|Launch|Download|Fetch|Client|"
     r"Server|Script|Lambda|Template(?!Processing)|File|Writer|Memmap|Memory|Console|Interpreter|Compiler|Package|"
     r"DataSource|[Pp]ickl|Store(?![a-z])|Browser|Session|Socket|Agent|Callable(?![a-z])|Subprocess|Notebook|"
-    r"^Parallel\Z|BatchedCalls|Hasher|DataPipe|CompilationUnit|Lazy(?:Call|Attr|Config|Object)|Remote(?!Sens)|FunctionMeta|REPL"
+    r"^Parallel\Z|BatchedCalls|(?<!Feature)Hasher|DataPipe|CompilationUnit|Lazy(?:Call|Attr|Config|Object)|Remote(?!Sens)|FunctionMeta|REPL"
 )
 # Tools that run, fetch, render or parse code; a model needs nothing of them, not even a class.
 TOOLS: Final = _words(

@@ -5,18 +5,15 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Mapping
 
+from moongate.scan.active_documents import script_that_acts
 from moongate.scan.ledger import Ledger
 from moongate.scan.python_source import judge_python
 from moongate.scan.shell import judge_shell
 
 _SHELL_CELL = re.compile(r"%%(?:bash|sh|script|cmd|!|perl|ruby|javascript|js|html)\b")
+_PAGE_CELL = re.compile(r"%%(?:javascript|js|html)\b")
 _COMMAND = re.compile(r"^([ \t]*)(?:\w[\w, ]*=[ \t]*)?(?:!!?|%(?:system|sx|pip|conda|run)\b)(.*)$")
 _MAGIC = re.compile(r"^([ \t]*)%{1,2}\w.*$|^([ \t]*)\?{1,2}.*$")
-_STEALS = re.compile(
-    r"(?:<script|\son\w+\s*=|javascript:)[\s\S]{0,4000}?"
-    r"(?:document\.cookie|localStorage|\beval\s*\(|\batob\s*\(|XMLHttpRequest|\bfetch\s*\(\s*['\"`]https?:)",
-    re.IGNORECASE,
-)
 
 
 def judge_notebook(told: object, ledger: Ledger, member: str) -> bool:
@@ -34,6 +31,8 @@ def judge_notebook(told: object, ledger: Ledger, member: str) -> bool:
             continue
         if lines and _SHELL_CELL.match(lines[0].lstrip()):
             commands += lines[1:]
+            if _PAGE_CELL.match(lines[0].lstrip()):
+                _judge_page("<script>" + "".join(lines[1:]), ledger, member)
             continue
         for line in lines:
             if found := _COMMAND.match(line):
@@ -85,6 +84,6 @@ def _shown(output: object) -> str:
 
 
 def _judge_page(page: str, ledger: Ledger, member: str) -> None:
-    if found := _STEALS.search(page):
-        words = f"a page in it runs {found.group()[:60]!r}"
+    if found := script_that_acts(page):
+        words = f"a page in it runs {found[:60]!r}"
         ledger.add("active-content", words, member=member)

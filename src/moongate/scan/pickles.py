@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Final, TypeAlias
 
 from moongate.core.spans import ByteSpan
-from moongate.scan import arguments
+from moongate.scan import arguments, hidden_programs
 from moongate.scan.arguments import Doing
 from moongate.scan.imports import Standing, is_importable_name, is_model_library, standing
 from moongate.scan.ledger import Ledger
@@ -106,7 +106,10 @@ class Judge:
             return
         stands = self._known.get(key)
         if stands is None:
-            stands = self._known[key] = standing(*key)
+            own = self._external_objects and what.module.partition(".")[0] == _TORCHSCRIPT
+            stands = self._known[key] = (
+                Standing.INERT if own and standing(*key) == Standing.UNKNOWN else standing(*key)
+            )
             if self._lax and not is_importable_name(*key):
                 return
             if stands >= Standing.UNKNOWN_FUNCTION:
@@ -137,7 +140,9 @@ class Judge:
             return
         if isinstance(callee, Import):
             self._called_import(what, callee)
-        elif isinstance(callee, Call) or (not self._lax and callee is not UNKNOWN):
+        elif (isinstance(callee, Call) and not (self._lax and _is_of_nothing(callee))) or (
+            not self._lax and callee is not UNKNOWN
+        ):
             self._found_call("pickle-call", what)
 
     def _called_import(self, what: Call, callee: Import) -> None:
@@ -204,11 +209,19 @@ class Judge:
             self._ledger.add("pickle-persistent", words, member=self._member, offset=what.at)
 
     def blob(self, what: Blob) -> None:
+        if what.head.startswith((b"\x7fELF", b"MZ")):
+            self._judge_program(what)
         if self._depth >= 3 or self._nested >= _MAX_NESTED or not _BEGINNING.match(what.head):
             return
         self._nested += 1
         span = ByteSpan(what.at, what.at + min(what.length, _MAX_NESTED_BYTES))
         self._look_inside(Part(self._content, span), what.at)
+
+    def _judge_program(self, what: Blob) -> None:
+        end = what.at + min(what.length, hidden_programs.HEAD_BYTES)
+        if kind := hidden_programs.kind_of(self._content.read(ByteSpan(what.at, end))):
+            words = f"holds a program for {kind}"
+            self._ledger.add("native-code", words, member=self._member, offset=what.at)
 
     def text(self, value: str, at: int) -> None:
         """A short text that may be a pickle in base64."""
@@ -246,7 +259,17 @@ class Judge:
         return trail(self._content, self.machine.trail()) if self.machine else []
 
 
+_TORCHSCRIPT = "__torch__"
+"""Where an archive of TorchScript has the classes that it brings itself, as code that is compiled."""
 _GETATTR = frozenset((("builtins", "getattr"), ("__builtin__", "getattr")))
+
+
+def _is_of_nothing(what: Call) -> bool:
+    """Whether what is called comes from an empty stack, as in text that is no pickle."""
+    callee: Value = what
+    while isinstance(callee, Call):
+        callee = callee.callee
+    return not isinstance(callee, Import)
 
 
 def _is_zone(what: Call) -> bool:
@@ -379,6 +402,15 @@ def _judge_break(ledger: Ledger, member: str, walked: Walked, *, first: bool) ->
 def _is_torch(content: Ranged) -> bool:
     """Torch's old container begins with its magic number as a pickle."""
     return content.read(ByteSpan(0, 16)).find(b"\x6c\xfc\x9c\x46\xf9\x20\x6a\xa8\x50\x19") > 0
+
+
+def may_run(content: Ranged) -> str | None:
+    """What a stream that was found where nobody expects one would do, when that is dangerous."""
+    ledger = Ledger()
+    walked = walk(
+        content, Judge(ledger, "", content, lax=True, external_objects=True), max_operations=_MAX_PROBED_EACH
+    )
+    return ledger.report().findings[0].what if ledger.is_dangerous and not walked.underflows else None
 
 
 def probe(content: Ranged, ledger: Ledger, member: str, at: int = 0) -> None:

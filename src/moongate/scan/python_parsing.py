@@ -19,6 +19,12 @@ _LOOKS_LIKE = re.compile(
     r"print\s|exec\s*\()",
     re.MULTILINE,
 )
+# Five words in a row, with nothing between them that a program would have there.
+_SENTENCE = re.compile(
+    r"[ \t]*(?:[*+-] |\d+[.)] )?(?!(?:from|import|if|elif|for|while|with|return|assert|del|global)\b)"
+    r"[\"'(]?\w[\w'./-]*[,.:;)\"']{0,2}(?: [\"'(]?\w[\w'./-]*[,.:;)\"'!?]{0,2}){4,}"
+)
+_MOST_LINES = 5000
 _COOKIE = re.compile(r"^[ \t\f]*#.*?coding[:=][ \t]*([-\w.]+)")
 _PLAIN_ENCODINGS = re.compile(
     r"(?:utf-?8(?:-sig|-unix)?|us-ascii|ascii|latin-?[12]|iso-?8859-?\d+|l1|(?:windows|cp)-?(?:125\d|437|85\d|932|949)|"
@@ -44,12 +50,15 @@ def hiding_encoding(text: str) -> str | None:
     return None
 
 
-def parsed_source(text: str) -> Source | None:
-    """The tree of a source; None where it does not even look like Python."""
+def parsed_source(text: str, *, may_be_prose: bool = False) -> Source | None:
+    """The tree of a source; None where it does not even look like Python.
+
+    may_be_prose: sentences that hold lines of Python are none, either.
+    """
     tree, error = _parsed(text)
     if tree is not None:
         return Source(tree, ())
-    if not _LOOKS_LIKE.search(text):
+    if not _LOOKS_LIKE.search(text) or (may_be_prose and _is_prose(text)):
         return None
     lines = text.splitlines()
     left_out: list[str] = []
@@ -66,6 +75,14 @@ def parsed_source(text: str) -> Source | None:
         if tree is not None:
             return Source(tree, tuple(left_out))
     return Source(_pieces(lines), tuple(left_out + lines))
+
+
+def _is_prose(text: str) -> bool:
+    """Whether a quarter of the lines are sentences, or parts of one; hardly a line of a program is."""
+    lines = [
+        line for line in text.splitlines()[:_MOST_LINES] if line.strip() and not line.lstrip().startswith("#")
+    ]
+    return 4 * sum(_SENTENCE.match(line) is not None for line in lines) > len(lines)
 
 
 def _parsed(text: str) -> tuple[ast.Module | None, SyntaxError | None]:

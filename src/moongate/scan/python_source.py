@@ -177,8 +177,11 @@ _MODELS_TOOLS = frozenset(
 _CIPHERS = re.compile(r"cryptography\.fernet|Crypto(?:dome)?\.Cipher|pyAesCrypt|nacl\.secret")
 
 
-def judge_python(text: str, ledger: Ledger, member: str) -> bool:
-    """Whether the text is Python; if so, it has been judged."""
+def judge_python(text: str, ledger: Ledger, member: str, *, is_named: bool = True) -> bool:
+    """Whether the text is Python; if so, it has been judged.
+
+    is_named: something says that it is. Otherwise what cannot be parsed and reads as prose is none.
+    """
     if len(text) > MAX_SOURCE_CHARS or not text.strip():
         return False
     if encoding := hiding_encoding(text):
@@ -186,7 +189,7 @@ def judge_python(text: str, ledger: Ledger, member: str) -> bool:
         words = f"says that it is written in {encoding[:40]!r}, so that it reads as something else"
         ledger.add("code-hides", words, member=member)
         return True
-    source = parsed_source(text)
+    source = parsed_source(text, may_be_prose=not is_named)
     if source is None or not (source.left_out or _is_code(source.tree)):
         return False
     ledger.saw("python")

@@ -12,7 +12,7 @@ from typing import Final, Literal, TypeAlias
 from moongate.core.verdicts import Severity
 
 ENGINE: Final = "moongate-scan/1"
-RULES: Final = "2026.11.28.3"
+RULES: Final = "2026.11.28.4"
 
 Effect: TypeAlias = Literal["found", "unscanned", "failed"]
 """`unscanned` and `failed` rules say that something was not looked at; never clean."""
@@ -106,6 +106,9 @@ TABLE: Final[dict[str, Rule]] = {
     "yaml-object": Rule(_S.CRITICAL, "Parsers of YAML make or call this.", _REFUSE),
     "active-content": Rule(_S.MEDIUM, "Showing it runs a script."),
     "xml-entity": Rule(_S.HIGH, "Parsers of XML read other files, or grow without bound, for it.", _REFUSE),
+    "document-growth": Rule(
+        _S.HIGH, "A few lines refer to one another so that parsers fill memory.", _REFUSE
+    ),
     "schema-type": Rule(_S.HIGH, "Loading what the file describes makes or calls this.", _REFUSE),
     "schema-unknown": Rule(_S.LOW, "The file holds this; skops asks for trust before it makes it."),
     "remote-code": Rule(_S.MEDIUM, "With trust_remote_code, clients run Python from the repository."),

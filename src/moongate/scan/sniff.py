@@ -28,10 +28,15 @@ _MAGICS: Final[tuple[tuple[bytes, str], ...]] = (
     (b"LZIP\x01", "opaque"),
     (b"xar!\x00\x1c", "opaque"),
     (b"\x1f\x9d", "opaque"),
+    (b"\xed\xab\xee\xdb", "opaque"),
+    (b"ITSF\x03\x00\x00\x00", "opaque"),
+    (b"hsqs", "opaque"),
+    (b"ftrt", "engine"),
+    (b"ptrt", "engine"),
     (b"\x1bLua", "program"),
     (b"\x1bLJ", "program"),
     (b"BC\xc0\xde", "program"),
-    (b"\x00\x01\x00\x00\x00\xff\xff\xff\xff\x01\x00\x00\x00", "foreign objects"),
+    (b"\x00\x01\x00\x00\x00\xff\xff\xff\xff\x01\x00\x00\x00", ".NET objects"),
     (b"\x93NUMPY", "npy"),
     (b"GGUF", "gguf"),
     (b"\x89HDF\r\n\x1a\n", "hdf5"),
@@ -43,15 +48,29 @@ _MAGICS: Final[tuple[tuple[bytes, str], ...]] = (
     (b"\xce\xfa\xed\xfe", "program"),
     (b"\xcf\xfa\xed\xfe", "program"),
     (b"\xca\xfe\xba\xbe", "program"),
+    (b"\xbe\xba\xfe\xca", "program"),
+    (b"\xca\xfe\xba\xbf", "program"),
+    (b"\x03\xf3\r\n", "program"),
     (b"\x00asm\x01\x00\x00\x00", "program"),
     (b"dex\n03", "program"),
     (b"MZqFpD", "program"),
     (b"\x4c\x00\x00\x00\x01\x14\x02\x00\x00\x00\x00\x00\xc0\x00\x00\x00", "program"),
     (b"\xac\xed\x00\x05", "java objects"),
-    (b"X\n\x00\x00\x00\x02", "R objects"),
-    (b"X\n\x00\x00\x00\x03", "R objects"),
-    (b"RDX2\n", "R objects"),
-    (b"RDX3\n", "R objects"),
+    *(
+        (mark, "R objects")
+        for mark in (
+            b"X\n\x00\x00\x00\x02",
+            b"X\n\x00\x00\x00\x03",
+            b"A\n2\n",
+            b"A\n3\n",
+            b"RDX2\n",
+            b"RDX3\n",
+            b"RDA2\n",
+            b"RDA3\n",
+            b"B\n\x02\x00\x00\x00",
+            b"B\n\x03\x00\x00\x00",
+        )
+    ),
     (b"\x89PNG\r\n\x1a\n", "image"),
     (b"\xff\xd8\xff", "image"),
     (b"GIF8", "image"),
@@ -66,6 +85,8 @@ _SAFETENSORS = re.compile(rb"[\s\S]{8}[ \t\r\n]*\{")
 _BYTECODE = re.compile(
     rb"[\xb8-\xff]\x0b\r\n[\x00-\x03]\x00\x00\x00|[\x00-\xff][\x0c-\x0f]\r\n[\x00-\x03]\x00\x00\x00"
 )
+# Flash, and what Erlang compiles; the length behind the mark must fit a file.
+_OTHER_BYTECODE = re.compile(rb"[FCZ]WS[\x01-\x32][\s\S]{3}[\x00-\x0f]|FOR1[\s\S]{4}BEAM")
 _TEXT_CONTROL = re.compile(rb"[\x00-\x08\x0e-\x1a\x1c-\x1f\x7f]")
 
 
@@ -76,10 +97,12 @@ def sniff(head: bytes, size_bytes: int) -> str:
             return name
     if head.startswith(b"MZ") and _is_windows_program(head):
         return "program"
-    if _BYTECODE.match(head):
+    if _BYTECODE.match(head) or _OTHER_BYTECODE.match(head):
         return "program"
     if head[4:8] == b"TFL3":
         return "tflite"
+    if head[1:4] == b"\x2a\x4d\x18" and head[0] & 0xF0 == 0x50:
+        return "skippable"
     if head[4:8] == b"ftyp":
         return "video"
     if head.startswith(b"RIFF"):
@@ -91,7 +114,8 @@ def sniff(head: bytes, size_bytes: int) -> str:
     if size_bytes > 18 and _is_lzma(head):
         return "lzma"
     if _SAFETENSORS.match(head[:64]) and (
-        1 < int.from_bytes(head[:8], "little") < _LONGEST_HEADER_BYTES or head[8:10] == b'{"'
+        1 < int.from_bytes(head[:8], "little") < _LONGEST_HEADER_BYTES
+        or (head[8:10] == b'{"' and not is_text(head))
     ):
         return "safetensors"
     return "text" if is_text(head) else "data"

@@ -11,7 +11,7 @@ from moongate.scan.shell import judge_options, judge_shell
 _NAME = re.compile(r"([^\W_][\w.-]*)\s*(?:\[[^\]]*\])?\s*((?:[=<>!~]=?=?|===)[^#;]*)?(?:;.*|#.*)?\Z")
 _OPTION = re.compile(r"-{1,2}[a-z][\w-]*")
 _LISTED = re.compile(r"^[ \t]*-[ \t]+([^\W_][\w.-]*)(?:\[[^\]\n]*\])?\s*[=<>~!][^\n]*$", re.MULTILINE)
-_SOURCE = re.compile(r"^\[\[(?:tool\.(?:poetry\.source|uv\.index)|source)\]\][^\[]*", re.MULTILINE)
+_SOURCE = re.compile(r"^\[\[(?:tool\.(?:poetry\.source|uv\.index)|source|index)\]\][^\[]*", re.MULTILINE)
 _URL = re.compile(r"""^[ \t]*url[ \t]*=\s*["']([^"']+)["']""", re.MULTILINE)
 _TABLE = re.compile(
     r"^\[(?:packages|dev-packages|tool\.poetry\.(?:[\w.-]+\.)?dependencies)\]([^\[]*)", re.MULTILINE

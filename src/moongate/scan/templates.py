@@ -85,8 +85,12 @@ _REACHING = frozenset(
 _RUNNING = frozenset(
     [
         "popen",
+        "Popen",
         "system",
         "check_output",
+        "getoutput",
+        "from_string",
+        "import_string",
         "mro",
         "subclasses",
         "func_globals",
@@ -104,6 +108,7 @@ _RUNNING = frozenset(
         "im_self",
     ]
 )
+_MODULES = frozenset(("subprocess", "importlib", "builtins", "posix", "ctypes", "socket"))
 _METHODS = frozenset(
     [
         "strip",
@@ -273,7 +278,7 @@ def _judge_piece(code: str, assigned: frozenset[str]) -> Iterator[tuple[str, str
 
 def _judge_text(token: str, before: str, after: str, depth: int) -> Iterator[tuple[str, str]]:
     text = _decoded(token[1:-1])
-    joined = before in {"~", "+"} or after in {"~", "+"}
+    joined = before in {"~", "+"} or after in {"~", "+"} or (after == "|" and "__" in text)
     if _DUNDER.search(text) and _is_reserved(text):
         yield "template-escape", f"names {text[:60]!r}"
     elif _FRAGMENT.match(text):
@@ -284,7 +289,7 @@ def _judge_text(token: str, before: str, after: str, depth: int) -> Iterator[tup
         yield "template-escape", f"turns {text[:40]!r} around"
     elif depth > 0 and joined and "_" in text:
         yield "template-escape", f"puts together the name of an attribute from {text[:40]!r}"
-    elif text in _RUNNING and text != "system":
+    elif (text in _RUNNING and text != "system") or (depth > 0 and text in _MODULES):
         yield "template-escape", f"names {text!r}"
     elif after == "." and re.search(r"\{[^{}]*[.\[][^{}]*\}", text):
         yield "template-escape", f"reaches through a format string {text[:60]!r}"

@@ -8,6 +8,7 @@ from __future__ import annotations
 import ast
 import json
 import re
+from math import prod
 from typing import Final
 
 from moongate.core.spans import ByteSpan
@@ -30,6 +31,10 @@ CODE: Final = re.compile(
 )
 
 
+_MAX_ARRAY_BYTES = 1 << 60
+_MOST_ARRAYS = 10_000
+_LONG = re.compile(r"(?<=[(, ])(\d{1,20})L(?=[,)])")
+_DTYPE = re.compile(r"[<>|=]?([?bBiufcmMSaUV])(\d{1,9})(?:\[\w+\])?\Z")
 # Old readers of numpy evaluated the header.
 _CALLS = re.compile(rb"([A-Za-z_][\w.]*)\s*\(")
 
@@ -100,6 +105,8 @@ def scan_gguf(inspection: Inspection, content: Ranged, place: Place) -> None:
     except BadHeader as bad:
         ledger.add("header-lies", bad.message, member=place.member)
         return
+    for oddity in facts.oddities:
+        ledger.add("header-lies", oddity, member=place.member)
     for key in facts.skipped:
         if "template" in key:
             ledger.add("too-large", f"the template {key[:60]!r} is absurdly long", member=place.member)
@@ -125,16 +132,27 @@ def _judge_gguf_tail(inspection: Inspection, content: Ranged, reach: int | None,
 
 
 def scan_numpy(inspection: Inspection, content: Ranged, place: Place) -> None:
-    """A `.npy` file: a header in Python's notation, then numbers, or a pickle of objects."""
+    """A `.npy` file: a header in Python's notation, then numbers, or a pickle of objects; and once more."""
+    inspection.ledger.saw("numpy")
+    at = 0
+    for _ in range(_MOST_ARRAYS):
+        behind = _scan_array(inspection, Part(content, ByteSpan(at, content.size_bytes)), place)
+        if behind is None:
+            return
+        at += behind
+    inspection.ledger.add("too-large", "more arrays than we look at", member=place.member)
+
+
+def _scan_array(inspection: Inspection, content: Ranged, place: Place) -> int | None:
+    """One array; where the next one begins, if there is one."""
     ledger = inspection.ledger
-    ledger.saw("numpy")
     start = content.read(ByteSpan(0, 12))
     wide = start[6:7] != b"\x01"
     length = int.from_bytes(start[8:12] if wide else start[8:10], "little")
     data_at = (12 if wide else 10) + length
     if data_at > content.size_bytes:
         ledger.add("header-lies", "the header is longer than the file", member=place.member)
-        return
+        return None
     if length > MAX_NUMPY_HEADER_BYTES:
         words = f"the header takes {length} bytes and is read as Python's notation"
         ledger.add("header-code", words, member=place.member)
@@ -142,19 +160,69 @@ def scan_numpy(inspection: Inspection, content: Ranged, place: Place) -> None:
     if (found := _CALLS.search(header)) is not None:
         words = f"the header calls {found.group(1).decode('latin-1')[:60]}"
         ledger.add("header-code", words, member=place.member, severity=Severity.HIGH)
-    if _holds_objects(header):
+    told = _told(header)
+    descr = told.get("descr")
+    if descr is None or _names_objects(descr):
         part = Part(content, ByteSpan(data_at, content.size_bytes))
         judge_pickles(part, ledger, place.member, sure=True, inner=inspection.loaded(place))
+        return None
+    return _behind(inspection, content, data_at, told, place)
 
 
-def _holds_objects(header: bytes) -> bool:
-    """Whether numpy would unpickle what follows; a header that cannot be read counts as one that would."""
+def _told(header: bytes) -> dict[str, object]:
+    """What a header says; nothing where it cannot be read."""
     try:
-        told = ast.literal_eval(header.decode("latin-1").strip())
+        # Python 2 wrote its long numbers with a letter.
+        told = ast.literal_eval(_LONG.sub(r"\1", header.decode("latin-1").strip()))
     except (ValueError, SyntaxError, RecursionError, MemoryError):
-        return True
-    descr = told.get("descr") if isinstance(told, dict) else None
-    return descr is None or _names_objects(descr)
+        return {}
+    return told if isinstance(told, dict) else {}
+
+
+def _behind(
+    inspection: Inspection, content: Ranged, data_at: int, told: dict[str, object], place: Place
+) -> int | None:
+    """Whether there are as many bytes as the shape says; what stands behind them is looked at.
+
+    Arrays may be saved one after the other into one file: where the next one begins is given back.
+    """
+    shape, item_bytes = told.get("shape"), _item_bytes(told.get("descr"))
+    length = -1
+    if isinstance(shape, tuple) and all(type(one) is int and one >= 0 for one in shape):
+        length = prod(shape) * max(item_bytes or 0, 1)
+    if not 0 <= length <= _MAX_ARRAY_BYTES:
+        inspection.ledger.add("header-lies", "the array has no sensible shape", member=place.member)
+        return None
+    end = data_at + length
+    if item_bytes is None:
+        return None
+    if end > content.size_bytes:
+        words = f"the array claims {length} bytes, {content.size_bytes - data_at} are there"
+        inspection.ledger.add("header-lies", words, member=place.member, severity=Severity.MEDIUM)
+    if end >= content.size_bytes:
+        return None
+    if content.read(ByteSpan(end, end + 6)) == b"\x93NUMPY":
+        return end
+    inspection.look(Part(content, ByteSpan(end, content.size_bytes)), place.inside("(behind the array)"))
+    return None
+
+
+def _item_bytes(descr: object) -> int | None:
+    """How many bytes one value takes; None where that cannot be told."""
+    if isinstance(descr, str):
+        found = _DTYPE.match(descr)
+        return int(found.group(2)) * (4 if found.group(1) == "U" else 1) if found else None
+    if not isinstance(descr, list):
+        return None
+    total = 0
+    for part in descr:
+        size = _item_bytes(part[1]) if isinstance(part, tuple) and len(part) in {2, 3} else None
+        times = part[2] if size is not None and len(part) == 3 else ()
+        times = (times,) if isinstance(times, int) else times
+        if size is None or not isinstance(times, tuple) or not all(type(one) is int for one in times):
+            return None
+        total += size * prod(times)
+    return total
 
 
 def _names_objects(descr: object) -> bool:

@@ -8,30 +8,45 @@ could be taken for.
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
 from typing import Final
 
 from moongate.core.spans import ByteSpan
-from moongate.core.verdicts import Severity
 from moongate.scan import keras, templates, torchscript
-from moongate.scan.decoding import decoded, parsed
-from moongate.scan.documents import PROSE, judge_lines, judge_project, judge_settings, judge_target
+from moongate.scan.active_documents import judge_desktop_text, judge_page, judge_rtf
+from moongate.scan.decoding import decoded
+from moongate.scan.documents import is_prose, judge_lines, judge_project, judge_settings
 from moongate.scan.graphs import judge_graph_text
-from moongate.scan.imports import Standing, standing
 from moongate.scan.inspection import Inspection, Place
+from moongate.scan.json_documents import scan_json
 from moongate.scan.ledger import Ledger
-from moongate.scan.notebooks import judge_notebook
+from moongate.scan.other_graphs import judge_openvino
+from moongate.scan.package_lists import judge_package_sources
 from moongate.scan.python_source import judge_python
 from moongate.scan.secrets import find_secrets
-from moongate.scan.shell import fetches_and_runs, judge_shell
+from moongate.scan.shell import judge_shell
 from moongate.scan.spaces import judge_dockerfile, judge_requirements, looks_like_requirements
-from moongate.scan.tensors import CODE
+from moongate.scan.spelt_pickles import judge_spelt_pickles
 from moongate.weights.ranged import Ranged
 
 MAX_TEXT_BYTES: Final = 16 << 20
-MAX_NODES: Final = 2_000_000
 _TEMPLATES = (".jinja", ".jinja2", ".j2", ".template")
-_NO_PYTHON = (".md", ".txt", ".csv", ".html", ".yaml", ".yml")
+_NO_TEMPLATE = (".tex", ".srt", ".log", ".rst")
+_PYTHON = (".py", ".pyw", ".pyi", ".pth", ".pyx")
+_NO_PYTHON = (
+    ".md",
+    ".txt",
+    ".csv",
+    ".html",
+    ".yaml",
+    ".yml",
+    ".rst",
+    ".htm",
+    ".tsv",
+    ".tex",
+    ".log",
+    ".srt",
+    ".xml",
+)
 _XML = re.compile(
     r"\s*(?:<!--(?:(?!-->)[\s\S]){0,20000}-->\s*|<\?(?!xml\s)[^>]{0,2000}>\s*)*"
     r"(?:<\?xml|<PMML|<!DOCTYPE|<!ENTITY|<\w+[\s>])",
@@ -67,16 +82,20 @@ def scan_text(inspection: Inspection, content: Ranged, place: Place) -> None:
         ledger.add("too-large", f"only its first {MAX_TEXT_BYTES} bytes were looked at", member=member)
     _judge_words(text, ledger, member)
     judge_lines(text, ledger, member, place.name.lower())
+    judge_spelt_pickles(text, ledger, member)
+    judge_rtf(text, ledger, member)
+    judge_desktop_text(text, ledger, member)
     if place.is_torch and torchscript.is_code(member):
         torchscript.judge_torchscript(text, ledger, member)
     stripped = text.lstrip("\ufeff \t\r\n")
     if (
         stripped[:1] in {"{", "["}
         and not stripped.startswith(("{%", "{{", "{#"))
-        and _scan_json(text, ledger, place)
+        and scan_json(text, ledger, place.member)
     ):
         return
     name = place.name.lower()
+    judge_package_sources(text, ledger, member, name)
     is_template = stripped.startswith(("{%", "{{", "{#")) or name.endswith(_TEMPLATES)
     if is_template:
         ledger.saw("template")
@@ -85,16 +104,24 @@ def scan_text(inspection: Inspection, content: Ranged, place: Place) -> None:
     keras.judge_keras_lines(text, ledger, member)
     if _XML.match(text) and (not _HTML.match(text) or text.lstrip().startswith("<svg")):
         _judge_xml(text, ledger, member)
+        judge_openvino(text, ledger, member)
     elif _judge_source(text, ledger, member, name):
         return
-    if not is_template and templates.looks_like_template(text) and templates.escapes(text):
+    if name.endswith(".md") or _HTML.match(text):
+        judge_page(text, ledger, member)
+    if (
+        not is_template
+        and not name.endswith(_NO_TEMPLATE)
+        and templates.looks_like_template(text)
+        and templates.escapes(text)
+    ):
         templates.judge_template(text, ledger, member, "the text")
 
 
 def _judge_source(text: str, ledger: Ledger, member: str, name: str) -> bool:
     """What could be run or built, as each of the things that it could be taken for; whether it is Python."""
     if name.startswith("dockerfile") or (
-        not name.endswith(PROSE) and _DOCKER.search(text) and _DOCKER_STEP.search(text)
+        not is_prose(name) and _DOCKER.search(text) and _DOCKER_STEP.search(text)
     ):
         ledger.saw("dockerfile")
         judge_dockerfile(text, ledger, member)
@@ -106,10 +133,9 @@ def _judge_source(text: str, ledger: Ledger, member: str, name: str) -> bool:
     if re.match(r"#!.*\b(?:ba|z|da)?sh\b", text):
         ledger.saw("shell")
         judge_shell(text, ledger, member)
-    is_python = (not name.endswith(_NO_PYTHON) or text.startswith("#!")) and judge_python(
-        text, ledger, member
-    )
-    if not is_python and not name.endswith(PROSE):
+    may_be = text.startswith("#!") or not (name.endswith(_NO_PYTHON) or is_prose(name))
+    is_python = may_be and judge_python(text, ledger, member, is_named=name.endswith(_PYTHON))
+    if not is_python and not is_prose(name):
         judge_settings(text, ledger, member)
     return is_python
 
@@ -126,125 +152,6 @@ def _judge_words(text: str, ledger: Ledger, member: str) -> None:
         ledger.add("hidden-text", f"holds the invisible letter U+{ord(found.group()[0]):04X}", member=member)
     if found := _INJECTION.search(text):
         ledger.add("prompt-injection", f"says {found.group()[:80]!r}", member=member)
-
-
-def _scan_json(text: str, ledger: Ledger, place: Place) -> bool:
-    try:
-        told = parsed(text)
-    except RecursionError:
-        ledger.add("too-deep", "the document is nested deeper than we follow", member=place.member)
-        return True
-    except ValueError:
-        return False
-    ledger.saw("json")
-    if judge_notebook(told, ledger, place.member):
-        return True
-    JsonJudge(ledger, place.member).judge(told)
-    return True
-
-
-_PROSE = frozenset(("content", "text", "description", "prompt", "instruction", "output", "input", "response"))
-_PICKLED_KEYS = ("py/object", "py/function", "py/type", "py/class")
-"""What jsonpickle imports by."""
-_RUN_KEYS = re.compile(
-    r"(?i)(?:pre|post)?install|command|cmd|run|script|entrypoint|exec|start|shell|hook|prepare|build"
-)
-
-
-def _when_run(key: str) -> Severity | None:
-    return None if _RUN_KEYS.search(key) else Severity.MEDIUM
-
-
-class JsonJudge:
-    """Walks a JSON document for what loaders act on, wherever it stands in it."""
-
-    def __init__(self, ledger: Ledger, member: str) -> None:
-        self._ledger = ledger
-        self._member = member
-
-    def judge(self, root: object) -> None:
-        stack: list[tuple[str, object]] = [("", root)]
-        count = 0
-        while stack:
-            key, node = stack.pop()
-            count += 1
-            if count > MAX_NODES:
-                self._ledger.add(
-                    "too-large", "the document has more values than we look at", member=self._member
-                )
-                return
-            if isinstance(node, Mapping):
-                self._judge_object(node)
-                stack.extend(node.items())
-            elif isinstance(node, list):
-                stack.extend((key, inner) for inner in node)
-            elif isinstance(node, str) and len(node) > 8:
-                self._judge_string(key, node)
-        if _has_config(root):
-            keras.judge_config(root, self._ledger, self._member)
-
-    def _judge_object(self, node: Mapping[str, object]) -> None:
-        if isinstance(node.get("auto_map"), Mapping):
-            names = ", ".join(str(value) for value in list(node["auto_map"].values())[:4])  # type: ignore[attr-defined]
-            self._ledger.add("remote-code", f"asks for the classes {names[:200]}", member=self._member)
-        for key in _PICKLED_KEYS:
-            if isinstance(node.get(key), str):
-                self._judge_type(*str(node[key]).rpartition(".")[::2])
-        module, name = node.get("__module__"), node.get("__class__")
-        if isinstance(module, str) and isinstance(name, str):
-            self._ledger.saw("skops")
-            self._judge_type(module, name)
-            inner = node.get("content")
-            if isinstance(inner, Mapping) and isinstance(inner.get("module_path"), str):
-                self._judge_type(str(inner["module_path"]), str(inner.get("function", "")))
-
-    def _judge_type(self, module: str, name: str) -> None:
-        stands = standing(module, name)
-        if module in {"builtins", "types", "typing"} and name in {
-            "function",
-            "type",
-            "NoneType",
-            "builtin_function_or_method",
-        }:
-            return
-        if stands >= Standing.UNKNOWN_FUNCTION:
-            self._ledger.add("schema-type", f"makes {module}.{name}", member=self._member)
-        elif stands == Standing.UNKNOWN:
-            self._ledger.add("schema-unknown", f"makes {module}.{name}", member=self._member)
-
-    def _judge_string(self, key: str, text: str) -> None:
-        if key == "_target_":
-            judge_target(text, self._ledger, self._member)
-        elif key == "target" and text.startswith("torch.ops."):
-            torchscript.judge_target(text, self._ledger, self._member)
-        elif key not in _PROSE and len(text) < 4096 and (command := fetches_and_runs(text)):
-            words = f"{key[:40]!r} runs {command[:80]!r}"
-            self._ledger.add("shell-fetch-and-run", words, member=self._member, severity=_when_run(key))
-        if templates.looks_like_template(text):
-            if "template" in key or key in {"content", "prompt"}:
-                self._ledger.saw("template")
-                templates.judge_template(text, self._ledger, self._member, f"the template {key[:40]!r}")
-            elif templates.escapes(text):
-                templates.judge_template(text, self._ledger, self._member, f"the text {key[:40]!r}")
-        elif len(text) < 4096 and key not in _PROSE and (found := CODE.search(text)):
-            words = f"{key[:40]!r} holds {found.group()[:60]!r}"
-            is_call = re.match(r"\s*(?:lambda[^:]*:\s*)?__import__\s*\(", text)
-            level = Severity.HIGH if is_call else None
-            self._ledger.add("config-code", words, member=self._member, severity=level)
-
-
-def _has_config(root: object) -> bool:
-    stack, count = [root], 0
-    while stack and count < 20_000:
-        node = stack.pop()
-        count += 1
-        if keras.is_config(node):
-            return True
-        if isinstance(node, Mapping):
-            stack.extend(node.values())
-        elif isinstance(node, list):
-            stack.extend(node)
-    return False
 
 
 def _judge_xml(text: str, ledger: Ledger, member: str) -> None:

@@ -30,6 +30,10 @@ _MAX_KEY_BYTES = 1 << 16
 _MAX_KEPT_BYTES = 256 << 10
 _MAX_DEPTH = 4
 _MAX_DIMENSIONS = 8
+_USUAL_DIMENSIONS = 4
+"""What ggml takes."""
+_LAST_TYPE = 127
+_MAX_ODDITIES = 20
 _MAX_COUNT = 1 << 60
 
 _STRING, _ARRAY = 8, 9
@@ -61,6 +65,7 @@ _BLOCKS = {
 _TEMPLATE = b"tokenizer.chat_template"
 _MAX_NOTE_BYTES = 8 << 10
 _MAX_KEPT = 1024
+_ALIGNMENT = b"general.alignment"
 _KEPT_NUMBERS = frozenset((b"general.file_type", b"split.count", b"general.alignment"))
 
 _Walk = Generator[ByteSpan, bytes, None]
@@ -74,6 +79,7 @@ class GgufFacts:
     texts: what it says in words, by key; long texts are left out, except templates.
     skipped: the keys of those that were left out.
     reach: where the last tensor of a known type ends in the file; None where there are no tensors.
+    oddities: what no writer does and readers disagree about or refuse, in words.
     """
 
     total: int
@@ -84,6 +90,7 @@ class GgufFacts:
     split_count: int = 1
     skipped: tuple[str, ...] = ()
     reach: int | None = None
+    oddities: tuple[str, ...] = ()
     texts: Mapping[str, str] = field(default_factory=dict)
 
 
@@ -109,16 +116,31 @@ def read_gguf(size_bytes: int) -> Reader[GgufFacts]:
     for _ in range(pairs):
         yield from _pair(window, kept)
     counts: Counter[int] = Counter()
-    ends = 0
+    places: list[tuple[int, int]] = []
     for _ in range(tensors):
-        ends = max(ends, (yield from _tensor(window, counts)))
-    reach = _aligned(window.at, kept.get(b"general.alignment")) + ends if tensors else None
-    return _facts(kept, counts, window.skipped, reach)
+        place = yield from _tensor(window, counts)
+        places.append(place)
+    step = _alignment(kept.get(_ALIGNMENT))
+    reach = -(-window.at // step) * step + max(end for _, end in places) if places else None
+    _judge_places(window, places, step, kept.get(_ALIGNMENT))
+    return _facts(kept, counts, window, reach)
 
 
-def _aligned(at: int, alignment: object) -> int:
-    step = alignment if isinstance(alignment, int) and 0 < alignment <= 1 << 20 else 32
-    return -(-at // step) * step
+def _alignment(told: object) -> int:
+    return told if isinstance(told, int) and 0 < told <= 1 << 20 else 32
+
+
+def _judge_places(window: _Window, places: list[tuple[int, int]], step: int, told: object) -> None:
+    if told is not None and (told != step or step & (step - 1)):
+        window.odd(f"its alignment is {told}")
+    if any(start % step for start, _ in places):
+        window.odd("a tensor is not aligned")
+    reached = 0
+    for start, end in sorted(place for place in places if place[0] < place[1]):
+        if start < reached:
+            window.odd("tensors overlap")
+            return
+        reached = end
 
 
 class _Window:
@@ -127,6 +149,9 @@ class _Window:
     def __init__(self, size_bytes: int) -> None:
         self.order = "<"
         self.skipped: list[str] = []
+        self.oddities: dict[str, None] = {}
+        self.keys: set[bytes] = set()
+        self.names: set[bytes] = set()
         self._size_bytes = size_bytes
         self._data = b""
         self._base = 0
@@ -179,6 +204,15 @@ class _Window:
         else:
             self._data, self._base, self._at = b"", position, 0
 
+    def odd(self, words: str) -> None:
+        self.oddities.setdefault(words)
+
+    def once(self, seen: set[bytes], name: bytes, what: str) -> None:
+        """Notes a name; that it was there before is odd."""
+        if name in seen:
+            self.odd(f"{what} {name[:80].decode('utf-8', 'replace')!r} is there twice")
+        seen.add(name)
+
     def count_texts(self, count: int) -> None:
         self._texts += count
         if self._texts > _MAX_TEXTS:
@@ -210,6 +244,7 @@ def _pair(window: _Window, kept: dict[bytes, object]) -> _Walk:
         raise BadHeader("a GGUF key is absurdly long")
     yield from window.have(length + 4)
     key, kind = window.take(length), window.number("I")
+    window.once(window.keys, key, "the key")
     if kind == _STRING:
         yield from _text(window, key, kept)
     elif kind == _ARRAY and b"template" in key:
@@ -266,25 +301,33 @@ def _array(window: _Window, depth: int) -> _Walk:
         window.skip(count * _bytes_of(_scalar(kind)))
 
 
-def _tensor(window: _Window, counts: Counter[int]) -> Generator[ByteSpan, bytes, int]:
-    """Where the tensor's data ends, counted from where all data begins."""
+def _tensor(window: _Window, counts: Counter[int]) -> Generator[ByteSpan, bytes, tuple[int, int]]:
+    """Where the tensor's data begins and ends, counted from where all data begins."""
     yield from window.have(8)
     length = window.number("Q")
     if length > _MAX_KEY_BYTES:
         raise BadHeader("a tensor's name is absurdly long")
     yield from window.have(length + 4)
-    window.skip(length)
+    window.once(window.names, window.take(length), "the tensor")
     dimensions = window.number("I")
     if dimensions > _MAX_DIMENSIONS:
         raise BadHeader("a tensor has absurdly many dimensions")
     yield from window.have(8 * dimensions + 12)
-    count = prod(window.number("Q") for _ in range(dimensions))
-    if count > _MAX_COUNT:
+    if dimensions > _USUAL_DIMENSIONS:
+        window.odd(f"a tensor has {dimensions} dimensions")
+    shape = [window.number("Q") for _ in range(dimensions)]
+    count = prod(shape)
+    if max(shape, default=0) > _MAX_COUNT or count > _MAX_COUNT:
         raise BadHeader("a tensor is absurdly large")
     kind = window.number("I")
     counts[kind] += count
+    if kind > _LAST_TYPE:
+        window.odd(f"a tensor is of type {kind}")
     block, length = _BLOCKS.get(kind, (1, 0))
-    return window.number("Q") + -(-count // block) * length
+    if shape and shape[0] % block:
+        window.odd("a tensor's rows are no whole number of blocks")
+    start = window.number("Q")
+    return start, start + -(-count // block) * length
 
 
 def _scalar(kind: int) -> str:
@@ -298,9 +341,7 @@ def _bytes_of(code: str) -> int:
     return struct.calcsize("=" + code)
 
 
-def _facts(
-    kept: dict[bytes, object], counts: Counter[int], skipped: list[str], reach: int | None
-) -> GgufFacts:
+def _facts(kept: dict[bytes, object], counts: Counter[int], window: _Window, reach: int | None) -> GgufFacts:
     architecture = kept.get(b"general.architecture")
     template = kept.get(b"tokenizer.chat_template")
     name = architecture if isinstance(architecture, str) and len(architecture) <= 64 else None
@@ -313,8 +354,9 @@ def _facts(
         quantization=_quantization(kept.get(b"general.file_type"), counts),
         chat_template=template if isinstance(template, str) else None,
         split_count=split if isinstance(split, int) and split > 1 else 1,
-        skipped=tuple(skipped[:_MAX_KEPT]),
+        skipped=tuple(window.skipped[:_MAX_KEPT]),
         reach=reach,
+        oddities=tuple(window.oddities)[:_MAX_ODDITIES],
         texts={key.decode("utf-8", "replace"): text for key, text in kept.items() if isinstance(text, str)},
     )
 

@@ -1,4 +1,5 @@
-"""The members of a 7z archive whose coders are plain: copy, LZMA, LZMA2, deflate, bzip2, and filters of LZMA.
+"""The members of a 7z archive whose coders are plain: copy, LZMA, LZMA2, deflate, bzip2, zstd, and filters
+of LZMA.
 
 Source: 7zFormat.txt of the LZMA SDK.
 """
@@ -15,12 +16,22 @@ from typing import Final
 
 from moongate.core.spans import ByteSpan
 from moongate.weights.ranged import Cursor, Ended, Held, Ranged
+from moongate.weights.unpacking import DECODERS, unpack
 
 MAX_HEADER_BYTES: Final = 8 << 20
 MAX_FOLDERS: Final = 10_000
 MAX_FILES: Final = 100_000
 _LZMA, _LZMA2, _COPY, _DEFLATE, _BZIP2 = b"\x03\x01\x01", b"\x21", b"\x00", b"\x04\x01\x08", b"\x04\x02\x02"
-_FILTERS = {b"\x03\x03\x01\x03": lzma.FILTER_X86, b"\x03": lzma.FILTER_DELTA}
+_ZSTD = b"\x04\xf7\x11\x01"
+_FILTERS = {
+    b"\x03\x03\x01\x03": lzma.FILTER_X86,
+    b"\x03\x03\x02\x05": lzma.FILTER_POWERPC,
+    b"\x03\x03\x04\x01": lzma.FILTER_IA64,
+    b"\x03\x03\x05\x01": lzma.FILTER_ARM,
+    b"\x03\x03\x07\x01": lzma.FILTER_ARMTHUMB,
+    b"\x03\x03\x08\x05": lzma.FILTER_SPARC,
+    b"\x03": lzma.FILTER_DELTA,
+}
 _AES = b"\x06\xf1\x07\x01"
 
 
@@ -265,4 +276,6 @@ def _one(identity: bytes, properties: bytes, data: bytes, wanted: int) -> bytes:
         return zlib.decompressobj(-15).decompress(data, wanted)
     if identity == _BZIP2:
         return bz2.BZ2Decompressor().decompress(data, wanted)
+    if identity == _ZSTD and "zstd" in DECODERS:
+        return unpack(Held(data), "zstd", wanted).data
     raise BadSevenZip("it is packed in a way that is not read here")

@@ -1,16 +1,18 @@
 """Decompresses within bounds, into memory, and says how it went: whole, cut at the bound, or broken.
 
-gzip, zlib, raw deflate, bzip2, xz, lzma, lz4 frames. Several streams one after the other count as one.
+gzip, zlib, raw deflate, bzip2, xz, lzma, lz4 and zstd frames. Several streams in a row count as one.
 """
 
 from __future__ import annotations
 
 import bz2
+import importlib
 import lzma
 import zlib
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
-from typing import Final, Protocol
+from typing import Any, Final, Protocol
 
 from lz4.frame import LZ4FrameDecompressor
 
@@ -19,6 +21,7 @@ from moongate.weights.ranged import Ranged
 
 MAX_UNPACKED_BYTES: Final = 64 << 20
 _STEP_BYTES = 256 << 10
+_WINDOW_BITS = 27
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,6 +91,23 @@ class _ZipLzma:
         return self._decoder.decompress(data, max_length)
 
 
+def _zstd_module() -> Any:
+    """What Python 3.14 brings, and a package gives to older ones; None where neither is there."""
+    for name in ("compression.zstd", "backports.zstd"):
+        with suppress(ImportError):
+            return importlib.import_module(name)
+    return None
+
+
+_ZSTD: Final = _zstd_module()
+
+
+def _zstd() -> object:
+    """Frames with windows of up to 128 MB; longer ones need a program to be asked for it, too."""
+    longest = _ZSTD.DecompressionParameter.window_log_max
+    return _ZSTD.ZstdDecompressor(options={longest: _WINDOW_BITS})
+
+
 def _settings(raw: bytes) -> dict[str, int]:
     """The filter that five bytes of settings describe."""
     bits, size = raw[0], int.from_bytes(raw[1:5], "little")
@@ -110,9 +130,19 @@ DECODERS: Final[dict[str, Callable[[], object]]] = {
     "lzma": _lzma_alone,
     "lz4": LZ4FrameDecompressor,
     "zip lzma": _ZipLzma,
+    **({} if _ZSTD is None else {"zstd": _zstd}),
 }
 
-_BROKEN = (zlib.error, OSError, lzma.LZMAError, EOFError, RuntimeError, ValueError, MemoryError)
+_BROKEN = (
+    *(() if _ZSTD is None else (_ZSTD.ZstdError,)),
+    zlib.error,
+    OSError,
+    lzma.LZMAError,
+    EOFError,
+    RuntimeError,
+    ValueError,
+    MemoryError,
+)
 
 
 def unpack(content: Ranged, method: str, max_bytes: int = MAX_UNPACKED_BYTES) -> Unpacked:
@@ -140,6 +170,8 @@ def unpack(content: Ranged, method: str, max_bytes: int = MAX_UNPACKED_BYTES) ->
             at -= len(decoder.unused_data or b"")
             if method == "gzip":
                 at = _past_zeros(content, at)
+            elif method in _SKIPPING:
+                at = past_skippable(content, at)
             if method not in _MAGICS or not _goes_on(content, at, method):
                 break
             decoder = DECODERS[method]()  # type: ignore[assignment]
@@ -149,7 +181,20 @@ def unpack(content: Ranged, method: str, max_bytes: int = MAX_UNPACKED_BYTES) ->
     return Unpacked(b"".join(pieces), False, broken, at)
 
 
-_MAGICS = {"gzip": b"\x1f\x8b", "bzip2": b"BZh", "xz": b"\xfd7zXZ\x00", "lz4": b"\x04\x22\x4d\x18"}
+_MAGICS = {"gzip": b"\x1f\x8b", "bzip2": b"BZh", "xz": b"\xfd7zXZ\x00", "lz4": b"\x04\x22\x4d\x18",
+           "zstd": b"\x28\xb5\x2f\xfd"}  # fmt: skip
+_SKIPPING = frozenset(("lz4", "zstd"))
+_MOST_SKIPPED = 10_000
+
+
+def past_skippable(content: Ranged, at: int) -> int:
+    """Where the next frame could begin: readers of lz4 and zstd step over frames of other people's data."""
+    for _ in range(_MOST_SKIPPED):
+        head = content.read(ByteSpan(at, at + 8))
+        if len(head) < 8 or head[1:4] != b"\x2a\x4d\x18" or head[0] & 0xF0 != 0x50:
+            break
+        at = min(at + 8 + int.from_bytes(head[4:], "little"), content.size_bytes)
+    return at
 
 
 def _past_zeros(content: Ranged, at: int) -> int:

@@ -17,7 +17,7 @@ from moongate.weights.ranged import Ranged
 
 MAX_MEMBERS: Final = 100_000
 MAX_DIRECTORY_BYTES: Final = 32 << 20
-STORED, DEFLATED, BZIP2, LZMA = 0, 8, 12, 14
+STORED, DEFLATED, BZIP2, LZMA, ZSTD, XZ = 0, 8, 12, 14, 93, 95
 
 _END = struct.Struct("<4s4H2IH")
 _END64 = struct.Struct("<4sQ2H2I4Q")
@@ -26,6 +26,7 @@ _LOCAL = struct.Struct("<4s5H3I2H")
 _TAIL_BYTES = 1 << 10
 _COMMENT_BYTES = 65_535
 _ENCRYPTED = 1
+_UNICODE_PATH = 0x7075
 
 
 class BadZip(Exception):
@@ -34,7 +35,10 @@ class BadZip(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Member:
-    """One line of the directory. Offsets count from the start of the content."""
+    """One line of the directory. Offsets count from the start of the content.
+
+    other_name: what it is called by the readers that take a name in Unicode from its extra fields.
+    """
 
     name: str
     method: int
@@ -44,6 +48,7 @@ class Member:
     size_bytes: int
     header_at: int
     is_link: bool
+    other_name: str = ""
 
     @property
     def is_encrypted(self) -> bool:
@@ -156,7 +161,8 @@ def _entries(data: bytes, starts_at: int) -> Iterator[Member]:
         size, packed, header_at = _wide(extra, size, packed, header_at)
         is_link = made_by == 3 and (attributes >> 16) & 0xF000 == 0xA000
         name = _name(data[name_at : name_at + name_bytes], flags)
-        yield Member(name, method, flags, crc, packed, size, starts_at + header_at, is_link)
+        other = _other_name(extra)
+        yield Member(name, method, flags, crc, packed, size, starts_at + header_at, is_link, other)
         at = name_at + name_bytes + extra_bytes + comment_bytes
 
 
@@ -174,6 +180,17 @@ def _wide(extra: bytes, size: int, packed: int, header_at: int) -> tuple[int, in
                 header_at = values.pop(0)
         at += 4 + length
     return size, packed, header_at
+
+
+def _other_name(extra: bytes) -> str:
+    """The name in a field of Info-ZIP's, whether or not its checksum is that of the usual name."""
+    at = 0
+    while at + 4 <= len(extra):
+        tag, length = struct.unpack_from("<HH", extra, at)
+        if tag == _UNICODE_PATH:
+            return extra[at + 9 : at + 4 + length].decode("utf-8", "replace")
+        at += 4 + length
+    return ""
 
 
 def read_header(content: Ranged, member: Member, beginning_bytes: int = 0) -> Header | None:

