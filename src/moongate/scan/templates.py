@@ -14,6 +14,7 @@ from moongate.scan.ledger import Ledger
 
 MAX_TEMPLATE_CHARS: Final = 1 << 20
 _LONGEST_PIECE_CHARS = 2000
+_MOST_SEARCHED_CHARS = 8 << 20
 
 _OPENS = re.compile(r"\{\{|\{%|\{#")
 _STEP = re.compile(
@@ -169,6 +170,10 @@ _METHODS = frozenset(
 )
 
 
+class TooMuch(Exception):
+    """A text, which is no template, holds too much that looks like code of one."""
+
+
 def judge_template(text: str, ledger: Ledger, member: str, where: str) -> None:
     """Findings about one template. `where`: how it is called in words."""
     if len(text) > MAX_TEMPLATE_CHARS:
@@ -187,8 +192,16 @@ def looks_like_template(text: str) -> bool:
     return ("{%" in text or "{{" in text) and text.count("\ufffd") * 20 <= len(text)
 
 
-def escapes(text: str) -> bool:
-    """Whether code between braces reaches for what templates must not have; for texts of any kind."""
+def judge_escapes(text: str, ledger: Ledger, member: str, where: str) -> None:
+    """As `judge_template`, of a text of any kind, when its code reaches for what templates must not have."""
+    try:
+        if _escapes(text):
+            judge_template(text, ledger, member, where)
+    except TooMuch:
+        ledger.add("too-large", f"{where} holds more braces than we look at", member=member)
+
+
+def _escapes(text: str) -> bool:
     pieces = (_judge_piece(code, frozenset()) for code in _pieces(text, _LONGEST_PIECE_CHARS))
     return any(
         rule == "template-escape"
@@ -201,8 +214,11 @@ def _pieces(text: str, longest: int | None = None) -> Iterator[str]:
     """The code between braces, as Jinja divides it: marks inside of strings and brackets are none.
 
     longest: what is longer, or has no end, only looks like code.
+
+    Raises:
+        TooMuch: there is more that looks like code than anybody would write.
     """
-    at, ended = 0, frozenset[str]()
+    at, ended, left = 0, frozenset[str](), _MOST_SEARCHED_CHARS
     while (found := _OPENS.search(text, at)) is not None:
         opening, at = found.group(), found.end()
         if opening == "{#":
@@ -210,7 +226,14 @@ def _pieces(text: str, longest: int | None = None) -> Iterator[str]:
             at, ended = (end + 2, ended) if end >= 0 else (at, ended | {"#}"})
             continue
         limit = len(text) if longest is None else min(len(text), at + longest)
-        end = _closes(text, at, limit, "}}" if opening == "{{" else "%}")
+        mark = "}}" if opening == "{{" else "%}"
+        if longest is not None:
+            if text.find(mark, at, limit) < 0:
+                continue
+            left -= limit - at
+            if left < 0:
+                raise TooMuch
+        end = _closes(text, at, limit, mark)
         if longest is not None and end == limit:
             continue
         code = text[at:end].strip("-+ \n\t\r")

@@ -109,13 +109,8 @@ def scan_text(inspection: Inspection, content: Ranged, place: Place) -> None:
         return
     if name.endswith(".md") or _HTML.match(text):
         judge_page(text, ledger, member)
-    if (
-        not is_template
-        and not name.endswith(_NO_TEMPLATE)
-        and templates.looks_like_template(text)
-        and templates.escapes(text)
-    ):
-        templates.judge_template(text, ledger, member, "the text")
+    if not is_template and not name.endswith(_NO_TEMPLATE) and templates.looks_like_template(text):
+        templates.judge_escapes(text, ledger, member, "the text")
 
 
 def _judge_source(text: str, ledger: Ledger, member: str, name: str) -> bool:
