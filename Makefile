@@ -8,6 +8,7 @@
 VENV := .venv
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
+COMPILED := $(VENV)/.compiled
 TOOLS := $(VENV)/.tools-installed
 MODEL := $(VENV)/.model-installed
 
@@ -27,18 +28,18 @@ help: ## This list
 	while IFS='|' read -r target words; do printf '%-12s %s\n' "$$target" "$$words"; done
 
 .PHONY: install
-install: $(INSTALLED) ## Make .venv with the command .venv/bin/moongate (PYTHON=… chooses the interpreter)
+install: $(COMPILED) ## Make .venv with the command .venv/bin/moongate (PYTHON=… chooses the interpreter)
 
 .PHONY: run
-run: $(INSTALLED) ## Install if needed, then start on http://localhost:8080 (ARGS="--port 9000 …")
+run: $(COMPILED) ## Install if needed, then start on http://localhost:8080 (ARGS="--port 9000 …")
 	@exec $(BIN)/moongate serve $(ARGS)
 
 .PHONY: demo
-demo: $(INSTALLED) $(MODEL) ## The whole mission in about a minute, without a Hub
+demo: $(COMPILED) $(MODEL) ## The whole mission in about a minute, without a Hub
 	@exec $(BIN)/moongate demo $(ARGS)
 
 .PHONY: setup
-setup: $(INSTALLED) $(TOOLS) $(MODEL) ## Everything the tests need (programs, too, when run as root)
+setup: $(COMPILED) $(TOOLS) $(MODEL) ## Everything the tests need (programs, too, when run as root)
 	@scripts/setup-tests
 
 .PHONY: test
@@ -62,7 +63,7 @@ format: $(INSTALLED) $(TOOLS) ## Let ruff lay out the code and sort the imports
 	$(BIN)/ruff format
 
 .PHONY: bench
-bench: $(INSTALLED) ## Ratios beside nginx and Olah in the same run (ARGS="--quick --only warm …")
+bench: $(COMPILED) ## Ratios beside nginx and Olah in the same run (ARGS="--quick --only warm …")
 	@scripts/setup-bench
 	$(BIN)/python -m bench $(ARGS)
 
@@ -83,6 +84,12 @@ clean: ## Remove what was made here (environments, caches); never a gateway's da
 # A stamp is newer than what it was made from, so a second `make run` starts at once.
 $(INSTALLED): pyproject.toml constraints.txt requirements/build.in scripts/install
 	@scripts/install run
+	@touch $@
+
+# Left to itself, Python compiles our sources at every start where it may not write what comes of it: where
+# PYTHONDONTWRITEBYTECODE is set, as many container images have it. That takes half of a start's time.
+$(COMPILED): $(INSTALLED) $(shell find src -name '*.py')
+	@$(BIN)/python -m compileall -q -j 0 src
 	@touch $@
 
 $(TOOLS): $(INSTALLED) constraints.txt requirements/dev.in
