@@ -17,7 +17,7 @@ from typer.main import get_command
 from typer.testing import CliRunner
 
 from moongate.app.settings import setting_rows
-from moongate.cli.main import app
+from moongate.cli.main import table
 
 DOCS = Path(__file__).resolve().parent.parent / "docs"
 BEGIN = "<!-- reference: begin (make reference) -->"
@@ -55,7 +55,7 @@ def _binary(size_bytes: int) -> str:
 
 def command_paths() -> list[tuple[str, ...]]:
     """Every command a user may type, groups included: `()` is moongate itself."""
-    return list(_walk(get_command(app), ()))
+    return list(_walk(get_command(table()), ()))
 
 
 def _walk(command: object, path: tuple[str, ...]) -> Iterator[tuple[str, ...]]:
@@ -74,7 +74,7 @@ def help_of(path: tuple[str, ...]) -> str:
     """
     environment = {"COLUMNS": str(WIDTH_COLUMNS), "NO_COLOR": "1", "TERM": "dumb"}
     result = CliRunner().invoke(
-        app, [*path, "--help"], prog_name="moongate", env=environment, terminal_width=WIDTH_COLUMNS
+        table(), [*path, "--help"], prog_name="moongate", env=environment, terminal_width=WIDTH_COLUMNS
     )
     if result.exit_code != 0:
         raise RuntimeError(f"moongate {' '.join(path)} --help exited with {result.exit_code}")

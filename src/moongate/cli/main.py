@@ -9,55 +9,48 @@ from __future__ import annotations
 import os
 import sys
 import traceback
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
+from importlib import import_module
 from typing import Annotated
 
 import typer
 
 from moongate import __version__
-from moongate.cli import (
-    about,
-    access,
-    approve,
-    audit,
-    bundle,
-    demo,
-    doctor,
-    exits,
-    feed,
-    grants,
-    namespaces,
-    people,
-    pins,
-    policy,
-    provenance,
-    pull,
-    recall,
-    removal,
-    scan,
-    serve,
-    shelf,
-    show,
-    tokens,
-    trusts,
-    upkeep,
-    waivers,
-    webhooks,
-)
+from moongate.cli import exits
 from moongate.cli.terminal import say
 from moongate.core.errors import MoongateError
 
-_DEBUG = "--debug"
+ROOMS = {
+    "serve": ("serve",),
+    "pull": ("pull",),
+    "shelf": ("ls", "du"),
+    "show": ("show",),
+    "removal": ("rm",),
+    "pins": ("pin", "unpin"),
+    "upkeep": ("verify", "gc"),
+    "bundle": ("export", "import"),
+    "tokens": ("token",),
+    "grants": ("grant",),
+    "access": ("access", "team"),
+    "people": ("role", "service-account", "user", "group"),
+    "trusts": ("trust",),
+    "namespaces": ("namespace",),
+    "scan": ("scan",),
+    "feed": ("feed",),
+    "policy": ("policy",),
+    "approve": ("approve",),
+    "waivers": ("waiver",),
+    "webhooks": ("webhook",),
+    "provenance": ("sign", "verify-signature", "provenance", "bom"),
+    "audit": ("audit",),
+    "recall": ("recall",),
+    "doctor": ("doctor",),
+    "demo": ("demo",),
+    "about": ("settings", "version"),
+}
+"""The files of this folder that have commands, and which; in the order of the help."""
 
-app = typer.Typer(
-    name="moongate",
-    help="The open-model gateway: models, datasets and Spaces fetched once, verified, kept, and served.",
-    epilog="`moongate COMMAND --help` shows examples. Exit codes: 0 done, 1 failed, 2 wrong usage, "
-    "3 refused by policy, 4 upstream unreachable.",
-    rich_markup_mode=None,
-    pretty_exceptions_enable=False,
-    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
-)
+_DEBUG = "--debug"
 
 
 def _show_version(wanted: bool) -> None:
@@ -66,7 +59,6 @@ def _show_version(wanted: bool) -> None:
         raise typer.Exit
 
 
-@app.callback()
 def _moongate(
     version: Annotated[
         bool, typer.Option("--version", callback=_show_version, is_eager=True, help="Print the version.")
@@ -76,32 +68,21 @@ def _moongate(
     del version, debug  # handled before any command runs
 
 
-serve.register(app)
-pull.register(app)
-shelf.register(app)
-show.register(app)
-removal.register(app)
-pins.register(app)
-upkeep.register(app)
-bundle.register(app)
-tokens.register(app)
-grants.register(app)
-access.register(app)
-people.register(app)
-trusts.register(app)
-namespaces.register(app)
-scan.register(app)
-feed.register(app)
-policy.register(app)
-approve.register(app)
-waivers.register(app)
-webhooks.register(app)
-provenance.register(app)
-audit.register(app)
-recall.register(app)
-doctor.register(app)
-demo.register(app)
-about.register(app)
+def table(rooms: Collection[str] = tuple(ROOMS)) -> typer.Typer:
+    """The commands of these rooms, imported now; all of them by default."""
+    app = typer.Typer(
+        name="moongate",
+        help="The open-model gateway: models, datasets and Spaces fetched once, verified, kept, and served.",
+        epilog="`moongate COMMAND --help` shows examples. Exit codes: 0 done, 1 failed, 2 wrong usage, "
+        "3 refused by policy, 4 upstream unreachable.",
+        rich_markup_mode=None,
+        pretty_exceptions_enable=False,
+        context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
+    )
+    app.callback()(_moongate)
+    for room in rooms:
+        import_module(f"moongate.cli.{room}").register(app)
+    return app
 
 
 def main() -> None:
@@ -121,6 +102,7 @@ def run(arguments: Sequence[str]) -> int:
     if debug:
         words.remove(_DEBUG)
     try:
+        app = table(_rooms_for(words))
         result = app(words or ["--help"], prog_name="moongate", standalone_mode=False)
     except Exception as error:  # noqa: BLE001  (the one place where every error becomes words)
         if debug and not isinstance(error, typer.TyperException | BrokenPipeError):
@@ -131,6 +113,12 @@ def run(arguments: Sequence[str]) -> int:
     if result == exits.INTERRUPTED:
         say("interrupted")
     return result if isinstance(result, int) else exits.DONE
+
+
+def _rooms_for(words: Sequence[str]) -> Collection[str]:
+    """The room of the command that is called: the others need not be imported. Without one, all of them."""
+    called = next((word for word in words if not word.startswith("-")), None)
+    return [room for room, commands in ROOMS.items() if called in commands] or tuple(ROOMS)
 
 
 def _explain(error: Exception) -> int:

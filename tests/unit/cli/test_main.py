@@ -22,7 +22,7 @@ def raising(monkeypatch: pytest.MonkeyPatch) -> Callable[[BaseException], None]:
         def app(*arguments: Any, **named: Any) -> None:
             raise error
 
-        monkeypatch.setattr(main, "app", app)
+        monkeypatch.setattr(main, "table", lambda rooms: app)
 
     return arrange
 
@@ -106,7 +106,7 @@ def test_the_version_is_data(capsys: pytest.CaptureFixture[str]) -> None:
 
 
 def _commands() -> list[list[str]]:
-    root: Any = typer.main.get_command(main.app)
+    root: Any = typer.main.get_command(main.table())
     found: list[list[str]] = []
 
     def walk(command: Any, words: list[str]) -> None:
@@ -125,6 +125,31 @@ def test_every_command_has_help_with_examples(words: list[str], capsys: pytest.C
     shown = capsys.readouterr().out
     assert "Examples:" in shown
     assert f"moongate {' '.join(words)}" in shown.partition("Examples:")[2]
+
+
+@pytest.mark.parametrize("room", main.ROOMS)
+def test_a_room_has_the_commands_that_the_table_says(room: str) -> None:
+    root: Any = typer.main.get_command(main.table([room]))
+    assert tuple(root.commands) == main.ROOMS[room]
+
+
+def test_every_room_with_commands_is_in_the_table() -> None:
+    folder = Path(main.__file__).parent
+    rooms = {file.stem for file in folder.glob("*.py") if "\ndef register(" in file.read_text()}
+    rooms |= {door.parent.name for door in folder.glob("*/__init__.py")}
+    assert rooms == set(main.ROOMS)
+
+
+def test_a_command_loads_no_other() -> None:
+    code = (
+        "import sys\n"
+        "from moongate.cli import main\n"
+        "assert main.run(['--debug', 'pin', '--help']) == 0\n"
+        "loaded = [room for room in main.ROOMS if f'moongate.cli.{room}' in sys.modules]\n"
+        "assert loaded == ['pins'], loaded\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
 
 
 HEAVY = ("aiohttp", "alembic", "huggingface_hub", "pydantic", "rich", "sqlalchemy", "structlog", "uvloop")
