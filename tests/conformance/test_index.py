@@ -21,6 +21,7 @@ from moongate.core.errors import StoreError
 from moongate.core.names import CommitHash, RepoId, RepoPath, Revision
 from moongate.core.records import FileAt, FileEntry, RepoFacts
 from moongate.store.index import Index, RefRow, StoredAnswer, TokenRow
+from moongate.store.index.database import Prepared
 from moongate.store.schema import KNOWN_VERSIONS, SCHEMA_VERSION, metadata
 
 MODEL = RepoId("model", "acme/tiny")
@@ -54,6 +55,13 @@ def index(where: str) -> Iterator[Index]:
 
 def engine_url(where: str) -> str:
     return where.replace("postgresql:", "postgresql+psycopg:")
+
+
+def test_every_statement_compiles(index: Index) -> None:
+    """They are compiled when they are first run, and some of them seldom are."""
+    statements = [kept for kept in vars(index).values() if isinstance(kept, Prepared)]
+    assert len(statements) > 200
+    assert all(statement.sql for statement in statements)
 
 
 class TestOpening:

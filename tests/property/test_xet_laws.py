@@ -16,7 +16,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from moongate.core.spans import ByteSpan
-from moongate.xet.chunker import MAX_CHUNK_BYTES, MIN_CHUNK_BYTES, Chunker, chunk_lengths
+from moongate.xet.bounds import MAX_CHUNK_BYTES, MIN_CHUNK_BYTES
+from moongate.xet.chunker import Chunker, chunk_lengths
 from moongate.xet.compiled import forget_all
 from moongate.xet.crc64 import Crc64, crc64_nvme
 from moongate.xet.gear import GEAR

@@ -14,7 +14,7 @@ import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import orjson
 from aiohttp import hdrs, web
@@ -41,8 +41,10 @@ from moongate.wire.grant_urls import (
     read_grant_url,
     write_grant,
 )
-from moongate.xet.crc64 import Crc64
 from moongate.xet.hashes import XetHash, parse_hash
+
+if TYPE_CHECKING:
+    from moongate.xet.crc64 import Crc64
 
 HEARTBEAT_SECONDS = 15.0
 """How long a client waits for the next word of how its shard does."""
@@ -153,7 +155,7 @@ class CasWriteRoutes:
         """A xorb at the address of a grant, which is all the permission that it needs."""
         allow(exchange, "PUT")
         upload = read_grant_url(self._key, route.xorb, route.grant, exchange.query, self._now())
-        checksum = Crc64()
+        checksum = await asyncio.to_thread(_checksum)
         async with self._received(exchange, upload.size_bytes, checksum) as sent:
             if sent.size_bytes != upload.size_bytes or checksum.value != upload.crc64:
                 raise BadRequest("These bytes have not the length and checksum that the grant was given for.")
@@ -302,6 +304,13 @@ class CasWriteRoutes:
             yield sent
         finally:
             await asyncio.to_thread(sent.close)
+
+
+def _checksum() -> Crc64:
+    """A fresh one. In a thread, for it brings numpy, which takes a while the first time."""
+    from moongate.xet.crc64 import Crc64  # noqa: PLC0415 - see above
+
+    return Crc64()
 
 
 def _append(sent: Sent, piece: bytes, checksum: Crc64 | None) -> None:

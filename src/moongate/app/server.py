@@ -82,6 +82,7 @@ def run(settings: Settings, listener: socket.socket, ready: Callable[[], None], 
 
     parent: a descriptor that becomes readable when the process that watches over us is gone.
     """
+    gc.disable()  # hardly anything that a start makes goes away again
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         return runner.run(_serve(settings, listener, ready, parent))
 
@@ -123,9 +124,9 @@ async def _serve(settings: Settings, listener: socket.socket, ready: Callable[[]
 
 def _quieten_collector() -> None:
     """Requests leave hardly a cycle behind: what lives already is set aside, the rest looked at seldom."""
-    gc.collect()
     gc.freeze()
     gc.set_threshold(20_000, 20, 50)
+    gc.enable()
 
 
 def _on_signals(stop: asyncio.Event, parent: int) -> None:

@@ -1,6 +1,7 @@
 """Several processes on one port: a parent that watches, and workers that serve.
 
-The parent binds the port (and so keeps it), never listens, and opens nothing else, so forking is safe. Each
+The parent binds the port (and so keeps it), never listens, and opens nothing else, so forking is safe. It
+imports what a worker needs, once for all of them: they begin within a moment, and share the memory. Each
 worker binds the same port with SO_REUSEPORT and opens its own index. A worker that dies is replaced, with a
 growing pause if it keeps dying. Signals go to the parent, which passes them on; a parent that dies takes the
 workers with it, because each holds the reading end of a pipe that only the parent can write to.
@@ -8,6 +9,7 @@ workers with it, because each holds the reading end of a pipe that only the pare
 
 from __future__ import annotations
 
+import gc
 import os
 import select
 import shutil
@@ -16,6 +18,7 @@ import socket
 import sys
 import time
 from dataclasses import dataclass, field
+from importlib import import_module
 from pathlib import Path
 
 import structlog
@@ -32,6 +35,12 @@ _STABLE_SECONDS = 30.0
 _GRACE_SECONDS = 10.0
 """How much longer than `drain_seconds` a worker may take before it is killed."""
 
+_ROOMS = (
+    "app.admin_routes", "app.connection", "app.front", "app.identity", "app.lane", "app.pages.table",
+    "app.wiring", "hub.rejudging", "hub.xet_made", "policy.gate", "scan.feeds.intelligence", "scan.pool",
+)  # fmt: skip
+"""What a gateway is made of, but for a few small modules."""
+
 log = structlog.get_logger("moongate.workers")
 
 
@@ -45,6 +54,7 @@ def serve_with_workers(settings: Settings) -> int:
         # the port is shared with anybody of the same user, so somebody who listens there is looked for
         listen(settings.host, settings.port).close()
     _prepare_metrics(settings.home)
+    load()
     listener = listen(settings.host, settings.port, shared=True)
     port = listener.getsockname()[1]
     return _Parent(settings.model_copy(update={"port": port}), listener).watch()
@@ -203,11 +213,18 @@ def _become_worker(
         os._exit(code)
 
 
+def load() -> None:
+    """Imports what every worker needs. Opens nothing, and begins no thread."""
+    gc.disable()  # the workers enable it
+    for room in _ROOMS:
+        import_module(f"moongate.{room}")
+    gc.freeze()  # so that no collection writes to the pages that all share
+
+
 def _prepare_metrics(home: Path) -> None:
     """An empty directory for the counters that workers share.
 
-    The metrics library looks for it once, when it is imported; nothing that this process imports may do that
-    before.
+    The metrics library looks for it once, when it is imported: `load` comes after this.
     """
     directory = home / _METRICS
     shutil.rmtree(directory, ignore_errors=True)

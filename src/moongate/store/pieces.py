@@ -24,7 +24,7 @@ from moongate.core.spans import ByteSpan
 from moongate.store.chunk_reader import BadSegment, ChunksLost
 from moongate.store.index import ReconstructionRow
 from moongate.store.segments import Segment, Segments
-from moongate.xet.chunker import MAX_CHUNK_BYTES
+from moongate.xet.bounds import MAX_CHUNK_BYTES
 from moongate.xet.hashes import XetHash
 from moongate.xet.xorb import HEADER_BYTES, BadXorb, Scheme, StoredChunk, decode_chunks, read_header
 

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 from functools import cache
+from typing import TYPE_CHECKING
 from urllib.parse import quote
-
-from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from moongate import __version__
 from moongate.web import assets, plots
@@ -21,6 +20,9 @@ from moongate.web.words import (
     size_words,
 )
 
+if TYPE_CHECKING:
+    from jinja2 import Environment
+
 
 def render(template: str, frame: Frame, title: str, **values: object) -> bytes:
     """A whole page, as UTF-8. `template` is a name in `templates/`, without its ending."""
@@ -30,6 +32,8 @@ def render(template: str, frame: Frame, title: str, **values: object) -> bytes:
 
 @cache
 def _environment() -> Environment:
+    from jinja2 import Environment, PackageLoader, StrictUndefined  # noqa: PLC0415 - a start need not wait for it
+
     environment = Environment(
         loader=PackageLoader("moongate.web"),
         autoescape=True,

@@ -20,11 +20,9 @@ from typing import Final, Protocol
 import numpy as np
 import numpy.typing as npt
 
+from moongate.xet.bounds import MAX_CHUNK_BYTES, MIN_CHUNK_BYTES
 from moongate.xet.compiled import FRESH, borrowed, fed_bytes
 from moongate.xet.gear import GEAR
-
-MIN_CHUNK_BYTES: Final = 8 << 10
-MAX_CHUNK_BYTES: Final = 128 << 10
 
 _WINDOW: Final = 64
 _LEAD: Final = _WINDOW - 1

@@ -17,6 +17,11 @@ from moongate.xet.compiled import borrowed
 _GROUPS: Final = 4
 
 
+def fresh(length: int) -> memoryview:
+    """Memory to be written: nobody spends time on clearing it first."""
+    return np.empty(length, dtype=np.uint8).data
+
+
 def grouped(raw: bytes | memoryview) -> bytes:
     """Byte i in group i modulo 4; the groups one after the other."""
     array = np.frombuffer(raw, dtype=np.uint8)
@@ -25,7 +30,7 @@ def grouped(raw: bytes | memoryview) -> bytes:
 
 def ungrouped(data: bytes | memoryview) -> memoryview:
     """The opposite of `grouped`."""
-    woven = np.empty(len(data), dtype=np.uint8).data
+    woven = fresh(len(data))
     with weaver(len(data)) as weaving:
         weaving.add(data, woven)
         weaving.finish()

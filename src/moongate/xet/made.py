@@ -19,7 +19,7 @@ from typing import Final
 
 from moongate.core.digests import Etag
 from moongate.core.spans import ByteSpan
-from moongate.xet.chunker import MAX_CHUNK_BYTES
+from moongate.xet.bounds import MAX_CHUNK_BYTES
 from moongate.xet.hashes import XetHash
 from moongate.xet.reconstruction import Term
 from moongate.xet.xorb import HEADER_BYTES

@@ -10,6 +10,7 @@ Rules of this file:
   the raw length that its header tells.
 - A stored chunk that compression does not shrink is stored raw.
 - Chunk ranges are half-open; so are the byte spans that belong to them.
+- `groups` brings numpy, which takes long to load: it is imported when the first chunk is coded.
 """
 
 from __future__ import annotations
@@ -22,12 +23,10 @@ from itertools import accumulate
 from typing import Any, Final, Literal, NamedTuple
 
 import lz4.frame
-import numpy as np
 
 from moongate.core.errors import MoongateError
 from moongate.core.spans import ByteSpan
-from moongate.xet.chunker import MAX_CHUNK_BYTES
-from moongate.xet.groups import grouped, in_words, weaver
+from moongate.xet.bounds import MAX_CHUNK_BYTES
 from moongate.xet.hashes import Leaf, XetHash, chunk_hash, xorb_hash
 
 MAX_XORB_BYTES: Final = 64 << 20
@@ -164,9 +163,11 @@ def decode_chunks(
     Raises:
         BadXorb: one does not decompress to the length that its header tells.
     """
+    from moongate.xet.groups import fresh, in_words, weaver  # noqa: PLC0415 - see above
+
     lengths = [in_words(chunk.raw_bytes) for chunk in chunks if chunk.scheme is Scheme.BG4_LZ4]
     if room is None or len(room) < sum(lengths):
-        room = np.empty(sum(lengths), dtype=np.uint8).data
+        room = fresh(sum(lengths))
     frames, pieces, done = _Frames(), list[memoryview](), 0
     with weaver(max(lengths, default=0)) as weaving:
         for chunk in chunks:
@@ -211,6 +212,8 @@ def encode_chunk(raw: bytes | memoryview, compression: Compression = "auto") -> 
     """One chunk with its header; stored raw when compression does not shrink it."""
     if not 0 < len(raw) <= MAX_CHUNK_BYTES:
         raise ValueError(f"a chunk has 1 to {MAX_CHUNK_BYTES} bytes, not {len(raw)}")
+    from moongate.xet.groups import grouped  # noqa: PLC0415 - see above
+
     scheme, stored = Scheme.NONE, bytes(raw)
     for candidate in _CANDIDATES[compression]:
         packed = _compress(grouped(raw) if candidate is Scheme.BG4_LZ4 else raw)

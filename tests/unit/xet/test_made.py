@@ -7,7 +7,7 @@ import random
 import pytest
 
 from moongate.core.digests import Etag
-from moongate.xet.chunker import MAX_CHUNK_BYTES
+from moongate.xet.bounds import MAX_CHUNK_BYTES
 from moongate.xet.hashes import XetHash
 from moongate.xet.made import MadeRanges, made_up_terms, make_ranges, structure_key
 from moongate.xet.reconstruction import Term

@@ -9,7 +9,7 @@ import lz4.frame
 import pytest
 
 from moongate.core.spans import ByteSpan
-from moongate.xet.chunker import MAX_CHUNK_BYTES
+from moongate.xet.bounds import MAX_CHUNK_BYTES
 from moongate.xet.hashes import ZERO, chunk_hash, xorb_hash
 from moongate.xet.xorb import (
     MAX_XORB_CHUNKS,

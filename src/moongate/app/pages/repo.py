@@ -15,7 +15,6 @@ from moongate.app.pages.visits import Shown, Visit
 from moongate.core.errors import Absent, BadName, MoongateError, NotAllowed, UpstreamError
 from moongate.core.names import RepoId, RepoPath, Revision, is_commit_hash, parse_repo_id
 from moongate.hub.hosted.lineage import Ancestor
-from moongate.web.cards import Card, CardPlace, card_of
 from moongate.web.views import AncestorView, RefView, RepoView
 from moongate.web.words import count_words, size_words
 from moongate.wire import routes
@@ -24,6 +23,7 @@ from moongate.wire.page_paths import page_href
 
 if TYPE_CHECKING:
     from moongate.app.wiring import Gateway
+    from moongate.web.cards import Card
 
 _README = RepoPath("README.md")
 _MAX_README_BYTES = 2 << 20
@@ -159,6 +159,15 @@ class CardShelf:
 
     async def make(self, repo: RepoId, revision: str, etag: str, readme: str, folder: str = "") -> Card:
         """The card of a README, in a thread: strangers wrote it."""
+        card = await asyncio.to_thread(self._made, repo, revision, readme, folder)
+        self._kept[repo, revision, etag, folder] = card
+        if len(self._kept) > _CARDS_KEPT:
+            self._kept.popitem(last=False)
+        return card
+
+    def _made(self, repo: RepoId, revision: str, readme: str, folder: str) -> Card:
+        from moongate.web.cards import CardPlace, card_of  # noqa: PLC0415 - a start need not wait for its parsers
+
         place = CardPlace(
             base=page_href(repo),
             revision=revision,
@@ -166,11 +175,7 @@ class CardShelf:
             upstream=self._upstream,
             folder=folder,
         )
-        card = await asyncio.to_thread(card_of, readme, place)
-        self._kept[repo, revision, etag, folder] = card
-        if len(self._kept) > _CARDS_KEPT:
-            self._kept.popitem(last=False)
-        return card
+        return card_of(readme, place)
 
 
 def _parameters(info: Mapping[str, Any]) -> list[tuple[str, int]]:

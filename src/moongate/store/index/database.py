@@ -9,8 +9,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
-from typing import Any, Protocol, TypeAlias, cast
+from typing import Any, NamedTuple, Protocol, TypeAlias, cast
 
 from sqlalchemy import Column, ColumnElement, Dialect, Table, and_, bindparam
 from sqlalchemy.dialects import postgresql, sqlite
@@ -21,12 +20,32 @@ Row: TypeAlias = tuple[Any, ...]  # what a driver returns; its reader knows the 
 Upsert: TypeAlias = sqlite.Insert | postgresql.Insert
 
 
-@dataclass(frozen=True, slots=True)
-class Prepared:
+class Compiled(NamedTuple):
     """A statement as the driver wants it. `arrange` puts arguments in its order; None: they are already."""
 
     sql: str
+    arrange: Callable[[Sequence[object]], Sequence[object]] | None = None
+
+
+class Prepared:
+    """A statement that is compiled when it is first run.
+
+    There are hundreds, of which a process runs some; compiling them all would make every start longer.
+    """
+
+    __slots__ = ("_compile", "arrange", "sql")
+    sql: str
     arrange: Callable[[Sequence[object]], Sequence[object]] | None
+
+    def __init__(self, compiling: Callable[[], Compiled]) -> None:
+        self._compile = compiling
+
+    def __getattr__(self, name: str) -> object:
+        """What is not there yet. Threads that ask at the same time find the same."""
+        if name not in ("sql", "arrange"):
+            raise AttributeError(name)
+        self.sql, self.arrange = self._compile()
+        return getattr(self, name)
 
     def bind(self, args: Sequence[object]) -> Sequence[object]:
         return args if self.arrange is None else self.arrange(args)
@@ -80,10 +99,13 @@ class Database(ABC):
         """Let go of every connection. May be called twice."""
 
     def prepare(self, statement: ClauseElement, *names: str) -> Prepared:
-        """Compile a statement whose open parameters will come in the order of `names`.
+        """A statement whose open parameters will come in the order of `names`.
 
         Without names, in the order in which they first appear in the statement's text.
         """
+        return Prepared(lambda: self._compiled(statement, names))
+
+    def _compiled(self, statement: ClauseElement, names: tuple[str, ...]) -> Compiled:
         compiled = cast(SQLCompiler, statement.compile(dialect=self.dialect))
         order = list(compiled.positiontup or ())
         is_open = {name: compiled.binds[name].required for name in order}
@@ -91,14 +113,14 @@ class Database(ABC):
         if set(names) != {name for name in order if is_open[name]}:
             raise AssertionError(f"the parameters are {order}, not {names}, in {compiled}")
         if tuple(order) == names:
-            return Prepared(str(compiled), None)
+            return Compiled(str(compiled))
         constants = compiled.params
         slots = [(names.index(name) if is_open[name] else -1, constants[name]) for name in order]
 
         def arrange(args: Sequence[object]) -> Sequence[object]:
             return [constant if place < 0 else args[place] for place, constant in slots]
 
-        return Prepared(str(compiled), arrange)
+        return Compiled(str(compiled), arrange)
 
     def upsert(self, table: Table) -> Prepared:
         """Insert a row, or replace what the row of its primary key holds; takes every column, in order."""

@@ -16,7 +16,7 @@ from sqlalchemy.dialects.postgresql import psycopg as sqlalchemy_psycopg
 from sqlalchemy.pool import NullPool
 
 from moongate.core.errors import StoreError, StoreFull
-from moongate.store.index.database import Database, Prepared, Row
+from moongate.store.index.database import Compiled, Database, Prepared, Row
 from moongate.store.migrations.upgrade import is_current, upgrade
 
 try:
@@ -34,8 +34,8 @@ if TYPE_CHECKING:
 _MAX_CONNECTIONS = 16
 _WAIT_SECONDS = 10.0
 _ROWS_TOGETHER = 1000
-_BEGIN = Prepared("BEGIN", None)
-_DURABLY = Prepared("SET LOCAL synchronous_commit = on", None)
+_BEGIN = Prepared(lambda: Compiled("BEGIN"))
+_DURABLY = Prepared(lambda: Compiled("SET LOCAL synchronous_commit = on"))
 _UPGRADE_LOCK = 0x6D6F6F6E67617465  # any number, as long as every replica takes the same
 
 
