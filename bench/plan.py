@@ -25,6 +25,7 @@ MEASURES = (
     "policy",
     "scan",
     "guard",
+    "start",
     "xet_codecs",
     "xet_cold",
     "xet_warm",

@@ -123,6 +123,20 @@ class Program:
                 return
         raise CannotRun(f"{self.name} did not listen on {host}:{port}. {self.last_words()}")
 
+    def wait(self, timeout_seconds: float = 30.0) -> None:
+        """Return once it has ended well.
+
+        Raises:
+            CannotRun: it failed, or did not end within the time.
+        """
+        try:
+            code = self._process.wait(timeout_seconds)
+        except subprocess.TimeoutExpired:
+            self.stop()
+            raise CannotRun(f"{self.name} did not end. {self.last_words()}") from None
+        if code:
+            raise CannotRun(f"{self.name} ended with {code}. {self.last_words()}")
+
     def last_words(self) -> str:
         """The end of its log."""
         try:

@@ -97,3 +97,9 @@ def test_programs_see_no_settings_of_ours(monkeypatch: pytest.MonkeyPatch) -> No
 def test_pinning_is_a_prefix_of_the_command() -> None:
     assert pinned({3, 1}) == ["taskset", "-c", "1,3"]
     assert pinned(None) == []
+
+
+def test_waiting_for_the_end_tells_a_failure(tmp_path: Path) -> None:
+    Program("fine", [sys.executable, "-c", "pass"], tmp_path / "log").wait()
+    with pytest.raises(CannotRun, match="ended with 3"):
+        Program("broken", [sys.executable, "-c", "raise SystemExit(3)"], tmp_path / "log").wait()
