@@ -11,7 +11,7 @@ from moongate.app.admin_models import Model
 from moongate.app.operations import Asked, Operation, needing
 from moongate.core.approvals import REQUEST_STATES, Request, RequestState, Terms, Waiver
 from moongate.core.errors import BadRequest, ScopeMissing
-from moongate.hub.audit import Actor, actor_of
+from moongate.hub.audit import Actor
 from moongate.policy.desk import Desk, NewWaiver
 
 
@@ -112,7 +112,7 @@ def terms_of(told: models.Terms) -> Terms:
 
 
 def _who(asked: Asked) -> Actor:
-    return actor_of(asked.exchange.caller)
+    return asked.actor
 
 
 def _refuse_others(asked: Asked, repo: str) -> None:

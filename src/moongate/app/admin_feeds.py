@@ -17,6 +17,7 @@ from moongate.app.admin_models import Gone, Model
 from moongate.core.errors import BadRequest
 from moongate.core.feeds import FeedRow
 from moongate.core.verdicts import Finding
+from moongate.hub.audit import Actor, Audit, AuditEvent
 from moongate.hub.intelligence import Intelligence, Subject
 from moongate.scan.feeds import refreshing
 from moongate.scan.feeds.ledger import FeedLedger
@@ -31,29 +32,36 @@ class Asked(Protocol):
     def query(self) -> Mapping[str, str]: ...
     @property
     def body(self) -> Any: ...  # a value of the operation's `takes`
+    @property
+    def actor(self) -> Actor: ...
 
 
 class AdminFeeds:
     """Runs these operations."""
 
     def __init__(
-        self, ledger: FeedLedger, refresher: refreshing.Refresher, intelligence: Intelligence
+        self, ledger: FeedLedger, refresher: refreshing.Refresher, intelligence: Intelligence, audit: Audit
     ) -> None:
         self._ledger = ledger
         self._refresher = refresher
         self._intelligence = intelligence
+        self._audit = audit
 
     async def list(self, _: Asked) -> Model:
         return await asyncio.to_thread(feeds_now, self._ledger)
 
     async def refresh(self, asked: Asked) -> Model:
-        return models.Refreshed(**asdict(await self._refresher.refresh(asked.body.name)))
+        return models.Refreshed(**asdict(await self._refresher.refresh(asked.body.name, asked.actor)))
 
     async def approve(self, asked: Asked) -> Model:
-        return models.Refreshed(**asdict(await self._refresher.approve(asked.body.name)))
+        outcome = await self._refresher.approve(asked.body.name)
+        await self._audit.recorded(refreshing.change_event(outcome, asked.actor))
+        return models.Refreshed(**asdict(outcome))
 
     async def refuse(self, asked: Asked) -> Model:
-        await asyncio.to_thread(refreshing.refuse, self._ledger, asked.body.name)
+        name = asked.body.name
+        await asyncio.to_thread(refreshing.refuse, self._ledger, name)
+        await self._audit.recorded(AuditEvent("feed.change", asked.actor, subject=name, effect="refused"))
         return Gone(removed=True)
 
     async def check(self, asked: Asked) -> Model:

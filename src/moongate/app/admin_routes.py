@@ -51,7 +51,7 @@ _MAX_BODY_BYTES = 1 << 20
 _MAX_FAILURES = 1000
 _MAX_QUERY_FIELDS = 32
 _VERIFY = models.NewVerify
-_SUBJECTS = ("name", "place", "team", "user", "pattern")
+_SUBJECTS = ("name", "place", "team", "user", "pattern", "subject")
 """What an operation's query or body calls that which it is about."""
 
 
@@ -72,8 +72,23 @@ _AUDITED = {
     ("DELETE", "/teams"): "access.revoke",
     ("POST", "/access"): "access.grant",
     ("DELETE", "/access"): "access.revoke",
+    ("POST", "/trusts"): "trust.create",
+    ("DELETE", "/trusts/{id}"): "trust.delete",
+    ("POST", "/roles"): "access.grant",
+    ("DELETE", "/roles"): "access.revoke",
+    ("POST", "/accounts"): "account.create",
+    ("POST", "/accounts/state"): "account.change",
+    ("POST", "/groups"): "access.grant",
+    ("DELETE", "/groups"): "access.revoke",
+    ("POST", "/pulls"): "content.pull",
+    ("POST", "/verifications"): "content.verify",
 }
-"""The kind of event (`hub.audit.KINDS`) that is written down when an operation changed something."""
+"""The kind of event (`hub.audit.KINDS`) that is written down when an operation changed something.
+
+Feeds, requests, waivers, recalls and the rules are written down by whoever changes them.
+"""
+_MADE = ("token.create", "trust.create")
+"""What is known by an id that the answer tells."""
 
 
 class AdminRoutes:
@@ -164,7 +179,8 @@ class AdminRoutes:
 
     def _feeds_table(self) -> tuple[Operation, ...]:
         gateway, given = self._gateway, feed_models
-        feeds, name = AdminFeeds(gateway.index, gateway.feeds, gateway.intelligence), feed_models.FeedName
+        feeds = AdminFeeds(gateway.index, gateway.feeds, gateway.intelligence, gateway.audit)
+        name = feed_models.FeedName
         subject = ("subject",)
         return (
             Operation("GET", "/feeds", "Threat intelligence, and how old it is", feeds.list, given.Feeds),
@@ -217,13 +233,15 @@ class AdminRoutes:
                 return json_reply(200, openapi(self.operations), exchange.request_id)
             raise
         self._door.require(operation.permission, exchange.caller, exchange.request)
-        asked = Asked(part, _query(exchange.query, operation), await _body(exchange, operation), exchange)
+        address = self._door.address_of(exchange.peer, exchange.forwarded)
+        query, body = _query(exchange.query, operation), await _body(exchange, operation)
+        asked = Asked(part, query, body, exchange, address)
         answer = await operation.run(asked)
         kind = _AUDITED.get((operation.method, operation.path))
         if kind is not None:
             _tell(kind, asked, answer)
-        body = answer.model_dump_json().encode()
-        return Reply(operation.status, (JSON_TYPE,), body, request_id=exchange.request_id, shared=False)
+        told = answer.model_dump_json().encode()
+        return Reply(operation.status, (JSON_TYPE,), told, request_id=exchange.request_id, shared=False)
 
     def _find(self, method: str, path: str) -> tuple[Operation, str]:
         wanted = "GET" if method == "HEAD" else method
@@ -520,7 +538,7 @@ def _tell(kind: str, asked: Asked, answer: Model) -> None:
     given = {**asked.query, **body}
     repo = given.pop("repo", None)
     subject = asked.part or next((str(given[name]) for name in _SUBJECTS if given.get(name)), "")
-    if kind == "token.create":
+    if kind in _MADE:
         subject = str(told["id"])
     asked.exchange.tell(
         kind, parse_repo(str(repo)) if repo else None, subject=subject, details={**given, "way": "admin api"}

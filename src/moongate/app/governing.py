@@ -46,6 +46,7 @@ class Governing:
     waived: WaivedPolicy
     policy: RecordedPolicy
     desk: Desk
+    audit: Audit
     _task: asyncio.Task[None] | None = field(default=None, init=False)
 
     def start(self) -> None:
@@ -60,6 +61,25 @@ class Governing:
             await asyncio.gather(self._task, return_exceptions=True)
             self._task = None
             await asyncio.to_thread(self._flush)
+
+    def tell_what_holds(self, known: str | None) -> None:
+        """Has it written down when other rules hold than the log last told of, by their digest. Blocks.
+
+        Rules may have been edited while nothing ran.
+        """
+        rules = self.current.rules
+        if known == rules.digest:
+            return
+        details = {
+            "before": known or "",
+            "after": rules.digest,
+            "rules": len(rules.rules),
+            "found": "at start",
+        }
+        try:
+            self.audit.record(AuditEvent("policy.change", SYSTEM, subject=rules.source, details=details))
+        except StoreError as error:
+            log.error("a change of policy was not audited", why=error.message)
 
     async def reload(self) -> bool:
         """Look at the files now; whether other rules hold than before."""
@@ -119,7 +139,7 @@ def govern(
     book = WaiverBook(shelf, time.time, changes)
     desk = Desk(shelf, audit, time.time, two_persons=two_persons, changed=changed)
     waived = WaivedPolicy(current, book, effect_of)
-    return Governing(current, waived, RecordedPolicy(waived, shelf, time.time), desk)
+    return Governing(current, waived, RecordedPolicy(waived, shelf, time.time), desk, audit)
 
 
 def _tell_broken(trouble: str) -> None:

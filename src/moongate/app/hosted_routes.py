@@ -253,6 +253,9 @@ class HostedRoutes:
             sha256 = str(one.get("sha256")) if isinstance(one, dict) else ""
             if not await asyncio.to_thread(self._hosted.uploads.lend, source, row, exchange.caller, sha256):
                 failed.append({"sha256": sha256, "error": "There is no such large file."})
+        if len(failed) < len(files):
+            details = {"from": str(repo), "files": len(files) - len(failed)}
+            exchange.tell("repo.change", to, reason="large files were lent to it", details=details)
         return self._json(exchange, {"success": len(files) - len(failed), "failed": failed})
 
     # Discussions
@@ -271,6 +274,7 @@ class HostedRoutes:
             exchange.caller,
             pull_request=body.get("pullRequest") is True,
         )
+        exchange.tell("repo.discuss", repo, subject=f"#{number}", details={"what": "open"})
         url = f"{self._address(exchange, row.repo)['url']}/discussions/{number}"
         told = {"num": number, "title": title, "url": url, "pullRequest": body.get("pullRequest") is True}
         return self._json(exchange, told)
@@ -307,6 +311,8 @@ class HostedRoutes:
         event = await asyncio.to_thread(work)
         if asked.word == "merge":
             exchange.tell("repo.commit", repo, subject=f"refs/pr/{number}", reason="merged")
+        else:
+            exchange.tell("repo.discuss", repo, subject=f"#{number}", details={"what": asked.word})
         key = {"edit": "updatedComment", "hide": "updatedComment"}.get(asked.word, "newMessage")
         return self._json(exchange, {key: event, "newStatus": event, "newTitle": event})
 

@@ -28,7 +28,7 @@ from moongate.app.replies import Reply
 from moongate.app.sessions import Sessions, check_form, csrf_word, set_cookie
 from moongate.app.shared_secret import key_for
 from moongate.core.errors import Absent, AuthRequired, BadRequest, MoongateError, NotAllowed
-from moongate.hub.audit import Actor, Audit, AuditEvent
+from moongate.hub.audit import Actor, ActorKind, Audit, AuditEvent
 from moongate.hub.devices import Devices, plain_code, shown_code
 from moongate.hub.sign_ins import PENDING_SECONDS, NotSignedIn, Pending, SignIns, reason_of
 from moongate.web.account_views import DeviceView, MessageView, SignOutView
@@ -134,6 +134,7 @@ class LoginRoutes:
             await asyncio.to_thread(self._devices.answer, code, caller.user, allow=allowed)
         except Absent as error:
             return self._device_form(exchange, code, error.message)
+        await self._note(exchange, "session.lend", caller.user, allowed=allowed)
         if not allowed:
             return self._message(exchange, "Device denied", MessageView("It gets nothing.", "stop"))
         words = "It has a token of yours now. You may close this page, and go back to the command line."
@@ -182,7 +183,9 @@ class LoginRoutes:
     async def _note(
         self, exchange: Exchange, kind: str, user: str, *, reason: str = "", **details: object
     ) -> None:
-        actor = Actor(user, "anonymous" if user == "anonymous" else "person", "", exchange.peer or "")
+        address = self._door.address_of(exchange.peer, exchange.forwarded)
+        who: ActorKind = "anonymous" if user == "anonymous" else "person"
+        actor = Actor(user, who, "", address, exchange.agent[:256])
         event = AuditEvent(
             kind, actor, reason=reason, request_id=exchange.request_id, details=details, subject=user
         )

@@ -29,7 +29,7 @@ from moongate.app.replies import JSON_TYPE, Reply
 from moongate.app.tokens import Bounds, TokenShelf, mint
 from moongate.core.callers import Scope, TokenRow
 from moongate.core.errors import BadRequest, UpstreamError
-from moongate.hub.audit import Actor, Audit, AuditEvent
+from moongate.hub.audit import Actor, ActorKind, Audit, AuditEvent
 from moongate.hub.devices import INTERVAL_SECONDS, WAIT_SECONDS, Allowed, Devices
 from moongate.hub.trusts import Given, TargetRefused, Trusts
 from moongate.wire.headers import header_text
@@ -214,9 +214,10 @@ class OAuthRoutes:
         )
         await self._audit.recorded(event)
 
-    @staticmethod
-    def _actor(exchange: Exchange, user: str, token_id: str) -> Actor:
-        return Actor(user, "anonymous" if user == "anonymous" else "token", token_id, exchange.peer or "")
+    def _actor(self, exchange: Exchange, user: str, token_id: str) -> Actor:
+        address = self._door.address_of(exchange.peer, exchange.forwarded)
+        kind: ActorKind = "anonymous" if user == "anonymous" else "token"
+        return Actor(user, kind, token_id, address, exchange.agent[:256])
 
 
 def _note_of(given: Given) -> str:

@@ -15,18 +15,21 @@ from moongate.hub.audit import Actor, actor_of
 
 @dataclass(frozen=True, slots=True)
 class Asked:
-    """A request to one operation: the piece of its path in braces, its query, and its body as the model."""
+    """A request to one operation: the piece of its path in braces, its query, and its body as the model.
+
+    address: from where they ask, whatever proxies are in between.
+    """
 
     part: str
     query: Mapping[str, str]
     body: Any  # a value of the operation's `takes`
     exchange: Exchange
+    address: str = ""
 
     @property
     def actor(self) -> Actor:
         """Who asks, for the record."""
-        exchange = self.exchange
-        return actor_of(exchange.caller, exchange.peer, exchange.agent)
+        return actor_of(self.exchange.caller, self.address, self.exchange.agent)
 
 
 @dataclass(frozen=True, slots=True)

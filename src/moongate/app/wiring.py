@@ -159,6 +159,16 @@ class Stock:
 
         return AuditDesk(self.index, self.audit)
 
+    def recover_deliveries(self) -> None:
+        """Has written down what processes that died were sending, and to whom; if not now, another time."""
+        from moongate.app.deliveries import recover  # noqa: PLC0415
+        from moongate.store.journals import left_behind  # noqa: PLC0415
+
+        try:
+            recover(left_behind(self.layout.journals_dir), self.audit, self.audit_desk().delivered_since)
+        except StoreError as error:
+            log.warning("deliveries of a process that died are not written down yet", why=error.message)
+
     def audit_key(self) -> PublicKey:
         """The public half of the key that checkpoints are signed with; made when there is none."""
         from moongate.store.signing_key import SigningKey  # noqa: PLC0415
@@ -291,11 +301,16 @@ class Gateway:
 
     async def start(self) -> None:
         """Begins the upkeep; call it on the loop that will serve. Pulling works without."""
+        await asyncio.to_thread(self.stock.recover_deliveries)
         self.recalls.start()
         self.upkeep.start()
+        await asyncio.to_thread(self._tell_policy)
         self.governing.start()
         self.announcing.courier.start()
         self.guarding.warm()
+
+    def _tell_policy(self) -> None:
+        self.governing.tell_what_holds(self.stock.audit_desk().last_policy())
 
     async def close(self) -> None:
         """Ends fills (their progress stays), questions in the air, upkeep and connections."""
@@ -942,6 +957,7 @@ def front_door(gateway: Gateway) -> Front:
     from moongate.app.sendfile import FileSender  # noqa: PLC0415
     from moongate.app.shared_secret import shared_secret  # noqa: PLC0415
     from moongate.app.xet_routes import XetHeaders  # noqa: PLC0415
+    from moongate.store.journals import Journal  # noqa: PLC0415
 
     settings = gateway.settings
     gateway.repos.hosted.places.refuse_clashes()
@@ -959,7 +975,8 @@ def front_door(gateway: Gateway) -> Front:
     )
     guard = gateway.guarding.guard
     xet_headers = XetHeaders(gateway.offers, door.base_url, guard.may_be_offered, gateway.recalls)
-    files = FileRoutes(gateway.content, sender, xet_headers, gateway.recalls)
+    auditing = Auditing(gateway.audit, door.address_of, journal=Journal(gateway.stock.layout.journals_dir))
+    files = FileRoutes(gateway.content, sender, xet_headers, gateway.recalls, auditing.begins)
     xet, cas = _xet_rooms(gateway, door, sender)
     hosting = _hosted_rooms(gateway, door, xet)
     admin = AdminRoutes(gateway, door)
@@ -986,7 +1003,6 @@ def front_door(gateway: Gateway) -> Front:
         xet=xet,
         cas=cas,
     )
-    auditing = Auditing(gateway.audit, door.address_of)
     dispatch = dispatcher(rooms, door, gateway.metrics, request_log, auditing)
     lane = FastLane(
         gateway.repos,

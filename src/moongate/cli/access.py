@@ -13,6 +13,7 @@ import typer
 from moongate.cli import options
 from moongate.cli.exits import CommandFailed, wrong_usage
 from moongate.cli.gateway import chosen_gateway, rows
+from moongate.cli.recording import written
 from moongate.cli.terminal import Column, put_json, put_table, say
 
 access_group = typer.Typer(
@@ -77,6 +78,7 @@ def add(
 
         with open_home(home) as house:
             open_hosted(house).places.allow(place, subject, role.value)
+            written(house, "access.grant", subject=place, details={"who": subject, "role": role.value})
     if as_json:
         put_json({"place": place, "subject": subject, "role": role.value})
     else:
@@ -136,6 +138,8 @@ def remove(place: _Place, who: _Subject, home: options.Home = None, as_json: opt
 
         with open_home(home) as house:
             removed = open_hosted(house).places.disallow(place, subject)
+            if removed:
+                written(house, "access.revoke", subject=place, details={"who": subject})
     if not removed:
         raise CommandFailed(f"{subject} has no role at {place}", hint="`moongate access list` shows all")
     if as_json:
@@ -162,6 +166,7 @@ def add_member(team: _Team, user: _User, home: options.Home = None, as_json: opt
 
         with open_house(load_settings(home=home)) as house:
             open_hosted(house).places.join(team, user)
+            written(house, "access.grant", subject=team, details={"user": user})
     if as_json:
         put_json({"team": team, "user": user})
     else:
@@ -203,6 +208,8 @@ def remove_member(team: _Team, user: _User, home: options.Home = None, as_json: 
 
         with open_home(home) as house:
             removed = open_hosted(house).places.leave(team, user)
+            if removed:
+                written(house, "access.revoke", subject=team, details={"user": user})
     if not removed:
         raise CommandFailed(f"{user} is not in {team}", hint="`moongate team list` shows who is")
     if as_json:

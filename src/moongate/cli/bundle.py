@@ -17,6 +17,7 @@ import typer
 from moongate.cli import options
 from moongate.cli.exits import CommandFailed
 from moongate.cli.gateway import only_here
+from moongate.cli.recording import written
 from moongate.cli.repos import RepoPattern, parse_wanted
 from moongate.cli.terminal import Bars, bars, count, put_json, say, size
 from moongate.core.errors import MoongateError
@@ -79,6 +80,8 @@ def export(
             _Watch(shown, f"writing {out.name}"),
             since=since,
         )
+        commits = [f"{repo}@{commit}" for repo, commit in report.commits]
+        written(house, "bundle.export", subject=out.name, details={"commits": commits})
     file_bytes = out.stat().st_size
     if as_json:
         put_json(
@@ -145,6 +148,8 @@ def import_(
             make_room=make_room,
             lives_here=open_hosted(house).hosts,
         )
+        details = {"repos": [str(repo) for repo in report.repos], "files": report.added}
+        written(house, "bundle.import", subject=Path(file).name, details=details)
     if as_json:
         put_json(
             {

@@ -21,9 +21,11 @@ from moongate.cli import options
 from moongate.cli.exits import FAILED, CommandFailed, wrong_usage
 from moongate.cli.gateway import chosen_gateway, number, only_here, rows
 from moongate.cli.house import load_settings, open_home, open_house
+from moongate.cli.recording import local_actor, record, written
 from moongate.cli.terminal import Column, count, put, put_json, put_table, say
 from moongate.cli.times import ago, parse_duration
 from moongate.core.feeds import FEED_KINDS
+from moongate.core.redaction import host_of
 
 if TYPE_CHECKING:
     from moongate.app.wiring import Stock
@@ -105,6 +107,8 @@ def add(  # noqa: PLR0913  (a flag is an argument)
         if house.index.feed(name) is not None:
             raise CommandFailed(f"there is a feed {name} already", hint=f"`moongate feed rm {name}` first")
         house.index.put_feed(FeedRow(name, feed_kind, url, time.time(), chosen.as_json()))
+        details = {"kind": feed_kind, "host": host_of(url)}
+        written(house, "feed.change", subject=name, effect="added", details=details)
     if as_json:
         put_json({"name": name, "kind": feed_kind, "url": url, "options": chosen.as_json()})
     else:
@@ -176,8 +180,10 @@ def approve(name: _Name, home: options.Home = None, as_json: options.Json = Fals
         from moongate.scan.feeds import refreshing
 
         with open_home(home) as house:
-            outcome = asdict(refreshing.approve(house.index, name))
+            approved = refreshing.approve(house.index, name)
+            record(house, refreshing.change_event(approved, local_actor()))
             _tell_gateways(house)
+        outcome = asdict(approved)
     _tell([outcome], as_json=as_json)
 
 
@@ -197,6 +203,7 @@ def refuse(name: _Name, home: options.Home = None, as_json: options.Json = False
 
         with open_home(home) as house:
             refreshing.refuse(house.index, name)
+            written(house, "feed.change", subject=name, effect="refused")
     if as_json:
         put_json({"name": name, "refused": True})
     else:
@@ -315,13 +322,17 @@ def import_(
     """
     from dataclasses import asdict
 
+    from moongate.scan.feeds import refreshing
     from moongate.scan.feeds.bundles import read_bundle
 
     only_here("feed import", home)
     with open_house(load_settings(home=home)) as house:
-        outcomes = [asdict(outcome) for outcome in read_bundle(house.index, source, time.time())]
+        taken = read_bundle(house.index, source, time.time())
+        for outcome in taken:
+            if outcome.how in ("changed", "held"):
+                record(house, refreshing.change_event(outcome, local_actor()))
         _tell_gateways(house)
-    _tell(outcomes, as_json=as_json)
+    _tell([asdict(outcome) for outcome in taken], as_json=as_json)
 
 
 @group.command("rm")
@@ -335,6 +346,8 @@ def remove(name: _Name, home: options.Home = None, as_json: options.Json = False
     only_here("feed rm", home)
     with open_home(home) as house:
         removed = house.index.drop_feed(name)
+        if removed:
+            written(house, "feed.change", subject=name, effect="removed")
         _tell_gateways(house)
     if not removed:
         raise CommandFailed(f"there is no feed {name}", hint="`moongate feed list` shows all")
@@ -354,13 +367,12 @@ def _tell_gateways(house: Stock) -> None:
 def _refresh_here(names: list[str], home: Path | None) -> list[dict[str, object]]:
     from dataclasses import asdict
 
-    from moongate.app.wiring import open_refresher
-    from moongate.hub.audit import NoAudit
+    from moongate.app.wiring import announced, open_refresher
 
     async def run() -> list[Outcome]:
-        refresher = open_refresher(house, NoAudit())
+        refresher = open_refresher(house, announced(house, house.audit))
         chosen = names or [feed.name for feed in house.index.feeds() if feed.kind != "virustotal"]
-        return [await refresher.refresh(name) for name in chosen]
+        return [await refresher.refresh(name, local_actor()) for name in chosen]
 
     with open_home(home) as house:
         return [asdict(outcome) for outcome in asyncio.run(run())]

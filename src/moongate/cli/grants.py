@@ -14,6 +14,7 @@ import typer
 from moongate.cli import options
 from moongate.cli.exits import CommandFailed
 from moongate.cli.gateway import chosen_gateway, rows
+from moongate.cli.recording import written
 from moongate.cli.repos import parse_wanted
 from moongate.cli.terminal import Column, put_json, put_table, say
 
@@ -51,6 +52,7 @@ def add(user: _User, pattern: _Pattern, home: options.Home = None, as_json: opti
         settings = load_settings(home=home)
         with open_house(settings) as house:
             house.index.grant(user, wanted)
+            written(house, "access.grant", subject=user, details={"pattern": wanted})
         if settings.own_token is None:
             say("warning: MOONGATE_UPSTREAM_TOKEN is not set here; without it a grant opens nothing")
     if as_json:
@@ -102,6 +104,8 @@ def remove(user: _User, pattern: _Pattern, home: options.Home = None, as_json: o
 
         with open_home(home) as house:
             removed = bool(house.index.revoke_grant(user, wanted))
+            if removed:
+                written(house, "access.revoke", subject=user, details={"pattern": wanted})
     if not removed:
         raise CommandFailed(f"{user} has no grant for {wanted}", hint="`moongate grant list` shows all")
     if as_json:

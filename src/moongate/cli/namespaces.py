@@ -16,6 +16,7 @@ import typer
 from moongate.cli import options
 from moongate.cli.exits import CommandFailed, wrong_usage
 from moongate.cli.gateway import chosen_gateway, number, rows
+from moongate.cli.recording import written
 from moongate.cli.sizes import parse_size
 from moongate.cli.terminal import Column, count, put_json, put_table, say, size
 
@@ -49,6 +50,8 @@ def add(name: _Name, home: options.Home = None, as_json: options.Json = False) -
 
         with open_house(load_settings(home=home)) as house:
             added = open_hosted(house).places.add_namespace(name)
+            if added:
+                written(house, "namespace.create", subject=name)
     if as_json:
         put_json({"name": name, "added": added})
     else:
@@ -162,6 +165,8 @@ def set_limits(
 
         with open_home(home) as house:
             limits = asdict(open_hosted(house).places.limit(name, changes))
+            told = {word: value for word, value in changes.items() if value is not None}
+            written(house, "namespace.change", subject=name, details=told)
     if as_json:
         put_json({"name": name, **limits})
     else:
@@ -198,6 +203,8 @@ def remove(name: _Name, home: options.Home = None, as_json: options.Json = False
 
         with open_home(home) as house:
             removed = open_hosted(house).places.remove_namespace(name)
+            if removed:
+                written(house, "namespace.delete", subject=name)
     if not removed:
         raise CommandFailed(f"{name} does not live here", hint="`moongate namespace list` shows what does")
     if as_json:

@@ -18,10 +18,12 @@ import typer
 from moongate.cli import options
 from moongate.cli.exits import CommandFailed, wrong_usage
 from moongate.cli.gateway import chosen_gateway, rows
+from moongate.cli.recording import written
 from moongate.cli.terminal import Column, put_json, put_table, say
 from moongate.cli.times import ago
 
 if TYPE_CHECKING:
+    from moongate.app.wiring import Stock
     from moongate.hub.people import People, RoleGiven
 
 role_group = typer.Typer(help="Roles in the gateway, or at one namespace.", rich_markup_mode=None)
@@ -83,8 +85,9 @@ def add_role(
     if gateway is not None:
         gateway.ask("POST", "/roles", {"subject": who, "role": role.value, "namespace": namespace})
     else:
-        with _people(home) as people:
+        with _people(home) as (people, house):
             people.give(given)
+            written(house, "access.grant", subject=who, details=_role_told(given))
     if as_json:
         put_json({"subject": who, "role": role.value, "namespace": namespace})
     else:
@@ -107,7 +110,7 @@ def list_roles(home: options.Home = None, as_json: options.Json = False) -> None
             for row in rows(gateway.ask("GET", "/roles"), "roles")
         ]
     else:
-        with _people(home) as people:
+        with _people(home) as (people, _):
             found = [(one.subject, one.role, one.namespace) for one in people.roles()]
     if as_json:
         put_json(
@@ -142,8 +145,10 @@ def remove_role(
         query = {"subject": who, "role": role.value, **({"namespace": namespace} if namespace else {})}
         removed = bool(gateway.ask("DELETE", f"/roles?{urlencode(query)}").get("removed"))
     else:
-        with _people(home) as people:
+        with _people(home) as (people, house):
             removed = people.take(given)
+            if removed:
+                written(house, "access.revoke", subject=who, details=_role_told(given))
     if not removed:
         raise CommandFailed(f"{who} is no {role.value} {_where(namespace)}", hint="see `moongate role list`")
     if as_json:
@@ -172,8 +177,9 @@ def create_service(
     if gateway is not None:
         made = str(gateway.ask("POST", "/accounts", {"name": name, "note": note})["name"])
     else:
-        with _people(home) as people:
+        with _people(home) as (people, house):
             made = people.add_service(name, note).name
+            written(house, "account.create", subject=made, details={"note": note})
     if as_json:
         put_json({"name": made, "note": note})
     else:
@@ -264,8 +270,9 @@ def map_group(
     if gateway is not None:
         gateway.ask("POST", "/groups", {"group": group, "team": team})
     else:
-        with _people(home) as people:
+        with _people(home) as (people, house):
             people.map_group(group, team)
+            written(house, "access.grant", subject=team, details={"group": group})
     if as_json:
         put_json({"group": group, "team": team})
     else:
@@ -286,7 +293,7 @@ def list_groups(home: options.Home = None, as_json: options.Json = False) -> Non
             (str(row["group"]), str(row["team"])) for row in rows(gateway.ask("GET", "/groups"), "groups")
         ]
     else:
-        with _people(home) as people:
+        with _people(home) as (people, _):
             found = people.group_map()
     if as_json:
         put_json({"groups": [{"group": group, "team": team} for group, team in found]})
@@ -314,8 +321,10 @@ def unmap_group(
         query = urlencode({"group": group, "team": team})
         removed = bool(gateway.ask("DELETE", f"/groups?{query}").get("removed"))
     else:
-        with _people(home) as people:
+        with _people(home) as (people, house):
             removed = people.unmap_group(group, team)
+            if removed:
+                written(house, "access.revoke", subject=team, details={"group": group})
     if not removed:
         raise CommandFailed(f"the group {group} is not in {team}", hint="see `moongate group list`")
     if as_json:
@@ -331,7 +340,7 @@ def _list_accounts(kind: str, home: options.Home, *, as_json: bool) -> None:
     else:
         from dataclasses import asdict
 
-        with _people(home) as people:
+        with _people(home) as (people, _):
             found = [
                 {**asdict(one.row), "groups": one.groups, "teams": one.teams, "roles": one.roles}
                 for one in people.known()
@@ -364,8 +373,9 @@ def _set_disabled(name: str, home: options.Home, *, disabled: bool, as_json: boo
     if gateway is not None:
         gateway.ask("POST", "/accounts/state", {"name": name, "disabled": disabled})
     else:
-        with _people(home) as people:
+        with _people(home) as (people, house):
             people.set_disabled(name, disabled=disabled)
+            written(house, "account.change", subject=name, details={"disabled": disabled})
     if as_json:
         put_json({"name": name, "disabled": disabled})
     else:
@@ -373,7 +383,7 @@ def _set_disabled(name: str, home: options.Home, *, disabled: bool, as_json: boo
 
 
 @contextmanager
-def _people(home: options.Home) -> Iterator[People]:
+def _people(home: options.Home) -> Iterator[tuple[People, Stock]]:
     from moongate.app.wiring import open_hosted
     from moongate.cli.house import load_settings, open_house
     from moongate.hub.people import People
@@ -382,7 +392,7 @@ def _people(home: options.Home) -> Iterator[People]:
     settings = load_settings(home=home)
     with open_house(settings) as house:
         standing = Standing(house.index, time.time, settings.sign_in_role)
-        yield People(house.index, standing, open_hosted(house).places, time.time)
+        yield People(house.index, standing, open_hosted(house).places, time.time), house
 
 
 def _given(role: GatewayRoleWord, who: str, namespace: str | None) -> RoleGiven:
@@ -393,6 +403,12 @@ def _given(role: GatewayRoleWord, who: str, namespace: str | None) -> RoleGiven:
             f"not a user, a team or a group: {who!r}", hint="write user:alice, team:research or group:staff"
         )
     return RoleGiven(who, role.value, namespace)
+
+
+def _role_told(given: RoleGiven) -> dict[str, str]:
+    """What the record says of a role, besides whose it is."""
+    told = {"role": str(given.role)}
+    return {**told, "namespace": given.namespace} if given.namespace else told
 
 
 def _where(namespace: str | None) -> str:

@@ -10,6 +10,7 @@ import typer
 from moongate.cli import options
 from moongate.cli.exits import CommandFailed
 from moongate.cli.gateway import chosen_gateway
+from moongate.cli.recording import written
 from moongate.cli.repos import RepoAt, parse_repo_at
 from moongate.cli.terminal import put_json, say
 
@@ -42,6 +43,7 @@ def pin(repos: options.Repos, home: options.Home = None, as_json: options.Json =
             known = set(house.index.repos())
             for target in targets:
                 house.index.pin(target.repo, target.revision, time.time())
+                written(house, "pin.create", repo=target.repo, details=_told(target))
                 if target.repo not in known:
                     say(f"note: {target.repo} is not here yet; `moongate pull {target}` fetches it")
     _report("pinned", targets, as_json)
@@ -67,7 +69,10 @@ def unpin(repos: options.Repos, home: options.Home = None, as_json: options.Json
         from moongate.cli.house import open_home
 
         with open_home(home) as house:
-            unpinned = [target for target in targets if house.index.unpin(target.repo, target.revision)]
+            for target in targets:
+                if house.index.unpin(target.repo, target.revision):
+                    written(house, "pin.delete", repo=target.repo, details=_told(target))
+                    unpinned.append(target)
     _report("unpinned", unpinned, as_json)
     absent = [str(target) for target in targets if target not in unpinned]
     if absent:
@@ -75,6 +80,10 @@ def unpin(repos: options.Repos, home: options.Home = None, as_json: options.Json
             f"not pinned: {', '.join(absent)}",
             hint="`moongate ls` shows pins, `moongate show` which revisions",
         )
+
+
+def _told(target: RepoAt) -> dict[str, str]:
+    return {"revision": str(target.revision)} if target.revision else {}
 
 
 def _report(done: str, targets: list[RepoAt], as_json: bool) -> None:

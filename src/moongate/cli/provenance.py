@@ -16,6 +16,7 @@ import typer
 from moongate.cli import options
 from moongate.cli.exits import FAILED, CommandFailed
 from moongate.cli.gateway import only_here
+from moongate.cli.recording import written
 from moongate.cli.repos import parse_repo_at
 from moongate.cli.show import commit_to_show, known_revisions
 from moongate.cli.terminal import count, put, put_json, say
@@ -80,6 +81,7 @@ def sign(
         signer = PrivateKey.read(key) if key else house.signing_key()
         chain = read_certificates(certificate) if certificate else ()
         made = house.vouching().sign(wanted.repo, commit_hash, signer, chain)
+        written(house, "repo.sign", repo=wanted.repo, commit_hash=commit_hash, subject=made.signer)
     if output is not None:
         output.write_bytes(made.body)
     if as_json:
@@ -147,7 +149,9 @@ def provenance(repo: _Repo, home: options.Home = None, as_json: options.Json = F
         commit_hash = _commit(house, wanted)
         facts = _facts(house, wanted, commit_hash)
         key = house.signing_key()
-        envelopes = house.vouching().state(facts, key, house.settings.public_url or gateway_name(key))
+        named = house.settings.public_url or gateway_name(key)
+        envelopes = house.vouching().state(facts, key, named)
+        written(house, "repo.attest", repo=wanted.repo, commit_hash=commit_hash, subject=named)
     if as_json:
         public = key.public.pem.decode()
         put_json(

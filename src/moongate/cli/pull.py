@@ -17,6 +17,7 @@ from moongate.cli import exits, options
 from moongate.cli.exits import CommandFailed, exit_code_of, hint_of, wrong_usage
 from moongate.cli.gateway import Gateway, chosen_gateway, number
 from moongate.cli.jobs import run_job
+from moongate.cli.recording import written
 from moongate.cli.repos import RepoAt, RepoPattern, parse_wanted
 from moongate.cli.terminal import Bars, Column, bars, count, put_json, put_table, say, size
 from moongate.cli.times import duration
@@ -178,8 +179,11 @@ async def _pull_one(
             }
             return _pulled(repo, plan, sum(missing.values()))
         report = await house.puller.pull(plan, caller, _Watch(shown, repo))
+        details = {"revision": str(revision), "files": len(plan.files), "fetched_bytes": report.fetched_bytes}
+        written(house.stock, "content.pull", repo=plan.repo, commit_hash=plan.commit_hash, details=details)
         if wish.pin:
             house.index.pin(plan.repo, revision, time.time())
+            written(house.stock, "pin.create", repo=plan.repo, details={"revision": str(revision)})
     except StoreFull:
         raise
     except MoongateError as error:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from moongate.app.wiring import Stock
-    from moongate.hub.audit import Actor
+    from moongate.hub.audit import Actor, AuditEvent
 
 
 def local_actor() -> Actor:
@@ -29,4 +29,15 @@ def written(house: Stock, kind: str, **more: Any) -> None:
     """
     from moongate.hub.audit import AuditEvent
 
-    house.audit.record(AuditEvent(kind, local_actor(), **more))
+    record(house, AuditEvent(kind, local_actor(), **more))
+
+
+def record(house: Stock, event: AuditEvent) -> None:
+    """As `written`, for an event that somebody else made. A running gateway announces it to webhooks.
+
+    Raises:
+        StoreError: it could not be written.
+    """
+    from moongate.app.wiring import announced
+
+    announced(house, house.audit).record(event)

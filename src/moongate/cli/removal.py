@@ -11,6 +11,7 @@ import typer
 from moongate.cli import options
 from moongate.cli.exits import FAILED, CommandFailed, wrong_usage
 from moongate.cli.gateway import Gateway, chosen_gateway, number, rows
+from moongate.cli.recording import written
 from moongate.cli.repos import RepoAt, RepoPattern, parse_wanted
 from moongate.cli.terminal import confirm, count, may_ask, put_json, say, size
 from moongate.core.errors import StoreError
@@ -92,6 +93,10 @@ def _remove_here(house: Stock, target: RepoAt) -> int:
     except StoreError as error:
         hint = f"`moongate unpin {' '.join(map(str, pins))}`" if pins else None
         raise CommandFailed(error.message, hint=hint) from None
+    details: dict[str, object] = {"freed_bytes": removed.freed_bytes}
+    if target.revision:
+        details["revision"] = str(target.revision)
+    written(house, "repo.delete", repo=target.repo, details=details)
     _tell_what_stays(target, removed.kept_bytes, removed.filling)
     return removed.freed_bytes
 

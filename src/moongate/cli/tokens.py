@@ -20,6 +20,7 @@ import typer
 from moongate.cli import options
 from moongate.cli.exits import CommandFailed, wrong_usage
 from moongate.cli.gateway import Gateway, chosen_gateway, rows
+from moongate.cli.recording import written
 from moongate.cli.terminal import Column, count, put, put_json, put_table, say
 from moongate.cli.times import ago, duration, moment, parse_duration
 
@@ -167,6 +168,8 @@ def revoke(
         with open_home(home) as house:
             for token_id in ids:
                 found = house.index.revoke_token(token_id, time.time())
+                if found:
+                    written(house, "token.revoke", subject=token_id)
                 (revoked if found else unknown).append(token_id)
     if as_json:
         put_json({"revoked": revoked, "unknown": unknown})
@@ -235,6 +238,12 @@ def _create_here(
     bounds = Bounds(places, max_seconds=settings.token_max_seconds)
     with open_house(settings) as house:
         secret, row = mint(house.index, user, scope.value, expires_seconds, note, now, bounds)
+        details: dict[str, object] = {"user": row.user, "scope": row.scope, "places": list(row.places)}
+        if row.note:
+            details["note"] = row.note
+        if expires_seconds is not None:
+            details["expires_seconds"] = int(expires_seconds)
+        written(house, "token.create", subject=row.id, details=details)
     return {
         "token": secret.reveal(),
         "id": row.id,

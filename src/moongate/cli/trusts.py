@@ -14,6 +14,7 @@ import typer
 from moongate.cli import options
 from moongate.cli.exits import CommandFailed, wrong_usage
 from moongate.cli.gateway import chosen_gateway, rows
+from moongate.cli.recording import written
 from moongate.cli.terminal import Column, put_json, put_table, say
 from moongate.cli.times import moment, parse_duration
 from moongate.cli.tokens import ScopeWord, places_of
@@ -90,6 +91,15 @@ def add(  # noqa: PLR0913 - what a user may say of a trust
 
         with open_house(load_settings(home=home)) as house:
             house.index.put_trust(row)
+            details = {
+                "issuer": row.issuer,
+                "claims": dict(row.claims),
+                "user": row.user,
+                "scope": row.scope,
+                "places": list(row.places),
+                "direct": row.direct,
+            }
+            written(house, "trust.create", subject=row.id, details=details)
         made = row.id
     if as_json:
         put_json({"id": made, "issuer": issuer, "user": user, "scope": scope.value})
@@ -155,6 +165,8 @@ def remove(
 
         with open_home(home) as house:
             removed = house.index.drop_trust(trust)
+            if removed:
+                written(house, "trust.delete", subject=trust)
     if not removed:
         raise CommandFailed(f"there is no trust {trust}", hint="`moongate trust list` shows the ids")
     if as_json:

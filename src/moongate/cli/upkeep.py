@@ -18,6 +18,7 @@ from moongate.cli import options
 from moongate.cli.exits import CommandFailed, wrong_usage
 from moongate.cli.gateway import Gateway, chosen_gateway, number
 from moongate.cli.jobs import run_job
+from moongate.cli.recording import written
 from moongate.cli.terminal import Bars, bars, count, put, put_json, say, size
 from moongate.cli.times import parse_duration
 
@@ -153,6 +154,8 @@ def _verify_here(home: Path | None, before: float | None, quiet: bool) -> Verdic
             for checked in results
             if checked.outcome == "wrong"
         }
+        details = {"checked": len(results), "wrong": sorted(names)}
+        written(house, "content.verify", details=details)
     wrong: list[dict[str, object]] = [
         {
             "etag": checked.etag,
@@ -190,10 +193,12 @@ def _gc_here(home: Path | None, idle: str | None) -> dict[str, int]:
     idle_seconds = None if idle is None else parse_duration(idle, "--idle")
     with open_home(home) as house:
         collected, evicted = house.collect(idle_seconds), house.keeping.evict()
-    return _summary(
-        {name: getattr(collected, name) for name in collected.__dataclass_fields__},
-        {name: getattr(evicted, name) for name in evicted.__dataclass_fields__},
-    )
+        done = _summary(
+            {name: getattr(collected, name) for name in collected.__dataclass_fields__},
+            {name: getattr(evicted, name) for name in evicted.__dataclass_fields__},
+        )
+        written(house, "content.collect", details=done)
+    return done
 
 
 def _summary(collected: Mapping[str, object], evicted: Mapping[str, object]) -> dict[str, int]:

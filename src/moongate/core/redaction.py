@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from typing import Final
+from urllib.parse import urlsplit
 
 _TOKEN: Final = re.compile(
     r"\bhf_[A-Za-z0-9]{8,}"
@@ -22,3 +23,11 @@ def redacted(text: str) -> str:
 def redacted_quickly(text: str) -> str:
     """As `redacted`, for many texts of which hardly any holds a token."""
     return redacted(text) if any(hint in text for hint in _HINTS) else text
+
+
+def host_of(url: str) -> str:
+    """Of an address, the one part that is never a secret: where it leads."""
+    try:
+        return urlsplit(url).hostname or ""
+    except ValueError:
+        return ""

@@ -11,7 +11,7 @@ without its query.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Final, Literal, Protocol, TypeAlias
 
@@ -38,7 +38,7 @@ KINDS: Final[Mapping[str, str]] = {
     "waiver.create": "a dated exception was made",
     "waiver.revoke": "a dated exception was taken back",
     "policy.change": "the rules changed",
-    "feed.change": "threat intelligence was added, refreshed or removed",
+    "feed.change": "threat intelligence was added, refreshed, approved, refused or removed",
     "recall.create": "content was recalled: it is served no more",
     "recall.undo": "a recall was taken back",
     "webhook.create": "events go to another address from here on",
@@ -52,6 +52,11 @@ KINDS: Final[Mapping[str, str]] = {
     "session.start": "somebody signed in",
     "session.refuse": "somebody could not sign in",
     "session.end": "somebody signed out",
+    "session.lend": "somebody allowed a device to act as them, or denied it",
+    "trust.create": "signed tokens of an issuer were trusted to stand for somebody",
+    "trust.delete": "a trust was taken back",
+    "account.create": "a service account was made",
+    "account.change": "an account was disabled or enabled",
     # who may
     "access.grant": "a user was granted repositories, a role or a team",
     "access.revoke": "a grant, a role or a team was taken back",
@@ -65,10 +70,14 @@ KINDS: Final[Mapping[str, str]] = {
     "repo.delete": "a hosted repository was deleted, or a proxied one removed from what is kept",
     "repo.commit": "a commit landed on a hosted repository, by the API or by a push",
     "repo.sign": "a repository or snapshot was signed",
+    "repo.attest": "what happened to a commit here was stated and signed",
+    "repo.discuss": "a discussion of a hosted repository was opened or changed",
     "ref.create": "a branch or tag was made",
     "ref.delete": "a branch or tag was deleted",
     "bundle.export": "repositories were written to a bundle",
     "bundle.import": "repositories were taken from a bundle",
+    "content.pull": "an operator had files fetched",
+    "content.verify": "an operator had everything hashed again",
     "content.evict": "an operator asked for room to be made",
     "content.collect": "an operator asked for what nothing needs to be removed",
     "pin.create": "a repository was pinned",
@@ -145,6 +154,9 @@ class Audit(Protocol):
     async def recorded(self, event: AuditEvent) -> None:
         """As `record`, for an event loop."""
 
+    def settled(self) -> Callable[[], bool]:
+        """What says whether all that was noted up to this call is written. Never waits."""
+
 
 class NoAudit:
     """Writes nothing down."""
@@ -154,6 +166,9 @@ class NoAudit:
     def record(self, event: AuditEvent) -> None: ...
 
     async def recorded(self, event: AuditEvent) -> None: ...
+
+    def settled(self) -> Callable[[], bool]:
+        return lambda: True
 
 
 def actor_of(caller: Caller, address: str | None = None, agent: str | None = None) -> Actor:

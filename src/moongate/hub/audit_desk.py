@@ -86,6 +86,21 @@ class AuditDesk:
         rows = self._index.search_audit(wanted, _LAST if before is None else before, count)
         return [read_line(row.line) for row in rows]
 
+    def delivered_since(self, since: float) -> set[str]:
+        """The ids of the requests of which lines tell deliveries from a time on."""
+        found: set[str] = set()
+        before = _LAST
+        while page := self._index.search_audit(AuditSearch("file.deliver", since=since), before, _PAGE):
+            found.update(str(read_line(row.line).get("request", "")) for row in page)
+            before = page[-1].seq
+        return found
+
+    def last_policy(self) -> str | None:
+        """The digest of the rules that the log last told of; None when it told of none."""
+        for row in self._index.search_audit(AuditSearch("policy.change"), _LAST, 1):
+            return str(read_line(row.line).get("details", {}).get("after", ""))
+        return None
+
     def raw(self, after: int, count: int) -> list[bytes]:
         """So many lines after one as they are hashed, the oldest first."""
         return [row.line for row in self._index.audit_after(after, count)]

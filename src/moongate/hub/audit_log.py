@@ -54,11 +54,12 @@ class AuditShelf(Protocol):
 class _Waiting:
     """An event that waits to be written, and who waits for that."""
 
-    __slots__ = ("draft", "written")
+    __slots__ = ("draft", "number", "written")
 
     def __init__(self, made: Draft, written: Future[None] | None) -> None:
         self.draft = made
         self.written = written
+        self.number = 0
 
 
 class AuditLog:
@@ -78,6 +79,7 @@ class AuditLog:
         self._export = export
         self._now = now
         self._waiting: deque[_Waiting] = deque()
+        self._count = 0
         self._lost = 0
         self._awaited = False
         self._closing = False
@@ -100,6 +102,17 @@ class AuditLog:
         written: Future[None] = Future()
         self._put(event, written)
         await asyncio.wrap_future(written)
+
+    def settled(self) -> Callable[[], bool]:
+        """See `Audit.settled`."""
+        with self._changed:
+            last = self._count
+
+        def is_written() -> bool:
+            with self._changed:
+                return not self._waiting or self._waiting[0].number > last
+
+        return is_written
 
     def checkpoint(self) -> Checkpoint | None:
         """A checkpoint of the last line, made now and taken out; None when there is no line. Blocks.
@@ -140,6 +153,8 @@ class AuditLog:
             if self._thread is None:
                 self._thread = threading.Thread(target=self._run, name="audit", daemon=True)
                 self._thread.start()
+            self._count += 1
+            waiting.number = self._count
             self._waiting.append(waiting)
             if len(self._waiting) > _MOST_WAITING:
                 self._give_up_oldest()

@@ -122,6 +122,10 @@ class AnnouncingAudit:
         if event.kind in TYPES:
             await write_down(self._announce, event)
 
+    def settled(self) -> Callable[[], bool]:
+        """See `Audit.settled`."""
+        return self._audit.settled()
+
     def _announce(self, event: AuditEvent) -> None:
         try:
             if self._outbox.wants(event):
