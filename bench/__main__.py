@@ -11,6 +11,7 @@ from pathlib import Path
 
 from bench import machine, table
 from bench.measures import (
+    audit,
     beside_olah,
     cold,
     crowd,
@@ -46,6 +47,7 @@ _MEASURES: dict[str, Callable[[Stage], Section]] = {
         cold,
         miss,
         policy,
+        audit,
         scan,
         guard,
         limited,

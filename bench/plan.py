@@ -23,6 +23,7 @@ MEASURES = (
     "crowd",
     "olah",
     "policy",
+    "audit",
     "scan",
     "guard",
     "start",

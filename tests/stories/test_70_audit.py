@@ -141,6 +141,59 @@ def test_2_kill_9_loses_no_acknowledged_line(tmp_path: Path, hub: HubDouble) -> 
     assert "sound" in moongate(tmp_path, "audit", "verify")
 
 
+def test_2_kill_9_hides_nobody_who_received_bytes(tmp_path: Path, hub: HubDouble) -> None:
+    running = gateway(tmp_path, hub, workers=1)
+    running.start()
+    target = f"/acme/plain/resolve/main/{NAME}"
+    assert ask(running.url, target).body == PLAIN
+    talk = XetTalk(running.url, "acme/xet")
+    assert talk.read(NAME) == XET
+    received: list[str] = []
+
+    def read(worker: int) -> None:
+        try:
+            for number in range(10_000):
+                agent = f"reader/{worker}.{number}"
+                path = target if number % 2 else "/acme/plain/resolve/main/config.json"
+                span = {"Range": "bytes=0-1"} if worker % 2 else {"Range": f"bytes=0-{MIB}"}
+                address = f"127.0.{worker + 1}.{number % 250 + 1}"
+                if fetch(running.url, path, {**span, "User-Agent": agent}, address):
+                    received.append(f"{address} {path.rpartition('/')[2]}")
+        except (OSError, http.client.HTTPException):
+            return
+
+    threads = [threading.Thread(target=read, args=(worker,)) for worker in range(4)]
+    for thread in threads:
+        thread.start()
+    until(lambda: len(received) > 200)
+    running.kill()
+    for thread in threads:
+        thread.join()
+    running.start()
+    try:
+        told = [line for line in lines(tmp_path) if line["kind"] == "file.deliver"]
+        known = {f"{line['actor']['address']} {line['path']}" for line in told}
+        assert set(received) - known == set()
+        assert any(line.get("details", {}).get("recovered") for line in told)
+        assert {line.get("digest") for line in told} >= {SHA, XET_SHA}
+        requests = [line["request"] for line in told]
+        assert len(requests) == len(set(requests)), "nobody twice"
+        assert "sound" in moongate(tmp_path, "audit", "verify")
+    finally:
+        running.stop()
+
+
+def fetch(url: str, target: str, headers: dict[str, str], address: str) -> bool:
+    """Reads a file from an address of this machine of one's own."""
+    host, _, port = url.removeprefix("http://").partition(":")
+    reader = http.client.HTTPConnection(host, int(port), timeout=30, source_address=(address, 0))
+    try:
+        reader.request("GET", target, headers=headers)
+        return bool(reader.getresponse().read())
+    finally:
+        reader.close()
+
+
 def test_3_a_recall_stops_content_everywhere(tmp_path: Path, hub: HubDouble) -> None:
     with gateway(tmp_path, hub) as running:
         roads = [

@@ -1,41 +1,66 @@
 """What the front door tells the audit log: who got which bytes, who was refused, what was changed.
 
+    begins     whoever is about to get bytes of a file, before the first of them            (in the journal)
     finished   every exchange, after it ended: deliveries, tokens used from somewhere new   (noted)
     refused    who may not, before the answer goes out                                      (recorded)
     told       what a handler said has happened, before the answer goes out                 (recorded)
 
 Many ranges of one file that one client reads are one line: it is written once the client asked for no
-more of the file for `_QUIET_SECONDS`, at the latest after `_LONGEST_SECONDS`. A kill -9 loses the
-deliveries of that time, which nobody was told are written down. Refusals of the same caller for the same
-reason are counted after the first one, which was recorded.
+more of the file for `_QUIET_SECONDS`, at the latest after `_LONGEST_SECONDS`. Until then the journal knows
+of it (`deliveries`), so that a kill -9 hides nobody who received bytes. Refusals of the same caller for the
+same reason are counted after the first one, which was recorded.
 """
 
 from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable, Hashable
+from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass, replace
-from typing import Final
+from typing import Final, Protocol
 
+import structlog
+
+from moongate.app.deliveries import Begun, Journal, NoJournal, begun, begun_again
 from moongate.app.exchange import Exchange, Record
-from moongate.core.errors import AuthRequired, BadToken, MoongateError, NotAllowed, Recalled
+from moongate.core.callers import Caller
+from moongate.core.errors import AuthRequired, BadToken, MoongateError, NotAllowed, Recalled, StoreError
 from moongate.core.records import FileAt
 from moongate.hub.audit import Actor, Audit, AuditEvent, actor_of
 
 _QUIET_SECONDS: Final = 1.0
 _LONGEST_SECONDS: Final = 10.0
 _LOOK_SECONDS: Final = 0.5
+_RENEW_SECONDS: Final = 10.0
 _REFUSAL_SECONDS: Final = 10.0
 _USE_SECONDS: Final = 3600.0
 _WRITTEN_ELSEWHERE: Final = ("RefusedByPolicy", "HeldByPolicy")
 """Refusals that the gate itself writes down, with its rules and verdicts."""
 
+_KINDS_OF_TOKENS: Final = {"upstream": "hub"}
 _MOST_OPEN: Final = 20_000
 _MOST_KNOWN: Final = 20_000
 
 AddressOf = Callable[[str | None, str | None], str]
 """A client's address, of the peer's and what proxies forwarded."""
+
+
+log = structlog.get_logger("moongate.audit")
+
+
+class Asker(Protocol):
+    """Who asks, by what request: a `Record` is one."""
+
+    @property
+    def caller(self) -> Caller: ...
+    @property
+    def peer(self) -> str | None: ...
+    @property
+    def request_id(self) -> str: ...
+    @property
+    def agent(self) -> str: ...
+    @property
+    def forwarded(self) -> str | None: ...
 
 
 @dataclass(slots=True)
@@ -93,18 +118,38 @@ class Auditing:
         audit: Audit,
         address_of: AddressOf = lambda peer, _: peer or "",
         now: Callable[[], float] = time.time,
+        journal: Journal | None = None,
     ) -> None:
         self._audit = audit
         self._address_of = address_of
         self._now = now
+        self._journal = journal or NoJournal()
+        self._begun: dict[Hashable, Begun] = {}
+        self._under_way: dict[str, tuple[Hashable, ...]] = {}
+        self._former: list[tuple[Callable[[], bool], Callable[[], None]]] = []
+        self._renewed = 0.0
+        self._stale_lines = 0
         self._open: dict[Hashable, _Delivery] = {}
         self._refusals: dict[Hashable, _Refusal] = {}
         self._used: dict[tuple[str, str], float] = {}
         self._timer: asyncio.TimerHandle | None = None
 
+    def begins(self, asker: Asker, *files: FileAt, way: str = "plain") -> None:
+        """Bytes of these files are about to go out, until `finished` is told of the same request."""
+        keys = tuple(_key(asker, file) for file in files)
+        for key, file in zip(keys, files, strict=True):
+            if key not in self._begun:
+                address = self._address_of(asker.peer, asker.forwarded)
+                actor = actor_of(asker.caller, address, asker.agent)
+                self._begin(key, begun(actor, file, way, asker.request_id, self._now()))
+        self._under_way[asker.request_id] = keys
+        if self._timer is None:
+            self._timer = asyncio.get_running_loop().call_later(_LOOK_SECONDS, self._look)
+
     def finished(self, record: Record, ended: float | None = None) -> None:
         """An exchange ended, now or at a time a moment ago."""
-        if record.caller.token_id:
+        self._under_way.pop(record.request_id, None)
+        if record.caller.kind != "anonymous" and record.caller.method != "session":
             self._note_use(record)
         if record.method == "HEAD" or (record.file is None and not record.reconstructed):
             if record.route == "GitUploadPack" and record.sent_bytes and record.status == 200:
@@ -173,28 +218,61 @@ class Auditing:
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
-        for delivery in self._open.values():
-            self._audit.note(delivery.event())
-        self._open.clear()
+        self._close(list(self._open))
         self._close_refusals(float("inf"))
 
+    def _begin(self, key: Hashable, one: Begun) -> None:
+        self._begun[key] = one
+        try:
+            self._journal.append(one.line)
+        except StoreError as error:
+            log.warning("a delivery that begins could not be written down", why=error.message)
+
+    def _close(self, keys: Sequence[Hashable]) -> None:
+        """Notes deliveries; what is still under way of them begins anew."""
+        under_way = {key: word for word, those in self._under_way.items() for key in those}
+        for key in keys:
+            self._audit.note(self._open.pop(key).event())
+            before = self._begun.pop(key, None)
+            if before is None:
+                continue
+            self._stale_lines += 1
+            if key in under_way:
+                self._begin(key, begun_again(before, under_way[key], self._now()))
+
+    def _renew(self, now: float) -> None:
+        """Goes on in a journal of what is under way; the former one goes once the log wrote what it knew."""
+        idle = self._begun.keys() - self._open.keys()
+        if idle:  # asked for, and nothing was sent
+            going = {key for those in self._under_way.values() for key in those}
+            for key in idle - going:
+                del self._begun[key]
+                self._stale_lines += 1
+        if self._stale_lines and now - self._renewed >= _RENEW_SECONDS:
+            is_written = self._audit.settled()
+            try:
+                forget = self._journal.renew([one.line for one in self._begun.values()])
+            except StoreError as error:
+                log.warning("the journal of deliveries could not be renewed", why=error.message)
+            else:
+                self._former.append((is_written, forget))
+                self._stale_lines = 0
+            self._renewed = now
+        gone = [one for one in self._former if one[0]()]
+        for one in gone:
+            self._former.remove(one)
+            one[1]()
+
     def _add(self, record: Record, file: FileAt, size_bytes: int, ended: float) -> None:
-        caller = record.caller
-        key = (
-            file.entry.etag,
-            file.entry.path,
-            file.commit_hash,
-            file.repo,
-            caller.key,
-            caller.token_id,
-            record.peer,
-        )
+        key = _key(record, file)
         delivery = self._open.get(key)
         if delivery is None:
             if len(self._open) >= _MOST_OPEN:
                 self.settle()
             way = "xet" if record.reconstructed else "plain"
-            delivery = _Delivery(self._actor(record), file, way, record.request_id, ended, ended)
+            before = self._begun.get(key)
+            request_id = record.request_id if before is None else before.request_id
+            delivery = _Delivery(self._actor(record), file, way, request_id, ended, ended)
             self._open[key] = delivery
         delivery.bytes += size_bytes
         delivery.ranges += 1
@@ -210,10 +288,10 @@ class Auditing:
             for key, one in self._open.items()
             if now - one.ended >= _QUIET_SECONDS or now - one.began >= _LONGEST_SECONDS
         ]
-        for key in done:
-            self._audit.note(self._open.pop(key).event())
+        self._close(done)
         self._close_refusals(now)
-        if self._open or self._refusals:
+        self._renew(now)
+        if self._open or self._refusals or self._begun or self._former or self._stale_lines:
             self._timer = asyncio.get_running_loop().call_later(_LOOK_SECONDS, self._look)
 
     def _close_refusals(self, now: float) -> None:
@@ -229,16 +307,22 @@ class Auditing:
             )
 
     def _note_use(self, record: Record) -> None:
-        key = (record.caller.token_id, record.peer or "")
-        now = self._now()
+        caller = record.caller
+        name = caller.token_id or caller.key  # Hub tokens and signed tokens have no id of ours
+        key, now = (name, record.peer or ""), self._now()
         if now - self._used.get(key, -_USE_SECONDS) < _USE_SECONDS:
             return
         if len(self._used) >= _MOST_KNOWN:
             self._used.clear()
         self._used[key] = now
+        details = {} if caller.token_id else {"token": _KINDS_OF_TOKENS.get(caller.kind, "signed")}
         self._audit.note(
             AuditEvent(
-                "token.use", self._actor(record), subject=record.caller.token_id, request_id=record.request_id
+                "token.use",
+                self._actor(record),
+                subject=name,
+                request_id=record.request_id,
+                details=details,
             )
         )
 
@@ -269,3 +353,17 @@ class Auditing:
             request_id=record.request_id,
             details=details,
         )
+
+
+def _key(asker: Asker, file: FileAt) -> Hashable:
+    """By what deliveries to the same client of the same file are the same."""
+    caller, entry = asker.caller, file.entry
+    return (
+        entry.etag,
+        entry.path,
+        file.commit_hash,
+        file.repo,
+        caller.key,
+        caller.token_id,
+        asker.peer,
+    )

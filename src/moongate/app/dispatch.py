@@ -150,6 +150,8 @@ class Dispatcher:
         finally:
             if exchange.happened:
                 await self._auditing.told(exchange)
+        if exchange.reconstructed:
+            self._auditing.begins(exchange, *(file for file, _ in exchange.reconstructed), way="xet")
         return response
 
     async def _answer(self, exchange: Exchange) -> web.StreamResponse:

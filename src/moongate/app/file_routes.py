@@ -8,7 +8,7 @@ before the headers go out, so that an upstream that fails at once is a coded err
 from __future__ import annotations
 
 import secrets
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from typing import Protocol
 
@@ -65,11 +65,13 @@ class FileRoutes:
         sender: FileSender,
         xet: XetHeaders | None = None,
         recalls: Recalls | None = None,
+        begins: Callable[[Exchange, FileAt], None] = lambda _exchange, _file: None,
     ) -> None:
         """
         xet: what else is said of files that are offered as Xet; None says nothing of any.
-        recalls: cuts answers on their way.
+        recalls: cuts answers on their way. begins: is told before the first byte of a file goes out.
         """
+        self._begins = begins
         self._recalls = recalls
         self._files = files
         self._sender = sender
@@ -216,6 +218,7 @@ class FileRoutes:
             exchange.outcome = "miss"
         elif exchange.outcome != "stale":
             exchange.outcome = "hit"
+        self._begins(exchange, file)
         return body
 
     async def _send(

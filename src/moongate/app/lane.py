@@ -114,6 +114,14 @@ class _Asked(NamedTuple):
     started: float
     file: FileAt | None = None
 
+    @property
+    def agent(self) -> str:
+        return self.message.headers.get(hdrs.USER_AGENT, "")
+
+    @property
+    def forwarded(self) -> str | None:
+        return self.message.headers.get("X-Forwarded-For")
+
 
 class _Repeat(NamedTuple):
     """A request that will be answered alike until then, when it comes again."""
@@ -414,6 +422,8 @@ class FastLane:
         head, body, status, file = ready
         if asked.message.method == "HEAD":
             body = b""
+        elif file is not None:
+            self._auditing.begins(asked, file)
         self._ended(asked, status, len(body), file)
         return b"%b%bX-Request-Id: %b\r\n\r\n%b" % (head, date_line(), asked.request_id.encode(), body)
 
@@ -449,6 +459,7 @@ class FastLane:
             date_line(),
             asked.request_id.encode(),
         )
+        self._auditing.begins(asked, file)
         return LongAnswer(head, body, start, end, status, asked, file)
 
     @staticmethod
@@ -513,6 +524,6 @@ def _record(past: _Past) -> Record:
         past.error,
         past.file,
         (),
-        asked.message.headers.get(hdrs.USER_AGENT, ""),
-        asked.message.headers.get("X-Forwarded-For"),
+        asked.agent,
+        asked.forwarded,
     )

@@ -2,6 +2,7 @@
 
     home/
     ├─ index.sqlite3              the index, unless a database URL says otherwise
+    ├─ deliveries/                what each process is sending to whom; see `store.journals`
     └─ store/                     or any directory, on any filesystem, given as `store`
        └─ v1/                     a new shape of anything below gets a new number
           ├─ evict.lock           held by the one process that evicts
@@ -70,6 +71,10 @@ class Layout:
     @property
     def index_path(self) -> Path:
         return self.home / INDEX_NAME
+
+    @property
+    def journals_dir(self) -> Path:
+        return self.home / "deliveries"
 
     @property
     def blobs_dir(self) -> Path:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from types import SimpleNamespace
 from typing import cast
 
 import pytest
 
 from moongate.app.auditing import Auditing
+from moongate.app.deliveries import recover
 from moongate.app.door import Door, DoorRules
 from moongate.app.exchange import Exchange, Happening, Record
 from moongate.core.callers import Caller
@@ -33,6 +35,10 @@ class Log:
         self.noted: list[AuditEvent] = []
         self.written: list[AuditEvent] = []
         self.full = False
+        self.behind = False
+
+    def settled(self) -> Callable[[], bool]:
+        return lambda: not self.behind
 
     def note(self, event: AuditEvent) -> None:
         self.noted.append(event)
@@ -64,9 +70,11 @@ async def auditing(log: Log, clock: SimpleNamespace) -> Auditing:
     return Auditing(log, now=lambda: clock.now)
 
 
-def read(caller: Caller = ADA, size_bytes: int = 100, status: int = 206, **more: object) -> Record:
+def read(
+    caller: Caller = ADA, size_bytes: int = 100, status: int = 206, request: int = 1, **more: object
+) -> Record:
     return Record(
-        "GET", "/x", "", "id1", "10.0.0.9", caller=caller, route="Resolve", repo=REPO, status=status,
+        "GET", "/x", "", f"id{request}", "10.0.0.9", caller=caller, route="Resolve", repo=REPO, status=status,
         sent_bytes=size_bytes, agent="hf/2", **{"file": file(), **more},  # type: ignore[arg-type]
     )  # fmt: skip
 
@@ -196,3 +204,95 @@ def test_an_address_is_believed_of_trusted_proxies_alone(
 ) -> None:
     door = Door(_NoTokens(), DoorRules(trusted_proxies=["10.0.0.0/8"]))
     assert door.address_of(peer, forwarded) == address
+
+
+class Pages:
+    """A journal on paper."""
+
+    def __init__(self) -> None:
+        self.pages: list[list[bytes]] = [[]]
+        self.forgotten = 0
+
+    def append(self, line: bytes) -> None:
+        self.pages[-1].append(line)
+
+    def renew(self, lines: Sequence[bytes]) -> Callable[[], None]:
+        self.pages.append(list(lines))
+
+        def forget() -> None:
+            self.forgotten += 1
+
+        return forget
+
+    def left(self) -> list[tuple[list[bytes], Callable[[], None]]]:
+        return [(page, lambda: None) for page in self.pages[self.forgotten :]]
+
+
+@pytest.fixture
+def pages() -> Pages:
+    return Pages()
+
+
+@pytest.fixture
+async def journalled(log: Log, clock: SimpleNamespace, pages: Pages) -> Auditing:
+    return Auditing(log, now=lambda: clock.now, journal=pages)
+
+
+def recovered(pages: Pages, log: Log) -> list[AuditEvent]:
+    """What would be written down if the process died now."""
+    told = Log()
+    recover(pages.left(), told, lambda _: {event.request_id for event in log.of("file.deliver")})
+    return told.of("file.deliver")
+
+
+async def test_what_began_is_known_before_it_ended(journalled: Auditing, log: Log, pages: Pages) -> None:
+    journalled.begins(read(), file())
+    (event,) = recovered(pages, log)
+    assert (event.actor.name, event.actor.address, event.actor.agent) == ("ada", "10.0.0.9", "hf/2")
+    assert (event.repo, event.path, event.digest, event.request_id) == (REPO, "weights.bin", "a" * 64, "id1")
+    assert event.details == {"way": "plain", "recovered": True}
+    journalled.finished(read())
+    assert len(recovered(pages, log)) == 1, "and until its line is there"
+    journalled.settle()
+    assert recovered(pages, log) == []
+    assert len(log.of("file.deliver")) == 1
+
+
+async def test_many_ranges_are_one_line_of_the_journal(journalled: Auditing, pages: Pages) -> None:
+    for number in range(50):
+        journalled.begins(read(request=number), file())
+    assert len(pages.pages[0]) == 1
+
+
+async def test_a_long_download_that_was_noted_meanwhile_is_known_still(
+    journalled: Auditing, log: Log, pages: Pages, clock: SimpleNamespace
+) -> None:
+    journalled.begins(read(request=1), file())
+    journalled.finished(read(request=1))
+    journalled.begins(read(request=2), file())
+    clock.now += 11
+    journalled._look()
+    assert [event.request_id for event in log.of("file.deliver")] == ["id1"]
+    assert [event.request_id for event in recovered(pages, log)] == ["id2"]
+    for _ in range(5):
+        clock.now += 11
+        journalled._look()
+    assert [event.request_id for event in recovered(pages, log)] == ["id2"], "however often it is renewed"
+    journalled.settle()
+
+
+async def test_a_journal_goes_once_the_log_wrote_what_it_knew(
+    journalled: Auditing, log: Log, pages: Pages, clock: SimpleNamespace
+) -> None:
+    log.behind = True
+    journalled.begins(read(), file())
+    journalled.finished(read())
+    for _ in range(3):
+        clock.now += 11
+        journalled._look()
+    assert (len(pages.pages), pages.forgotten) == (2, 0)
+    log.behind = False
+    journalled._look()
+    assert pages.forgotten == 1
+    assert pages.pages[-1] == []
+    journalled.settle()
