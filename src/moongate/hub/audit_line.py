@@ -12,14 +12,14 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping
-from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import lru_cache
 from typing import Any, Final
 
 import orjson
 
-from moongate.core.redaction import redacted_quickly
-from moongate.hub.audit import Actor, AuditEvent
+from moongate.core.redaction import may_hold_token, redacted_quickly
+from moongate.hub.audit import AuditEvent
 from moongate.store.index import AuditRow
 
 VERSION: Final = 1
@@ -28,59 +28,67 @@ NO_HASH: Final = bytes(32)
 
 _MAX_TEXT_CHARS = 4096
 _MOST_BITS = 63
+_MICRO: Final = 1_000_000
+_PREV: Final = b',"prev":""'
+_SEQ: Final = b',"seq":0'
 
 
-@dataclass(frozen=True, slots=True)
 class Draft:
-    """An event on its way to become a line."""
+    """An event on its way to become a line: all of it, but for its number and what it follows."""
 
-    at: float
-    kind: str
-    actor: str
-    repo: str | None
-    digest: str | None
-    fields: dict[str, object]
+    __slots__ = ("_after", "_before", "_between", "actor", "at", "digest", "kind", "repo")
+
+    def __init__(self, at: float, actor: str, fields: dict[str, Any], line: bytes) -> None:
+        """line: of the fields, with `prev` empty and `seq` 0."""
+        self.at = at
+        self.kind: str = fields["kind"]
+        self.actor = actor
+        self.repo: str | None = fields.get("repo")
+        self.digest: str | None = fields.get("digest")
+        # Behind `prev` only texts follow, and a text holds no bare quotation mark.
+        self._before, _, rest = line.rpartition(_PREV)
+        self._between, _, self._after = rest.partition(_SEQ)
 
     def row(self, seq: int, before: bytes) -> AuditRow:
         """The line of this number, after the line with that hash."""
-        self.fields["seq"], self.fields["prev"] = seq, before.hex()
-        line = _canonical(self.fields)
-        return AuditRow(
-            seq, self.at, self.kind, self.actor, self.repo, self.digest, line, hashlib.sha256(line).digest()
-        )
+        parts = (self._before, before.hex().encode(), self._between, seq, self._after)
+        line = b'%b,"prev":"%b"%b,"seq":%d%b' % parts
+        digest = hashlib.sha256(line).digest()
+        return AuditRow(seq, self.at, self.kind, self.actor, self.repo, self.digest, line, digest)
 
 
 def draft(event: AuditEvent, now: float) -> Draft:
     """What is kept of an event: texts without tokens, none of them endless."""
-    actor = _actor(event.actor)
-    repo = f"{event.repo.repo_type}s/{event.repo.repo_id}" if event.repo is not None else None
-    told = moment(event.at or now)
-    fields: dict[str, object] = {
-        "v": VERSION,
-        "at": told,
-        "kind": event.kind,
-        "actor": actor,
-        "repo": repo,
-        "commit": event.commit_hash,
-        "path": _text(event.path),
-        "digest": _text(event.digest),
-        "effect": _text(event.effect),
-        "rule": _text(event.rule),
-        "reason": _text(event.reason),
-        "subject": _text(event.subject),
-        "request": event.request_id,
-        "details": _cleaned(event.details) if event.details else None,
+    actor, repo = event.actor, event.repo
+    micros = round((event.at or now) * _MICRO)
+    told_actor = {
+        "name": actor.name,
+        "kind": actor.kind,
+        "token": actor.token_id,
+        "address": actor.address,
+        "agent": actor.agent,
     }
-    kept = {name: value for name, value in fields.items() if value}
-    digest = kept.get("digest")
-    return Draft(
-        _seconds(told),
-        event.kind,
-        str(actor.get("name", "")),
-        repo,
-        None if digest is None else str(digest),
-        kept,
-    )
+    told = {
+        "kind": event.kind,
+        "repo": None if repo is None else f"{repo.repo_type}s/{repo.repo_id}",
+        "commit": event.commit_hash,
+        "path": event.path,
+        "digest": event.digest,
+        "effect": event.effect,
+        "rule": event.rule,
+        "reason": event.reason,
+        "subject": event.subject,
+        "request": event.request_id,
+        "details": event.details,
+    }
+    fields: dict[str, Any] = {name: value for name, value in told.items() if value}
+    fields["v"], fields["at"], fields["prev"], fields["seq"] = VERSION, _told(micros), "", 0
+    fields["actor"] = {name: value for name, value in told_actor.items() if value}
+    line = _plainly(fields)
+    if line is None:
+        fields = {name: _cleaned(value) for name, value in fields.items()}
+        line = _canonical(fields)
+    return Draft(micros / _MICRO, fields["actor"].get("name", ""), fields, line)
 
 
 def read_line(line: bytes) -> dict[str, Any]:
@@ -127,22 +135,34 @@ def is_canonical(line: bytes) -> bool:
 
 def moment(at: float) -> str:
     """Seconds since the epoch as RFC 3339 writes them, to the microsecond."""
-    return f"{datetime.fromtimestamp(at, UTC).isoformat(timespec='microseconds')[:-6]}Z"
+    return _told(round(at * _MICRO))
+
+
+def _told(micros: int) -> str:
+    seconds, rest = divmod(micros, _MICRO)
+    return f"{_second(seconds)}.{rest:06}Z"
+
+
+@lru_cache(maxsize=64)
+def _second(seconds: int) -> str:
+    return datetime.fromtimestamp(seconds, UTC).isoformat()[:19]
 
 
 def _seconds(told: str) -> float:
     return datetime.fromisoformat(told).timestamp()
 
 
-def _actor(actor: Actor) -> dict[str, str]:
-    told = {
-        "name": _text(actor.name),
-        "kind": actor.kind,
-        "token": actor.token_id,
-        "address": actor.address,
-        "agent": _text(actor.agent),
-    }
-    return {name: value for name, value in told.items() if value}
+def _plainly(fields: dict[str, Any]) -> bytes | None:
+    """The line of fields that need no cleaning, as nearly all; None when that is not sure.
+
+    One look at the whole line is much cheaper than one at each of its texts.
+    """
+    try:
+        line = _canonical(fields)
+    except (TypeError, ValueError):  # not JSON yet
+        return None
+    is_plain = len(line) <= _MAX_TEXT_CHARS and line.isascii() and b"\\u0000" not in line
+    return line if is_plain and not may_hold_token(line) else None
 
 
 def _text(text: str) -> str:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from operator import attrgetter
 
 from sqlalchemy import ColumnElement, bindparam, delete, func, select, update
 
@@ -121,7 +122,7 @@ class AuditRows:
             added = make(head)
             if not added.rows and added.checkpoint is None:
                 return head
-            transaction.run_many(self._add_line, ([getattr(r, n) for n in _LINE] for r in added.rows))
+            transaction.run_many(self._add_line, map(_values_of, added.rows))
             last = added.rows[-1] if added.rows else None
             seq, digest = (last.seq, last.hash) if last is not None else (head.seq, head.hash)
             checkpoint_seq, checkpoint_at = head.checkpoint_seq, head.checkpoint_at
@@ -177,6 +178,7 @@ class AuditRows:
 _HEAD = (audit_head.c.seq, audit_head.c.hash, audit_head.c.checkpoint_seq, audit_head.c.checkpoint_at)
 _NO_HEAD = (0, bytes(32), 0, 0.0)
 _LINE = tuple(column.name for column in audit_lines.c)
+_values_of: Callable[[AuditRow], tuple[object, ...]] = attrgetter(*_LINE)
 _SEARCHED: dict[str, Callable[[ColumnElement[object]], ColumnElement[bool]]] = {
     "kind": lambda value: audit_lines.c.kind == value,
     "actor": lambda value: audit_lines.c.actor == value,
