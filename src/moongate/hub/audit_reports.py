@@ -8,6 +8,7 @@ One table says which class and activity a kind of event is; the rest is the same
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from datetime import datetime
 from typing import Any, Final, NamedTuple
@@ -41,6 +42,8 @@ _API_ACTIVITIES: Final = {
 }
 _DOWNLOAD, _FILE_OTHER = 2, 99
 _LOG_ON, _LOG_OFF = 1, 2
+_OTHER_PROTOCOL = 99
+_NEW = (1, "New")
 _INFORMATIONAL, _LOW, _MEDIUM, _HIGH = 1, 2, 3, 4
 _SEVERITIES: Final = {1: "Informational", 2: "Low", 3: "Medium", 4: "High"}
 _SUCCESS, _FAILURE = 1, 2
@@ -52,6 +55,11 @@ _ACTIVITY_OF_ACTION: Final[Mapping[str, int]] = {
     "undo": _DELETE, "export": _READ,
 }  # fmt: skip
 _REFUSALS: Final = ("deny", "refuse")
+_UNMAPPED: Final = ("repo", "commit", "path", "digest", "effect", "rule", "subject", "details", "prev")
+"""What OCSF has no place for in every class, or only in some."""
+
+_CONTROLS: Final = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f\x85\u2028\u2029]")
+_BREAKS: Final = re.compile(r"[\t\r\n]")
 _CEF_SEVERITY: Final = {_INFORMATIONAL: 1, _LOW: 3, _MEDIUM: 6, _HIGH: 8}
 
 
@@ -75,8 +83,6 @@ def ocsf(line: Mapping[str, Any]) -> dict[str, object]:
         "time": _milliseconds(str(line["at"])),
         "severity_id": severity,
         "severity": _SEVERITIES[severity],
-        "status_id": _FAILURE if failed else _SUCCESS,
-        "status": "Failure" if failed else "Success",
         "message": _message(line),
         "metadata": {
             "version": OCSF_VERSION,
@@ -88,18 +94,26 @@ def ocsf(line: Mapping[str, Any]) -> dict[str, object]:
             "correlation_uid": str(line.get("request", "")),
             "profiles": [],
         },
-        "src_endpoint": {"ip": actor["address"]} if actor.get("address") else {"name": "console"},
-        "unmapped": {
-            name: line[name]
-            for name in ("repo", "commit", "effect", "rule", "subject", "details", "prev")
-            if name in line
-        },
     }
+    unmapped = {name: line[name] for name in _UNMAPPED if name in line}
     if line.get("reason"):
         told["status_detail"] = line["reason"]
+    if group is _FINDING:
+        told["status_id"], told["status"] = _NEW
+    else:
+        told["status_id"], told["status"] = (_FAILURE, "Failure") if failed else (_SUCCESS, "Success")
+        told["src_endpoint"] = {"ip": actor["address"]} if actor.get("address") else {"name": "console"}
+    if actor.get("agent"):
+        if group in (_FILES, _FINDING):
+            unmapped["user_agent"] = actor["agent"]
+        else:
+            told["http_request"] = {"user_agent": actor["agent"]}
+    told["unmapped"] = unmapped
     user = _user(actor)
     if group is _SIGN_IN:
         told["user"] = user
+        told["service"] = {"name": "moongate"}
+        told["auth_protocol_id"] = _OTHER_PROTOCOL
         told["auth_protocol"] = "Bearer token" if kind.startswith("token") else "Session"
     elif group is _FINDING:
         told["finding_info"] = {
@@ -115,8 +129,6 @@ def ocsf(line: Mapping[str, Any]) -> dict[str, object]:
         else:
             told["api"] = {"operation": kind, "service": {"name": "moongate"}}
             told["resources"] = [_resource(line)]
-    if actor.get("agent"):
-        told["http_request"] = {"user_agent": actor["agent"]}
     return told
 
 
@@ -124,12 +136,16 @@ def cef(line: Mapping[str, Any]) -> str:
     """A line as Common Event Format, version 0."""
     kind = str(line["kind"])
     actor: Mapping[str, str] = line.get("actor", {})
+    address = actor.get("address", "")
+    is_v6 = ":" in address
     fields = {
         "rt": _milliseconds(str(line["at"])),
         "externalId": line["seq"],
         "act": kind,
         "suser": actor.get("name"),
-        "src": actor.get("address"),
+        "src": None if is_v6 else address,
+        "c6a2": address if is_v6 else None,
+        "c6a2Label": "Source IPv6 Address" if is_v6 else None,
         "requestClientApplication": actor.get("agent"),
         "fname": line.get("path"),
         "fileHash": line.get("digest"),
@@ -171,6 +187,8 @@ def _activity_of(kind: str, group: _Class) -> tuple[int, str]:
     if group is _FILES:
         is_read = action in ("deliver", "fetch", "deny", "warn")
         return (_DOWNLOAD, "Download") if is_read else (_FILE_OTHER, "Other")
+    if kind == "session.lend":
+        return _OTHER, "Other"
     if group is _SIGN_IN:
         return (_LOG_OFF, "Logoff") if kind == "session.end" else (_LOG_ON, "Logon")
     if group is _FINDING:
@@ -225,12 +243,12 @@ def _milliseconds(at: str) -> int:
 
 
 def _cef_head(text: str) -> str:
-    return _one_line(text).replace("\\", "\\\\").replace("|", "\\|")
+    """A field of the header: on one line, and without a bare bar."""
+    plain = _BREAKS.sub(" ", _CONTROLS.sub(" ", text))
+    return plain.replace("\\", "\\\\").replace("|", "\\|")
 
 
 def _cef_value(value: object) -> str:
-    return str(value).replace("\\", "\\\\").replace("=", "\\=").replace("\r", "\\r").replace("\n", "\\n")
-
-
-def _one_line(text: str) -> str:
-    return text.replace("\r", " ").replace("\n", " ")
+    """A value of the extension, in which a line may break, escaped, and nothing looks like the next field."""
+    plain = _CONTROLS.sub(" ", str(value)).replace("\\", "\\\\").replace("=", "\\=")
+    return plain.replace("\r", "\\r").replace("\n", "\\n")
