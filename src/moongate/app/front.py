@@ -32,7 +32,7 @@ from moongate.app.xet_routes import XetRoutes
 from moongate.app.xorb_routes import XorbRoutes
 from moongate.core.errors import Absent
 from moongate.core.names import RepoId
-from moongate.hub.recalls import Recalls
+from moongate.hub.recalls import Recalls, cutter
 from moongate.wire import routes
 from moongate.wire.cas_paths import CasRoute, Data, WholeXorb, Write
 
@@ -140,17 +140,31 @@ def _handlers(rooms: Rooms) -> dict[type[object], RouteHandler]:
     if rooms.recalls is not None:
         for kind in _WHOLE_REPOS:
             handlers[kind] = _unless_recalled(rooms.recalls, handlers[kind])
+        for kind in _PACKS:
+            handlers[kind] = _unless_packs_are_recalled(rooms.recalls, handlers[kind])
     return handlers
 
 
-_WHOLE_REPOS = (routes.GitInfoRefs, routes.GitUploadPack, routes.LfsBatch, routes.V2Manifest)
+_WHOLE_REPOS = (routes.LfsBatch, routes.V2Manifest)
 """What gives out a repository without naming a file of it."""
+
+_PACKS = (routes.GitInfoRefs, routes.GitUploadPack)
+"""What leads to packs with every small file of a repository."""
 
 
 def _unless_recalled(recalls: Recalls, handler: RouteHandler) -> RouteHandler:
     async def answer(exchange: Exchange, route: routes.RepoRoute) -> web.StreamResponse:
         recalls.refuse_repo(route.repo)
         return await handler(exchange, route)
+
+    return answer
+
+
+def _unless_packs_are_recalled(recalls: Recalls, handler: RouteHandler) -> RouteHandler:
+    async def answer(exchange: Exchange, route: routes.RepoRoute) -> web.StreamResponse:
+        recalls.refuse_packs(route.repo)
+        with recalls.reading_packs(route.repo, cutter(exchange.request.transport)):
+            return await handler(exchange, route)
 
     return answer
 

@@ -289,8 +289,12 @@ class FastLane:
 
     def begins(self, answer: LongAnswer | PiecedAnswer, transport: asyncio.BaseTransport) -> object:
         """A long answer takes a while: it is cut when its file is recalled, until `ended` is told this."""
-        if self._recalls is None or isinstance(answer, PiecedAnswer):
-            return None  # a piece of a xorb is short
+        if self._recalls is None:
+            return None
+        if isinstance(answer, PiecedAnswer):
+            route = answer.asked.route
+            file_id = route.file_id if isinstance(route, Data) else ""
+            return self._recalls.begin_content(file_id, cutter(transport))
         return self._recalls.begin_reading(answer.file, cutter(transport))
 
     def ended(self, reading: object) -> None:

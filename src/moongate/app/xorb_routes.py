@@ -26,8 +26,6 @@ from moongate.app.sendfile import BrokenOff, FileSender, PiecedBody
 from moongate.app.xet_routes import Offers
 from moongate.core.digests import Etag
 from moongate.core.errors import Absent, NotAllowed, StoreFull, UpstreamBusy, UpstreamError
-from moongate.core.names import CommitHash, RepoId, RepoPath
-from moongate.core.records import FileAt, FileEntry
 from moongate.core.spans import ByteSpan
 from moongate.hub.recalls import Recalls, cutter
 from moongate.wire.cas_paths import Data
@@ -115,12 +113,12 @@ class XorbRoutes:
         headers = data_headers(route)
         xorb = parse_hash(route.xorb)
         if len(spans) > 1:
-            with self._recalls.reading(_content(row), cutter(exchange.request.transport)):
+            with self._recalls.reading_content(row.file_id, cutter(exchange.request.transport)):
                 return await self._several(exchange, row, xorb, spans, headers, watch)
         headers += [("Content-Type", DATA_TYPE), ("Content-Range", spans[0].content_range(None))]
         if exchange.method == "HEAD":
             return Reply(206, headers, b"", request_id=exchange.request_id, length_bytes=spans[0].length)
-        with self._recalls.reading(_content(row), cutter(exchange.request.transport)):
+        with self._recalls.reading_content(row.file_id, cutter(exchange.request.transport)):
             return await self._one(exchange, row, xorb, spans[0], headers, watch)
 
     async def _one(
@@ -282,11 +280,5 @@ class _Watched:
         return self._body.stream(position, end)
 
 
-def _content(row: Any) -> FileAt:
-    """A reconstruction as the file that nobody named: an address is of content alone."""
-    return FileAt(_NOWHERE, CommitHash(""), FileEntry(RepoPath(""), row.etag, row.size_bytes, row.file_id))
-
-
-_NOWHERE = RepoId("model", "")
 _SENT = web.StreamResponse()
 """Stands for a response whose head has been sent."""

@@ -15,7 +15,7 @@ import typer
 
 from moongate.cli import options
 from moongate.cli.exits import CommandFailed, wrong_usage
-from moongate.cli.gateway import chosen_gateway, rows
+from moongate.cli.gateway import Gateway, chosen_gateway, rows
 from moongate.cli.recording import local_actor
 from moongate.cli.terminal import Column, confirm, count, put_json, put_table, say, size
 from moongate.cli.times import ago
@@ -38,6 +38,10 @@ def recall(
     ] = None,
     reason: Annotated[str, typer.Option(help="Why, in words for those who are refused.")] = "",
     undo: Annotated[str | None, typer.Option(metavar="ID", help="Take this recall back.")] = None,
+    archive: Annotated[
+        list[Path] | None,
+        typer.Option(help="Look for receivers in this archive of the audit log, too; may be repeated."),
+    ] = None,
     dry_run: options.DryRun = False,
     yes: options.Yes = False,
     home: options.Home = None,
@@ -54,7 +58,7 @@ def recall(
       moongate recall 06ad1af9be7aa436f8d387b7d635aceb0cb378c979cc5b0991fab8e2e5369fe7 --yes
       moongate recall acme/tiny --reason 'licence withdrawn' --json | jq -r '.receivers[].user' | sort -u
       moongate recall list
-      moongate recall show 3f9a1c0b7d52
+      moongate recall show 3f9a1c0b7d52 --archive audit-2026.jsonl
       moongate recall --undo 3f9a1c0b7d52
     """
     asked = words or []
@@ -64,17 +68,26 @@ def recall(
         case ["list"] if undo is None:
             _list(home, as_json)
         case ["show", recall_id] if undo is None:
-            _tell(_shown(recall_id, home), as_json)
+            _tell(_shown(recall_id, home, archive or []), as_json)
         case [target] if undo is None:
-            _recall(target, reason, home, dry_run=dry_run, yes=yes, as_json=as_json)
+            _recall(target, reason, home, archive or [], dry_run=dry_run, yes=yes, as_json=as_json)
         case _:
             raise wrong_usage("say what to recall, or `list`, or `show ID`, or --undo ID")
 
 
-def _recall(target: str, reason: str, home: Path | None, *, dry_run: bool, yes: bool, as_json: bool) -> None:
+def _recall(
+    target: str,
+    reason: str,
+    home: Path | None,
+    archives: list[Path],
+    *,
+    dry_run: bool,
+    yes: bool,
+    as_json: bool,
+) -> None:
     if not dry_run and not yes and not confirm(f"Stop serving {target} to everybody?"):
         raise CommandFailed("nothing was recalled", hint="--dry-run tells who received it")
-    gateway = chosen_gateway(home)
+    gateway = _gateway(home, archives)
     if gateway is not None:
         told = gateway.ask("POST", "/recalls", {"target": target, "reason": reason, "dry_run": dry_run})
         _tell(told, as_json)
@@ -91,7 +104,8 @@ def _recall(target: str, reason: str, home: Path | None, *, dry_run: bool, yes: 
         else:
             row = recalling.recall(meant, reason, local_actor())
             time.sleep(SURE_SECONDS)
-        told = report(row, recalling.trace(meant)).model_dump()
+        told = report(row, recalling.trace(meant, archives)).model_dump()
+        told.update(_looked_at(archives))
     _tell(told, as_json)
 
 
@@ -141,8 +155,15 @@ def _list(home: Path | None, as_json: bool) -> None:
         say("nothing was ever recalled")
 
 
-def _shown(recall_id: str, home: Path | None) -> Mapping[str, Any]:
+def _gateway(home: Path | None, archives: list[Path]) -> Gateway | None:
     gateway = chosen_gateway(home)
+    if gateway is not None and archives:
+        raise wrong_usage("--archive is for a home on this machine", hint="name it with --home")
+    return gateway
+
+
+def _shown(recall_id: str, home: Path | None, archives: list[Path]) -> Mapping[str, Any]:
+    gateway = _gateway(home, archives)
     if gateway is not None:
         return gateway.ask("GET", f"/recalls/{_segment(recall_id)}")
     from moongate.app.admin_audit import report
@@ -151,7 +172,12 @@ def _shown(recall_id: str, home: Path | None) -> Mapping[str, Any]:
     with _home(home) as house:
         recalling = house.recalling()
         row = recalling.show(recall_id)
-        return report(row, recalling.trace(target_of(row))).model_dump()
+        told = report(row, recalling.trace(target_of(row), archives)).model_dump()
+        return {**told, **_looked_at(archives)}
+
+
+def _looked_at(archives: list[Path]) -> dict[str, list[str]]:
+    return {"archives": [path.name for path in archives]} if archives else {}
 
 
 def _tell(told: Mapping[str, Any], as_json: bool) -> None:
@@ -175,7 +201,7 @@ def _tell(told: Mapping[str, Any], as_json: bool) -> None:
         say(f"  it is {place['repo']}@{place['commit'][:12]}/{place['path']}")
     for deployment in told["deployments"]:
         say(f"  it runs in {deployment['name']} ({deployment['where']})")
-    if told["audit_began_at"] > 1:
+    if told["audit_began_at"] > 1 and not told.get("archives"):
         say(f"lines before {told['audit_began_at']} are in archives and were not looked at")
 
 

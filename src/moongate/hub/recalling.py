@@ -9,12 +9,13 @@ from __future__ import annotations
 
 import re
 import secrets
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any, Final, Protocol
 
-from moongate.core.digests import Etag
-from moongate.core.errors import Absent, BadRequest
+from moongate.core.digests import Etag, is_sha256
+from moongate.core.errors import Absent, BadRequest, StoreError
 from moongate.core.names import (
     DEFAULT_REVISION,
     CommitHash,
@@ -26,7 +27,7 @@ from moongate.core.names import (
 )
 from moongate.core.records import FileAt, FileEntry
 from moongate.hub.audit import Actor, Audit, AuditEvent
-from moongate.hub.audit_line import read_line
+from moongate.hub.audit_line import read_line, row_of
 from moongate.store.index import AuditRow, AuditSearch, RecallRow, RefRow, XetFileRow
 
 _DIGEST: Final = re.compile(r"(?:sha256:)?([0-9a-fA-F]{64}|[0-9a-fA-F]{40})")
@@ -153,13 +154,23 @@ class Recalling:
             raise Absent(f"{path} is no file of {repo}@{commit[:12]} that is known here")
         return Target(words, digest=entry.etag)
 
-    def trace(self, target: Target) -> Trace:
-        """Who received it, by the lines that are here. Walks all deliveries of it."""
+    def trace(self, target: Target, archives: Sequence[Path] = ()) -> Trace:
+        """Who received it, by the lines that are here, and those in archives. Walks all deliveries of it.
+
+        Small files go out in packs of git, too: whoever fetched a repository in which it stands is told of.
+
+        Raises:
+            StoreError: an archive cannot be read.
+            BadRequest: it is none.
+        """
         if target.digest is not None:
             etag = self._index.proven_etag(target.digest) or Etag(target.digest)
             names = {etag, Etag(target.digest)}
             searches = [AuditSearch(kind="file.deliver", digest=name) for name in sorted(names)]
             places = tuple(self._index.where_is(etag))
+            if not is_sha256(etag):
+                repos = {f"{file.repo.repo_type}s/{file.repo.repo_id}" for file in places}
+                searches += [AuditSearch(kind="git.fetch", repo=repo) for repo in sorted(repos)]
         else:
             assert target.repo is not None  # noqa: S101 - it is one or the other
             key = f"{target.repo.repo_type}s/{target.repo.repo_id}"
@@ -172,6 +183,9 @@ class Recalling:
                 for row in page:
                     _add(found, read_line(row.line), target)
                 before = page[-1].seq
+        for row in archived(archives):
+            if any(search.finds(row) for search in searches):
+                _add(found, read_line(row.line), target)
         receivers = sorted(found.values(), key=lambda one: one.last_at, reverse=True)
         deployments = tuple(self._deployments.using(target))
         return Trace(tuple(receivers), places, deployments, self._index.audit_bounds()[0])
@@ -243,6 +257,24 @@ class Recalling:
             subject=row.id,
             details=details,
         )
+
+
+def archived(files: Sequence[Path]) -> Iterator[AuditRow]:
+    """The lines in archives, or in exports as JSON Lines.
+
+    Raises:
+        StoreError: one cannot be read.
+        BadRequest: it holds something else.
+    """
+    for path in files:
+        try:
+            with path.open("rb") as lines:
+                for line in lines:
+                    yield row_of(line.rstrip(b"\n"))
+        except OSError as error:
+            raise StoreError(f"cannot read {path}: {error.strerror}") from error
+        except ValueError:
+            raise BadRequest(f"{path} is no archive of an audit log") from None
 
 
 def target_of(row: RecallRow) -> Target:

@@ -9,7 +9,8 @@ cut. While nothing is recalled, this costs a read one look at an empty set.
     repo              all of a repository, and its git and manifests
     repo, commit      the files of one commit
 
-A digest is not stopped inside packs of git (small files of a clone): those are made by git, not by content.
+Packs of git hold small files as they are: a repository of which it is known that a small content that was
+recalled stands in it is cloned and fetched by nobody. Large files are LFS objects, and stopped as those.
 """
 
 from __future__ import annotations
@@ -32,6 +33,10 @@ LOOK_SECONDS: Final = 0.25
 SURE_SECONDS: Final = 1.0
 """When a recall was made this long ago, every living process that reaches the index has seen it."""
 
+_OID_CHARS: Final = 40
+_MOST_PLACES: Final = 1000
+"""More than these are not told; what stands in so many is taken to stand everywhere."""
+
 log = structlog.get_logger("moongate.recalls")
 
 
@@ -52,7 +57,8 @@ class Recalls:
         self._rows: list[RecallRow] = []
         self._by_digest: dict[str, RecallRow] = {}
         self._by_repo: dict[str, list[RecallRow]] = {}
-        self._readers: dict[object, tuple[FileAt, Callable[[], None]]] = {}
+        self._small: dict[str, RecallRow] = {}
+        self._readers: dict[object, tuple[Callable[[], RecallRow | None], Callable[[], None]]] = {}
         self._task: asyncio.Task[None] | None = None
         self.is_idle = True
         """Whether nothing is recalled."""
@@ -85,6 +91,7 @@ class Recalls:
                     by_digest.setdefault(name, row)
             elif row.repo is not None:
                 by_repo.setdefault(_spelled(row.repo), []).append(row)
+        self._small = {name: row for name, row in by_digest.items() if len(name) == _OID_CHARS}
         self._rows, self._by_digest, self._by_repo = rows, by_digest, by_repo
         self.is_idle = not rows
         return True
@@ -112,17 +119,9 @@ class Recalls:
 
         What is recalled with a repository may still be read where else it is.
         """
-        if self.is_idle:
-            return
-        row = self._by_digest.get(etag) or self._by_digest.get(file_id)
+        row = self._of_content(etag, file_id)
         if row is not None:
             raise _refusal(row)
-        if not self._by_repo:
-            return
-        places = self._shelf.where_is(etag)
-        stopped = [self._of_place(file.repo, file.commit_hash) for file in places]
-        if stopped and all(stopped) and stopped[0] is not None:
-            raise _refusal(stopped[0])
 
     def refuse_repo(self, repo: RepoId) -> None:
         """As `refuse`, for what gives out a repository as a whole.
@@ -133,6 +132,16 @@ class Recalls:
         if not self.is_idle and _spelled(repo) in self._by_repo:
             raise _refusal(self._by_repo[_spelled(repo)][0])
 
+    def refuse_packs(self, repo: RepoId) -> None:
+        """As `refuse`, for packs of git, which hold every small file of a repository.
+
+        Raises:
+            Recalled: the repository was, a commit of it, or small content that is known to stand in it.
+        """
+        row = self._of_packs(repo)
+        if row is not None:
+            raise _refusal(row)
+
     @contextmanager
     def reading(self, file: FileAt, cut: Callable[[], None]) -> Iterator[None]:
         """While a file is sent: `cut` is called when it is recalled meanwhile."""
@@ -142,18 +151,40 @@ class Recalls:
         finally:
             self.end_reading(key)
 
+    @contextmanager
+    def reading_packs(self, repo: RepoId, cut: Callable[[], None]) -> Iterator[None]:
+        """As `reading`, of what git makes of a repository."""
+        key = self._begin(lambda: self._of_packs(repo), cut)
+        try:
+            yield
+        finally:
+            self.end_reading(key)
+
+    @contextmanager
+    def reading_content(self, file_id: str, cut: Callable[[], None]) -> Iterator[None]:
+        """As `reading`, of chunks for the file of a Xet id."""
+        key = self.begin_content(file_id, cut)
+        try:
+            yield
+        finally:
+            self.end_reading(key)
+
     def begin_reading(self, file: FileAt, cut: Callable[[], None]) -> object:
         """As `reading`, until `end_reading` is called with what this returns."""
-        key = object()
-        self._readers[key] = (file, cut)
-        return key
+        return self._begin(lambda: self.standing(file), cut)
+
+    def begin_content(self, file_id: str, cut: Callable[[], None]) -> object:
+        """As `reading_content`, until `end_reading` is called with what this returns."""
+        return self._begin(
+            lambda: self._of_content(self._shelf.proven_etag(file_id) or Etag(file_id), file_id), cut
+        )
 
     def end_reading(self, key: object) -> None:
         self._readers.pop(key, None)
 
     def cut_readers(self) -> int:
         """Cuts the answers that carry what is recalled now; how many."""
-        stopped = [cut for file, cut in self._readers.values() if self.standing(file) is not None]
+        stopped = [cut for recalled, cut in list(self._readers.values()) if recalled() is not None]
         for cut in stopped:
             cut()
         return len(stopped)
@@ -167,6 +198,32 @@ class Recalls:
                     log.info("recalls changed", standing=len(self._rows), answers_cut=cut)
             except StoreError as error:
                 log.warning("recalls could not be read", why=error.message)
+
+    def _begin(self, recalled: Callable[[], RecallRow | None], cut: Callable[[], None]) -> object:
+        key = object()
+        self._readers[key] = (recalled, cut)
+        return key
+
+    def _of_content(self, etag: Etag, file_id: str) -> RecallRow | None:
+        if self.is_idle:
+            return None
+        row = self._by_digest.get(etag) or self._by_digest.get(file_id)
+        if row is not None or not self._by_repo:
+            return row
+        stopped = [self._of_place(file.repo, file.commit_hash) for file in self._shelf.where_is(etag)]
+        return stopped[0] if all(stopped) and stopped else None
+
+    def _of_packs(self, repo: RepoId) -> RecallRow | None:
+        if self.is_idle:
+            return None
+        name = _spelled(repo)
+        if name in self._by_repo:
+            return self._by_repo[name][0]
+        for oid, row in self._small.items():
+            places = self._shelf.where_is(Etag(oid))
+            if len(places) >= _MOST_PLACES or any(_spelled(file.repo) == name for file in places):
+                return row
+        return None
 
     def _of_place(self, repo: RepoId, commit_hash: CommitHash) -> RecallRow | None:
         for row in self._by_repo.get(_spelled(repo), ()):
