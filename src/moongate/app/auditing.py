@@ -32,6 +32,7 @@ _QUIET_SECONDS: Final = 1.0
 _LONGEST_SECONDS: Final = 10.0
 _LOOK_SECONDS: Final = 0.5
 _RENEW_SECONDS: Final = 10.0
+_COMPLAIN_SECONDS: Final = 60.0
 _REFUSAL_SECONDS: Final = 10.0
 _USE_SECONDS: Final = 3600.0
 _WRITTEN_ELSEWHERE: Final = ("RefusedByPolicy", "HeldByPolicy")
@@ -128,6 +129,7 @@ class Auditing:
         self._under_way: dict[str, tuple[Hashable, ...]] = {}
         self._former: list[tuple[Callable[[], bool], Callable[[], None]]] = []
         self._renewed = 0.0
+        self._complained = 0.0
         self._stale_lines = 0
         self._open: dict[Hashable, _Delivery] = {}
         self._refusals: dict[Hashable, _Refusal] = {}
@@ -226,7 +228,9 @@ class Auditing:
         try:
             self._journal.append(one.line)
         except StoreError as error:
-            log.warning("a delivery that begins could not be written down", why=error.message)
+            if self._now() - self._complained >= _COMPLAIN_SECONDS:
+                log.warning("deliveries that begin cannot be written down", why=error.message)
+                self._complained = self._now()
 
     def _close(self, keys: Sequence[Hashable]) -> None:
         """Notes deliveries; what is still under way of them begins anew."""

@@ -13,7 +13,7 @@ import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from functools import cached_property
+from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import Final
 
@@ -228,7 +228,9 @@ def _check_one(certificate: x509.Certificate, depth: int, when: datetime) -> Non
         raise Untrusted(f"the certificate chain below {name} is longer than it may be")
 
 
+@lru_cache(maxsize=1024)
 def _issued(certificate: x509.Certificate, issuer: x509.Certificate) -> bool:
+    """Whether one signed the other: the same at any time, so it is found out once."""
     if certificate == issuer:
         return True
     try:
@@ -236,6 +238,19 @@ def _issued(certificate: x509.Certificate, issuer: x509.Certificate) -> bool:
     except (ValueError, TypeError, InvalidSignature, UnsupportedAlgorithm):
         return False
     return True
+
+
+@lru_cache(maxsize=256)
+def certificate_of(der: bytes) -> x509.Certificate:
+    """A certificate, parsed once however often it is met.
+
+    Raises:
+        Untrusted: it is none.
+    """
+    try:
+        return x509.load_der_x509_certificate(der)
+    except ValueError:
+        raise Untrusted("the signature holds something that is no certificate") from None
 
 
 def subject_of(certificate: x509.Certificate) -> str:

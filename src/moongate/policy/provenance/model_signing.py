@@ -23,7 +23,7 @@ from cryptography.hazmat.primitives.serialization import Encoding
 
 from moongate.core.errors import BadRequest
 from moongate.policy.provenance.dsse import IN_TOTO, Envelope, sealed, text_of, unbase64
-from moongate.policy.provenance.keys import PrivateKey, Trust, Untrusted, verify_chain
+from moongate.policy.provenance.keys import PrivateKey, Trust, Untrusted, certificate_of, verify_chain
 
 PREDICATE: Final = "https://model_signing/signature/v1.0"
 STATEMENT: Final = "https://in-toto.io/Statement/v1"
@@ -34,7 +34,8 @@ MAX_BUNDLE_BYTES: Final = 64 << 20
 _BUNDLES: Final = re.compile(
     r"application/vnd\.dev\.sigstore\.bundle(?:\.v0\.3\+json|\+json;version=0\.[123])"
 )
-_SHA256: Final = re.compile(r"[0-9a-f]{64}")
+_HEX_CHARS: Final = 64
+_HEX: Final = re.compile(r"[0-9a-f]*")
 
 Method = Literal["key", "certificate", "sigstore"]
 
@@ -115,20 +116,28 @@ def verify(
 
 def cover(signed: Signed, files: Mapping[str, str | None], own_path: str = "") -> Coverage:
     """What a signature says of these files."""
-    there = {path: digest for path, digest in files.items() if path != own_path}
+    covered, changed, uncovered, unknown = list[str](), list[str](), list[str](), list[str]()
     stated = signed.digests
-    uncovered = tuple(sorted(path for path in there if path not in stated))
+    for path, digest in files.items():
+        if path == own_path:
+            continue
+        wanted = stated.get(path)
+        if wanted is None:
+            uncovered.append(path)
+        elif not digest:
+            unknown.append(path)
+        else:
+            (covered if digest == wanted else changed).append(path)
+    uncovered.sort()
     return Coverage(
         signed.signer,
         signed.method,
-        covered=tuple(path for path, digest in there.items() if digest and stated.get(path) == digest),
-        changed=tuple(
-            path for path, digest in there.items() if digest and path in stated and stated[path] != digest
-        ),
-        missing=tuple(path for path in stated if path not in there),
-        uncovered=uncovered,
+        covered=tuple(covered),
+        changed=tuple(changed),
+        missing=tuple(path for path in stated if path not in files or path == own_path),
+        uncovered=tuple(uncovered),
         ignored=tuple(path for path in uncovered if _is_ignored(path, signed.ignored)),
-        unknown=tuple(path for path, digest in there.items() if not digest and path in stated),
+        unknown=tuple(unknown),
     )
 
 
@@ -177,11 +186,7 @@ def _signer(envelope: Envelope, material: Mapping[str, Any], trust: Trust, at: f
 
 
 def _certificate(told: object) -> x509.Certificate:
-    raw = unbase64(told.get("rawBytes") if isinstance(told, dict) else None)
-    try:
-        return x509.load_der_x509_certificate(raw)
-    except ValueError:
-        raise BadRequest("the signature holds something that is no certificate") from None
+    return certificate_of(unbase64(told.get("rawBytes") if isinstance(told, dict) else None))
 
 
 def _statement(payload: bytes, signer: str, method: Method) -> Signed:
@@ -195,19 +200,29 @@ def _statement(payload: bytes, signer: str, method: Method) -> Signed:
     serialization = predicate.get("serialization")
     if not isinstance(serialization, dict) or serialization.get("method") != "files":
         raise BadRequest("the files were hashed in pieces; only whole files can be compared here")
-    digests: dict[str, str] = {}
-    root = hashlib.sha256()
-    for one in _list(predicate.get("resources")):
-        name, digest = (text_of(one, "name"), text_of(one, "digest")) if isinstance(one, dict) else ("", "")
-        if not name or name in digests or one.get("algorithm") != "sha256" or not _SHA256.fullmatch(digest):
-            raise BadRequest("the signed statement names a file twice, or without its sha256")
-        digests[name] = digest
-        root.update(bytes.fromhex(digest))
+    digests = _digests(_list(predicate.get("resources")))
+    root = hashlib.sha256(bytes.fromhex("".join(digests.values()))).hexdigest()
     subject = subjects[0].get("digest") if isinstance(subjects[0], dict) else None
-    if not digests or not isinstance(subject, dict) or subject.get("sha256") != root.hexdigest():
+    if not digests or not isinstance(subject, dict) or subject.get("sha256") != root:
         raise BadRequest("the signed statement contradicts itself")
     ignored = tuple(str(one) for one in _list(serialization.get("ignore_paths")))
     return Signed(signer, method, digests, ignored)
+
+
+def _digests(resources: Sequence[Any]) -> dict[str, str]:
+    """The sha256 of every file, in the statement's order; looked at together, since there may be many."""
+    wrong = BadRequest("the signed statement names a file twice, or without its sha256")
+    try:
+        digests: dict[str, str] = {one["name"]: one["digest"] for one in resources}
+        algorithms = {one["algorithm"] for one in resources}
+        together = "".join(digests.values())
+    except (TypeError, KeyError):
+        raise wrong from None
+    if len(digests) != len(resources) or algorithms - {"sha256"} or not _HEX.fullmatch(together):
+        raise wrong
+    if not all(isinstance(name, str) and name and len(digests[name]) == _HEX_CHARS for name in digests):
+        raise wrong
+    return digests
 
 
 def sign(

@@ -171,3 +171,35 @@ def test_a_root_in_the_chain_itself_is_not_believed_for_that() -> None:
     bundle = sign("x", FILES, key, chain)
     assert "no root that is believed" in check(bundle, trust=Trust(roots=(Authority.new().root,))).why
     assert check(bundle, trust=Trust(roots=(authority.root,))).complete
+
+
+def test_what_is_remembered_of_certificates_says_nothing_of_their_times_and_roots() -> None:
+    key, authority = new_key(), Authority.new()
+    bundle = sign("acme/tiny", FILES, key, (authority.leaf(key, ends=NOW + DAY), authority.middle))
+    trust = Trust(roots=(authority.root,))
+    assert verify(bundle, FILES, trust, AT).complete
+    assert "expired" in verify(bundle, FILES, trust, (NOW + 2 * DAY).timestamp()).why
+    assert "no root" in verify(bundle, FILES, Trust(roots=(Authority.new().root,)), AT).why
+    assert verify(bundle, FILES, trust, AT).complete
+
+
+@pytest.mark.parametrize(
+    "resource",
+    [
+        "text", None, [], {"name": ["a"], "algorithm": "sha256", "digest": "a" * 64},
+        {"name": 7, "algorithm": "sha256", "digest": "a" * 64},
+        {"name": "", "algorithm": "sha256", "digest": "a" * 64},
+        {"name": "x", "algorithm": "md5", "digest": "a" * 64},
+        {"name": "x", "algorithm": ["sha256"], "digest": "a" * 64},
+        {"name": "x", "algorithm": "sha256", "digest": "A" * 64},
+        {"name": "x", "algorithm": "sha256", "digest": "a" * 63},
+        {"name": "x", "algorithm": "sha256", "digest": 7}, {"name": "x", "algorithm": "sha256"},
+        {"name": "a.b", "algorithm": "sha256", "digest": "a" * 64},
+    ],
+)  # fmt: skip
+def test_a_file_that_is_not_named_rightly_ends_it(resource: object) -> None:
+    told = json.loads(base64.b64decode(json.loads(sign("acme/tiny", FILES, KEY))["dsseEnvelope"]["payload"]))
+    told["predicate"]["resources"].append(resource)
+    bundle = json.loads(sign("acme/tiny", FILES, KEY))
+    bundle["dsseEnvelope"] = sealed(json.dumps(told).encode(), KEY).as_json()
+    assert "names a file twice" in check(json.dumps(bundle).encode()).why
