@@ -213,7 +213,7 @@ def _digests(resources: Sequence[Any]) -> dict[str, str]:
     """The sha256 of every file, in the statement's order; looked at together, since there may be many."""
     wrong = BadRequest("the signed statement names a file twice, or without its sha256")
     try:
-        digests: dict[str, str] = {one["name"]: one["digest"] for one in resources}
+        digests: dict[Any, str] = {one["name"]: one["digest"] for one in resources}
         algorithms = {one["algorithm"] for one in resources}
         together = "".join(digests.values())
     except (TypeError, KeyError):
