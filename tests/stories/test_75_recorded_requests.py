@@ -24,8 +24,8 @@ from moongate.policy.short_facts import facts_from
 from moongate.wire import routes
 from moongate.wire.hosted_paths import PlainKind
 from support.gateway import Gateway
-from support.pages import made_token
 from support.raw import RawAnswer, ask
+from support.xet_writing import make_token
 
 ADMIN = "/api/moongate/v1"
 JSON = {"Content-Type": "application/json"}
@@ -256,7 +256,7 @@ async def test_3_every_page_that_takes_forms_is_known_to_change_something_or_not
 
 def test_4_every_page_that_takes_forms_leaves_a_line(house: House) -> None:
     gateway = house.gateway
-    root = made_token(gateway, "root", "admin")
+    root = make_token(gateway.home, "root", "admin")
     shown = ask(gateway.url, "/-/tokens", headers={"Accept": "text/html"})
     cookie = shown.headers["set-cookie"].partition(";")[0]
     word = re.search(rb'name="csrf" value="([0-9a-f]+)"', shown.body)
@@ -299,7 +299,7 @@ def test_5_every_route_that_writes_is_known(house: House) -> None:
 
 
 def test_6_whatever_changes_a_hosted_repository_leaves_a_line(house: House) -> None:
-    url, ada = house.gateway.url, made_token(house.gateway, "ada", "write")
+    url, ada = house.gateway.url, make_token(house.gateway.home, "ada", "write")
     bearer = {"Authorization": f"Bearer {ada}"}
     house.new()
     for name in ("one", "two"):

@@ -21,9 +21,9 @@ import pytest
 
 from moongate.double import HubDouble, LfsFile
 from support.gateway import Gateway
-from support.pages import made_token
 from support.raw import ask
 from support.xet_talk import XetTalk, first_address
+from support.xet_writing import make_token
 
 MIB = 1 << 20
 SMALL = b"import os; os.system('true')\n"
@@ -95,7 +95,7 @@ def clone(gateway: Gateway, repo: str, into: Path) -> int:
 
 
 def test_1_small_content_that_was_recalled_leaves_in_no_pack(running: Gateway, tmp_path: Path) -> None:
-    token = made_token(running, "ada", "write")
+    token = make_token(running.home, "ada", "write")
     host(running, token, "one", {"load.py": SMALL})
     host(running, token, "two", {"README.md": b"# fine\n"})
     assert ask(running.url, "/acme/code/resolve/main/load.py").body == SMALL
@@ -121,7 +121,7 @@ def test_1_small_content_that_was_recalled_leaves_in_no_pack(running: Gateway, t
 
 
 def test_2_a_hosted_commit_is_recalled_and_its_repository_is_fetched_by_nobody(running: Gateway) -> None:
-    host(running, made_token(running, "ada", "write"), "one", {"load.py": SMALL})
+    host(running, make_token(running.home, "ada", "write"), "one", {"load.py": SMALL})
     target = "/lab/one/resolve/main/load.py"
     assert statuses(running, target) == {200}
     made = moongate(running, "recall", "lab/one@main", "--yes", "--json")
