@@ -1,4 +1,7 @@
-"""What a recall has to reach beside whole files: packs of git, chunks on their way, lines in archives."""
+"""What a recall has to reach beside whole files: packs of git, chunks on their way, lines in archives.
+
+One gateway serves all of it; each story has repositories of its own.
+"""
 
 from __future__ import annotations
 
@@ -9,7 +12,6 @@ import os
 import random
 import socket
 import subprocess
-import sys
 import time
 from base64 import b64encode
 from collections.abc import Callable, Iterator
@@ -19,6 +21,7 @@ from urllib.parse import urlsplit
 
 import pytest
 
+from moongate.cli import main
 from moongate.double import HubDouble, LfsFile
 from support.gateway import Gateway
 from support.raw import ask
@@ -27,37 +30,43 @@ from support.xet_writing import make_token
 
 MIB = 1 << 20
 SMALL = b"import os; os.system('true')\n"
-OID = hashlib.sha1(b"blob %d\0%b" % (len(SMALL), SMALL), usedforsecurity=False).hexdigest()
-LARGE = random.Random(3).randbytes(24 * MIB)
+OLD = b"import old\n"
+LARGE = random.Random(3).randbytes(16 * MIB)
 NAME = "model.safetensors"
-MOONGATE = Path(sys.executable).parent / "moongate"
+RECALLS = "/api/moongate/v1/recalls"
+AUDIT = "/api/moongate/v1/audit"
 REFS = "/{}.git/info/refs?service=git-upload-pack"
 
 
-@pytest.fixture
-def hub(tmp_path: Path) -> Iterator[HubDouble]:
-    double = HubDouble(tmp_path / "hub")
+def oid_of(content: bytes) -> str:
+    return hashlib.sha1(b"blob %d\0%b" % (len(content), content), usedforsecurity=False).hexdigest()
+
+
+@pytest.fixture(scope="module")
+def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Gateway]:
+    folder = tmp_path_factory.mktemp("recalled")
+    double = HubDouble(folder / "hub")
     double.add_repo("acme/code").commit({"load.py": SMALL, "config.json": "{}"})
     double.add_repo("acme/clean").commit({"config.json": '{"a": 1}'})
+    double.add_repo("acme/old").commit({"load.py": OLD})
     double.add_repo("acme/xet", xet=True).commit({NAME: LfsFile(LARGE)})
-    with double.running():
-        yield double
-
-
-@pytest.fixture
-def running(tmp_path: Path, hub: HubDouble) -> Iterator[Gateway]:
-    hosts = f"{hub.cdn_netloc},{hub.cas_netloc}"
     env = {"MOONGATE_XET": "true", "MOONGATE_GUARD": "off", "MOONGATE_HOSTED_NAMESPACES": "lab"}
-    with Gateway(tmp_path / "home", hub.url, cdn=hosts, env=env, workers=2) as gateway:
-        yield gateway
+    with double.running():
+        hosts = f"{double.cdn_netloc},{double.cas_netloc}"
+        with Gateway(folder / "home", double.url, cdn=hosts, env=env, workers=2) as gateway:
+            yield gateway
 
 
-def moongate(gateway: Gateway, *words: str) -> Any:
-    env = {name: value for name, value in os.environ.items() if not name.startswith("MOONGATE_")}
-    command = [str(MOONGATE), *words, "--home", str(gateway.home)]
-    done = subprocess.run(command, capture_output=True, text=True, env=env, timeout=60, check=False)
-    assert done.returncode == 0, (words, done.stdout, done.stderr)
-    return json.loads(done.stdout) if "--json" in words else done.stdout
+def recall(gateway: Gateway, target: str, **more: object) -> Any:
+    """What the command does, too: once it is answered, no worker serves it any more."""
+    body = json.dumps({"target": target, **more}).encode()
+    answer = ask(gateway.url, RECALLS, "POST", {"Content-Type": "application/json"}, body)
+    assert answer.status in (200, 201), answer.body
+    return answer.json()
+
+
+def undo(gateway: Gateway, made: Any) -> None:
+    assert ask(gateway.url, f"{RECALLS}/{made['recall']['id']}", "DELETE").json()["undone_by"]
 
 
 def until(check: Callable[[], object]) -> None:
@@ -100,10 +109,10 @@ def test_1_small_content_that_was_recalled_leaves_in_no_pack(running: Gateway, t
     host(running, token, "two", {"README.md": b"# fine\n"})
     assert ask(running.url, "/acme/code/resolve/main/load.py").body == SMALL
     assert clone(running, "lab/one", tmp_path / "before") == 0
-    until(lambda: "git.fetch" in moongate(running, "audit", "list", "--kind", "git.fetch"))
+    until(lambda: ask(running.url, f"{AUDIT}?kind=git.fetch").json()["lines"])
 
-    made = moongate(running, "recall", "lab/one@main/load.py", "--yes", "--reason", "runs code", "--json")
-    assert made["recall"]["digest"] == OID
+    made = recall(running, "lab/one@main/load.py", reason="runs code")
+    assert made["recall"]["digest"] == oid_of(SMALL)
     assert {"models/lab/one", "models/acme/code"} <= {one["repo"] for one in made["receivers"]}
     fetched = [one for one in made["receivers"] if one["repo"] == "models/lab/one" and not one["path"]]
     assert fetched, "who cloned it received it"
@@ -115,20 +124,20 @@ def test_1_small_content_that_was_recalled_leaves_in_no_pack(running: Gateway, t
     assert clone(running, "lab/two", tmp_path / "other") == 0
     assert statuses(running, REFS.format("acme/clean")) == {200}
 
-    moongate(running, "recall", "--undo", made["recall"]["id"])
+    undo(running, made)
     until(lambda: statuses(running, REFS.format("lab/one")) == {200})
     assert clone(running, "lab/one", tmp_path / "again") == 0
 
 
 def test_2_a_hosted_commit_is_recalled_and_its_repository_is_fetched_by_nobody(running: Gateway) -> None:
-    host(running, make_token(running.home, "ada", "write"), "one", {"load.py": SMALL})
-    target = "/lab/one/resolve/main/load.py"
+    host(running, make_token(running.home, "ada", "write"), "three", {"run.py": b"import three\n"})
+    target = "/lab/three/resolve/main/run.py"
     assert statuses(running, target) == {200}
-    made = moongate(running, "recall", "lab/one@main", "--yes", "--json")
+    made = recall(running, "lab/three@main")
     assert len(made["recall"]["commit"]) == 40
     assert statuses(running, target) == {403}
-    assert statuses(running, REFS.format("lab/one")) == {403}
-    moongate(running, "recall", "--undo", made["recall"]["id"])
+    assert statuses(running, REFS.format("lab/three")) == {403}
+    undo(running, made)
     until(lambda: statuses(running, target) == {200})
 
 
@@ -137,7 +146,7 @@ def test_3_chunks_on_their_way_are_cut(running: Gateway) -> None:
     assert talk.read(NAME) == LARGE
     url, spans = first_address(talk.cas(f"/v2/reconstructions/{talk.file_id(NAME)}"))
     readers = [begun(url, f"bytes={spans[0][0]}-{spans[0][1]}") for _ in range(4)]
-    moongate(running, "recall", "acme/xet", "--yes")
+    recall(running, "acme/xet")
     for answer in readers:
         with pytest.raises((http.client.IncompleteRead, ConnectionError)):
             answer.read()
@@ -159,15 +168,26 @@ def begun(url: str, span: str) -> http.client.HTTPResponse:
     return answer
 
 
-def test_4_receivers_are_found_in_archives_too(running: Gateway, tmp_path: Path) -> None:
-    assert ask(running.url, "/acme/code/resolve/main/load.py", headers={"User-Agent": "old/1"}).body == SMALL
-    until(lambda: moongate(running, "recall", OID, "--dry-run", "--json")["receivers"])
+def test_4_receivers_are_found_in_archives_too(
+    running: Gateway, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def moongate(*words: str) -> Any:
+        capsys.readouterr()
+        assert main.run([*words, "--home", str(running.home), "--json"]) == 0, capsys.readouterr().err
+        return json.loads(capsys.readouterr().out)
+
+    oid = oid_of(OLD)
+    assert ask(running.url, "/acme/old/resolve/main/load.py").body == OLD
+    until(lambda: recall(running, oid, dry_run=True)["receivers"])
     archive = tmp_path / "old.jsonl"
-    moongate(running, "audit", "checkpoint")
-    moongate(running, "audit", "archive", str(archive), "--older", "0s", "--yes")
-    assert moongate(running, "recall", OID, "--dry-run", "--json")["receivers"] == []
-    told = moongate(running, "recall", OID, "--dry-run", "--archive", str(archive), "--json")
-    assert [one["repo"] for one in told["receivers"]] == ["models/acme/code"]
-    made = moongate(running, "recall", OID, "--yes", "--archive", str(archive), "--json")
-    shown = moongate(running, "recall", "show", made["recall"]["id"], "--archive", str(archive), "--json")
+    moongate("audit", "checkpoint")
+    moongate("audit", "archive", str(archive), "--older", "0s", "--yes")
+    assert moongate("recall", oid, "--dry-run")["receivers"] == []
+    told = moongate("recall", oid, "--dry-run", "--archive", str(archive))
+    (receiver,) = told["receivers"]
+    assert (receiver["repo"], receiver["path"], receiver["address"], receiver["bytes"]) == (
+        "models/acme/old", "load.py", "127.0.0.1", len(OLD),
+    )  # fmt: skip
+    made = moongate("recall", oid, "--yes", "--archive", str(archive))
+    shown = moongate("recall", "show", made["recall"]["id"], "--archive", str(archive))
     assert len(shown["receivers"]) == 1

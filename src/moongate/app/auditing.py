@@ -112,7 +112,11 @@ class _Refusal:
 
 
 class Auditing:
-    """Belongs to one event loop; `settle` before it ends."""
+    """Belongs to one event loop; `settle` before it ends, and `forget` after the log was closed.
+
+    begun: deliveries that the journal knows, until they are noted. under way: which of them each request is
+    about. former: journals that go once the log wrote what they knew. stale: lines that a renewal drops.
+    """
 
     def __init__(
         self,
@@ -222,6 +226,13 @@ class Auditing:
             self._timer = None
         self._close(list(self._open))
         self._close_refusals(float("inf"))
+
+    def forget(self) -> None:
+        """Lets the journal go, after the log was closed, when the log has all that it told."""
+        if not self._under_way and self._audit.settled()():
+            self._journal.end()
+            for _, forget in self._former:
+                forget()
 
     def _begin(self, key: Hashable, one: Begun) -> None:
         self._begun[key] = one

@@ -17,9 +17,11 @@ from typing import Any, Final, Protocol
 import orjson
 import structlog
 
+from moongate.core.errors import BadRequest
 from moongate.core.names import CommitHash, RepoPath, parse_repo
 from moongate.core.records import FileAt
 from moongate.hub.audit import Actor, Audit, AuditEvent
+from moongate.hub.audit_line import cleaned
 
 _SLACK_SECONDS: Final = 5.0
 
@@ -31,6 +33,7 @@ class Journal(Protocol):
 
     def append(self, line: bytes) -> None: ...
     def renew(self, lines: Sequence[bytes]) -> Callable[[], None]: ...
+    def end(self) -> None: ...
 
 
 class NoJournal:
@@ -40,6 +43,8 @@ class NoJournal:
 
     def renew(self, lines: Sequence[bytes]) -> Callable[[], None]:
         return lambda: None
+
+    def end(self) -> None: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,7 +60,7 @@ def begun(actor: Actor, file: FileAt, way: str, request_id: str, at: float) -> B
     told = {
         "at": at,
         "actor": [actor.name, actor.kind, actor.token_id, actor.address, actor.agent],
-        "repo": str(file.repo),
+        "repo": f"{file.repo.repo_type}s/{file.repo.repo_id}",
         "commit": file.commit_hash,
         "path": file.entry.path,
         "digest": file.entry.etag,
@@ -63,7 +68,7 @@ def begun(actor: Actor, file: FileAt, way: str, request_id: str, at: float) -> B
         "way": way,
         "request": request_id,
     }
-    return Begun(request_id, orjson.dumps(told))
+    return Begun(request_id, orjson.dumps(cleaned(told)))
 
 
 def begun_again(before: Begun, request_id: str, at: float) -> Begun:
@@ -71,8 +76,8 @@ def begun_again(before: Begun, request_id: str, at: float) -> Begun:
     return Begun(request_id, orjson.dumps({**orjson.loads(before.line), "request": request_id, "at": at}))
 
 
-Known = Callable[[float], set[str]]
-"""The requests of which the log tells deliveries since then."""
+Known = Callable[[float], set[tuple[str, str]]]
+"""The deliveries of which the log tells since then, each by its request and path."""
 
 
 def recover(left: Iterable[tuple[list[bytes], Callable[[], None]]], audit: Audit, known: Known) -> int:
@@ -83,13 +88,13 @@ def recover(left: Iterable[tuple[list[bytes], Callable[[], None]]], audit: Audit
     """
     count = 0
     for lines, forget in left:
-        told = [one for one in map(_read, lines) if one is not None]
-        written = known(min(one["at"] for one in told) - _SLACK_SECONDS) if told else set()
-        missing = [one for one in told if one["request"] not in written]
-        for one in missing[:-1]:
-            audit.note(_event(one))
-        for one in missing[-1:]:
-            audit.record(_event(one))  # with it, all that were noted before
+        told = [event for event in map(_event, lines) if event is not None]
+        written = known(min(event.at for event in told) - _SLACK_SECONDS) if told else set()
+        missing = [event for event in told if (event.request_id, event.path) not in written]
+        for event in missing[:-1]:
+            audit.note(event)
+        for event in missing[-1:]:
+            audit.record(event)  # with it, all that were noted before
         forget()
         count += len(missing)
     if count:
@@ -97,18 +102,17 @@ def recover(left: Iterable[tuple[list[bytes], Callable[[], None]]], audit: Audit
     return count
 
 
-def _read(line: bytes) -> dict[str, Any] | None:
-    """None for a torn line."""
+def _event(line: bytes) -> AuditEvent | None:
+    """None for a line that is torn, or that somebody else wrote."""
     try:
-        told = orjson.loads(line)
-        return told if isinstance(told, dict) and {"at", "actor", "repo", "request"} <= told.keys() else None
-    except orjson.JSONDecodeError:
+        return _read(orjson.loads(line))
+    except (ValueError, TypeError, KeyError, BadRequest):
         return None
 
 
-def _event(told: Mapping[str, Any]) -> AuditEvent:
+def _read(told: Mapping[str, Any]) -> AuditEvent:
     details: dict[str, object] = {"way": told["way"], "recovered": True}
-    if told.get("xet"):
+    if told["xet"]:
         details["xet"] = told["xet"]
     return AuditEvent(
         "file.deliver",
@@ -119,5 +123,5 @@ def _event(told: Mapping[str, Any]) -> AuditEvent:
         told["digest"],
         request_id=told["request"],
         details=details,
-        at=told["at"],
+        at=float(told["at"]),
     )

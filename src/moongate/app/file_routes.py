@@ -165,6 +165,7 @@ class FileRoutes:
         try:
             headers.append(_mark(exchange))
             count = await _first_bytes(body, span)
+            self._begins(exchange, file)
             headers += warned(body.warning)
             if count == span.length <= INLINE_BYTES:
                 data = body.read(span.start, count)
@@ -188,6 +189,7 @@ class FileRoutes:
         body = await self._open(exchange, file, hull)
         try:
             await _first_bytes(body, spans[0])
+            self._begins(exchange, file)
             headers = [pair for pair in headers if pair[0] != "Content-Type"]
             headers += [
                 ("Content-Type", frame.content_type),
@@ -218,7 +220,6 @@ class FileRoutes:
             exchange.outcome = "miss"
         elif exchange.outcome != "stale":
             exchange.outcome = "hit"
-        self._begins(exchange, file)
         return body
 
     async def _send(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Protocol
@@ -162,7 +163,8 @@ def _unless_recalled(recalls: Recalls, handler: RouteHandler) -> RouteHandler:
 
 def _unless_packs_are_recalled(recalls: Recalls, handler: RouteHandler) -> RouteHandler:
     async def answer(exchange: Exchange, route: routes.RepoRoute) -> web.StreamResponse:
-        recalls.refuse_packs(route.repo)
+        if not recalls.is_idle:
+            await asyncio.to_thread(recalls.refuse_packs, route.repo)
         with recalls.reading_packs(route.repo, cutter(exchange.request.transport)):
             return await handler(exchange, route)
 

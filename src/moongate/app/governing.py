@@ -66,6 +66,9 @@ class Governing:
         """Has it written down when other rules hold than the log last told of, by their digest. Blocks.
 
         Rules may have been edited while nothing ran.
+
+        Raises:
+            StoreError: it could not be written.
         """
         rules = self.current.rules
         if known == rules.digest:
@@ -76,10 +79,7 @@ class Governing:
             "rules": len(rules.rules),
             "found": "at start",
         }
-        try:
-            self.audit.record(AuditEvent("policy.change", SYSTEM, subject=rules.source, details=details))
-        except StoreError as error:
-            log.error("a change of policy was not audited", why=error.message)
+        self.audit.record(AuditEvent("policy.change", SYSTEM, subject=rules.source, details=details))
 
     async def reload(self) -> bool:
         """Look at the files now; whether other rules hold than before."""

@@ -15,7 +15,7 @@ import os
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -269,6 +269,8 @@ class Gateway:
     governing: Governing
     announcing: Announcing
     guarding: Guarding
+    last: list[Callable[[], None]] = field(default_factory=list)
+    """What is done when all the rest was closed."""
 
     @property
     def settings(self) -> Settings:
@@ -310,7 +312,10 @@ class Gateway:
         self.guarding.warm()
 
     def _tell_policy(self) -> None:
-        self.governing.tell_what_holds(self.stock.audit_desk().last_policy())
+        try:
+            self.governing.tell_what_holds(self.stock.audit_desk().last_policy())
+        except StoreError as error:
+            log.error("a change of policy was not audited", why=error.message)
 
     async def close(self) -> None:
         """Ends fills (their progress stays), questions in the air, upkeep and connections."""
@@ -329,6 +334,8 @@ class Gateway:
         await self.upstream.close()
         await self.identity.close()
         self.stock.close()
+        for work in self.last:
+            work()
 
 
 @dataclass(frozen=True, slots=True)
@@ -976,6 +983,7 @@ def front_door(gateway: Gateway) -> Front:
     guard = gateway.guarding.guard
     xet_headers = XetHeaders(gateway.offers, door.base_url, guard.may_be_offered, gateway.recalls)
     auditing = Auditing(gateway.audit, door.address_of, journal=Journal(gateway.stock.layout.journals_dir))
+    gateway.last.append(auditing.forget)
     files = FileRoutes(gateway.content, sender, xet_headers, gateway.recalls, auditing.begins)
     xet, cas = _xet_rooms(gateway, door, sender)
     hosting = _hosted_rooms(gateway, door, xet)

@@ -29,6 +29,7 @@ Search = AuditSearch
 Format = Literal["jsonl", "ocsf", "cef"]
 FORMATS: Final[tuple[Format, ...]] = ("jsonl", "ocsf", "cef")
 _PAGE: Final = 2000
+_MOST_ARCHIVES: Final = 10_000
 _LAST: Final = (1 << 63) - 1
 
 
@@ -86,12 +87,13 @@ class AuditDesk:
         rows = self._index.search_audit(wanted, _LAST if before is None else before, count)
         return [read_line(row.line) for row in rows]
 
-    def delivered_since(self, since: float) -> set[str]:
-        """The ids of the requests of which lines tell deliveries from a time on."""
-        found: set[str] = set()
+    def delivered_since(self, since: float) -> set[tuple[str, str]]:
+        """The deliveries that lines tell of from a time on, each by the id of its request and its path."""
+        found: set[tuple[str, str]] = set()
         before = _LAST
         while page := self._index.search_audit(AuditSearch("file.deliver", since=since), before, _PAGE):
-            found.update(str(read_line(row.line).get("request", "")) for row in page)
+            told = [read_line(row.line) for row in page]
+            found.update((str(one.get("request", "")), str(one.get("path", ""))) for one in told)
             before = page[-1].seq
         return found
 
@@ -112,9 +114,22 @@ class AuditDesk:
     def verify_file(
         self, path: Path, keys: Sequence[Verifier], checkpoints: Sequence[Checkpoint] = ()
     ) -> Verified:
-        """See `verify_file`; the log's own checkpoints tell what came before the file."""
-        known = [read_checkpoint(note) for _, note in self._index.audit_checkpoints()]
-        return verify_file(path, keys, checkpoints, known)
+        """See `verify_file`; the log's own checkpoints tell what came before the file.
+
+        An archive that the log tells of has to hold all of its lines, whatever checkpoint lies beside it.
+        """
+        found = verify_file(path, keys, checkpoints, self.checkpoints())
+        told = self._archived_as(path.name)
+        if told and (found.began_at, found.last) not in told:
+            first, last = told[0]
+            found.wrong(found.last, f"lines {first} to {last} were archived in a file of this name")
+        return found
+
+    def _archived_as(self, name: str) -> list[tuple[int, int]]:
+        """The first and last line of each archive of that file name that lines here tell of."""
+        lines = self.search(AuditSearch("audit.archive"), _MOST_ARCHIVES)
+        told = [line["details"] for line in lines if line["details"].get("file") == name]
+        return [(one["first"], one["until"]) for one in told]
 
     def checkpoints(self) -> list[Checkpoint]:
         """All of them, the oldest first."""

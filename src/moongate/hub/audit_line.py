@@ -86,7 +86,7 @@ def draft(event: AuditEvent, now: float) -> Draft:
     fields["actor"] = {name: value for name, value in told_actor.items() if value}
     line = _plainly(fields)
     if line is None:
-        fields = {name: _cleaned(value) for name, value in fields.items()}
+        fields = {name: cleaned(value) for name, value in fields.items()}
         line = _canonical(fields)
     return Draft(micros / _MICRO, fields["actor"].get("name", ""), fields, line)
 
@@ -175,16 +175,16 @@ def _text(text: str) -> str:
     return redacted_quickly(kept)
 
 
-def _cleaned(value: object) -> object:
-    """A detail as JSON can hold it."""
+def cleaned(value: object) -> object:
+    """A value as JSON can hold it, and without tokens."""
     if isinstance(value, str):
         return _text(value)
     if isinstance(value, int) and value.bit_length() > _MOST_BITS:
         return str(value)
     if isinstance(value, Mapping):
-        return {_text(str(name)): _cleaned(one) for name, one in value.items()}
+        return {_text(str(name)): cleaned(one) for name, one in value.items()}
     if isinstance(value, list | tuple | set | frozenset):
-        return [_cleaned(one) for one in value]
+        return [cleaned(one) for one in value]
     if value is None or isinstance(value, bool | int | float):
         return value
     return _text(str(value))

@@ -83,6 +83,7 @@ class AuditLog:
         self._lost = 0
         self._awaited = False
         self._closing = False
+        self._unwritten = False
         self._changed = threading.Condition()
         self._thread: threading.Thread | None = None
         self._due = time.monotonic() + CHECKPOINT_SECONDS
@@ -110,7 +111,8 @@ class AuditLog:
 
         def is_written() -> bool:
             with self._changed:
-                return not self._waiting or self._waiting[0].number > last
+                is_past = not self._waiting or self._waiting[0].number > last
+                return is_past and not self._unwritten
 
         return is_written
 
@@ -235,6 +237,7 @@ class AuditLog:
             kept = [one for one in self._waiting if id(one) not in told]
             self._waiting = deque(kept)
             if self._closing:
+                self._unwritten = bool(self._waiting)
                 self._waiting.clear()
             else:
                 self._changed.wait(_RETRY_SECONDS)

@@ -4,11 +4,13 @@
     folder/<word>.tmp     being made
 
 A line is the kernel's when `append` returns: killing the process loses none. A power cut may lose the last
-seconds, since nothing here is synced.
+seconds, since nothing here is synced. Each line begins with its newline, so that one that a full disk tore
+spoils no other.
 """
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import os
 import secrets
@@ -42,9 +44,16 @@ class Journal:
         try:
             if self._descriptor < 0:
                 self._path, self._descriptor = self._made(())
-            os.write(self._descriptor, line + b"\n")
+            _write(self._descriptor, b"\n" + line)
         except OSError as error:
             raise StoreError(f"cannot write to {self._folder}: {error.strerror}") from error
+
+    def end(self) -> None:
+        """Forgets all lines: what they told is kept elsewhere by now."""
+        if self._path is not None:
+            self._path.unlink(missing_ok=True)
+            os.close(self._descriptor)
+            self._path, self._descriptor = None, -1
 
     def renew(self, lines: Sequence[bytes]) -> Callable[[], None]:
         """Goes on in a new file that begins with these lines; call what is returned to forget the old one.
@@ -73,7 +82,7 @@ class Journal:
         descriptor = os.open(unseen, flags, _FILE_MODE)
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX)
-            os.write(descriptor, b"".join(line + b"\n" for line in lines))
+            _write(descriptor, b"".join(b"\n" + line for line in lines))
             path = unseen.with_suffix(_SUFFIX)
             unseen.rename(path)
         except OSError:
@@ -84,14 +93,17 @@ class Journal:
         return path, descriptor
 
 
+def _write(descriptor: int, data: bytes) -> None:
+    if os.write(descriptor, data) < len(data):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+
 def left_behind(folder: Path) -> Iterator[tuple[list[bytes], Callable[[], None]]]:
     """Every journal whose process is gone: its lines, and what forgets it. Nobody else gets it meanwhile.
 
-    The last line may be torn.
+    A line may be empty, or torn.
     """
-    if not folder.is_dir():
-        return
-    for path in sorted(folder.glob(f"*{_SUFFIX}")):
+    for path in sorted(folder.glob(f"*{_SUFFIX}")) if folder.is_dir() else ():
         try:
             descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
         except OSError:
@@ -101,6 +113,6 @@ def left_behind(folder: Path) -> Iterator[tuple[list[bytes], Callable[[], None]]
             if os.fstat(descriptor).st_nlink:
                 yield path.read_bytes().split(b"\n"), partial(path.unlink, missing_ok=True)
         except OSError:
-            continue
+            continue  # its process lives
         finally:
             os.close(descriptor)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from types import SimpleNamespace
 from typing import cast
 
@@ -216,6 +217,9 @@ class Pages:
     def append(self, line: bytes) -> None:
         self.pages[-1].append(line)
 
+    def end(self) -> None:
+        self.forgotten = len(self.pages)
+
     def renew(self, lines: Sequence[bytes]) -> Callable[[], None]:
         self.pages.append(list(lines))
 
@@ -241,7 +245,7 @@ async def journalled(log: Log, clock: SimpleNamespace, pages: Pages) -> Auditing
 def recovered(pages: Pages, log: Log) -> list[AuditEvent]:
     """What would be written down if the process died now."""
     told = Log()
-    recover(pages.left(), told, lambda _: {event.request_id for event in log.of("file.deliver")})
+    recover(pages.left(), told, lambda _: {(one.request_id, one.path) for one in log.of("file.deliver")})
     return told.of("file.deliver")
 
 
@@ -256,6 +260,54 @@ async def test_what_began_is_known_before_it_ended(journalled: Auditing, log: Lo
     journalled.settle()
     assert recovered(pages, log) == []
     assert len(log.of("file.deliver")) == 1
+
+
+async def test_of_files_that_one_request_is_about_none_is_hidden_by_another(
+    journalled: Auditing, log: Log, pages: Pages
+) -> None:
+    two = (file(xet="e" * 64), file("other.bin", xet="f" * 64))
+    journalled.begins(read(), *two, way="xet")
+    log.note(replace(recovered(pages, log)[0], details={}))
+    assert [event.path for event in recovered(pages, log)] == ["other.bin"]
+    journalled.finished(read(file=None, reconstructed=tuple((one, 1000) for one in two)))
+    log.noted.clear()
+    journalled.settle()
+    assert recovered(pages, log) == []
+
+
+async def test_odd_words_of_a_client_stop_no_delivery_and_no_secret_is_in_a_journal(
+    journalled: Auditing, log: Log, pages: Pages
+) -> None:
+    secret = "hf_" + "S3cret" * 8
+    journalled.begins(read(agent=f"curl/\udcff Bearer {secret}"), file())
+    (event,) = recovered(pages, log)
+    assert event.actor.agent.startswith("curl/\\udcff")
+    assert b"S3cret" not in b"".join(pages.pages[0])
+    journalled.finished(read())
+    journalled.settle()
+
+
+def test_lines_that_nobody_here_wrote_are_passed_over(log: Log) -> None:
+    lines = [b"", b"{", b"[]", b"1", b"{}", b'{"at":1,"actor":[],"repo":"a","request":"x"}', b"\xff"]
+    assert recover([(lines, lambda: None)], log, lambda _: set()) == 0
+    assert log.written == []
+
+
+async def test_a_journal_is_dropped_after_the_log_was_closed_unless_somebody_is_still_sent_bytes(
+    journalled: Auditing, log: Log, pages: Pages
+) -> None:
+    journalled.begins(read(), file())
+    journalled.settle()
+    journalled.forget()
+    assert pages.forgotten == 0
+    journalled.finished(read())
+    journalled.settle()
+    log.behind = True
+    journalled.forget()
+    assert pages.forgotten == 0, "the log could not be written"
+    log.behind = False
+    journalled.forget()
+    assert pages.forgotten == 1
 
 
 async def test_many_ranges_are_one_line_of_the_journal(journalled: Auditing, pages: Pages) -> None:

@@ -48,8 +48,25 @@ def test_a_renewed_journal_begins_with_what_it_is_given(tmp_path: Path) -> None:
     assert len(list((tmp_path / "journals").iterdir())) == 2, "the former one is there until it may go"
     forget()
     (path,) = (tmp_path / "journals").iterdir()
-    assert path.read_bytes() == b"two\nthree\n"
+    assert path.read_bytes() == b"\ntwo\nthree"
     assert path.stat().st_mode & 0o077 == 0
+    journal.end()
+    assert list((tmp_path / "journals").iterdir()) == []
+
+
+def test_a_line_that_a_full_disk_tore_spoils_no_other(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    journal, write = Journal(tmp_path), os.write
+    journal.append(b"one")
+    with monkeypatch.context() as full:
+        full.setattr(os, "write", lambda descriptor, data: write(descriptor, data[:3]))
+        with pytest.raises(StoreError, match="space"):
+            journal.append(b"another")
+    journal.append(b"two")
+    (path,) = tmp_path.iterdir()
+    assert path.read_bytes().split(b"\n") == [b"", b"one", b"an", b"two"]
+    journal.end()
 
 
 def test_a_folder_that_cannot_be_made_is_told(tmp_path: Path) -> None:

@@ -45,7 +45,7 @@ _ENDINGS: Final[Mapping[str, str]] = {
 }
 """What there is to take along, and how its file's name ends."""
 
-_METHODS = {"key": "a key", "certificate": "a certificate", "sigstore": "sigstore"}
+_METHODS = {"key": "a key", "certificate": "a certificate"}
 
 
 @dataclass(frozen=True, slots=True)

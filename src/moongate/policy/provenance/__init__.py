@@ -2,7 +2,6 @@
 
     dsse            envelopes: what exactly is signed
     keys            keys and certificates, and which of them are believed (`Trust`)
-    sigstore        bundles signed by an identity, verified offline against a trusted root
     model_signing   OpenSSF Model Signing: verify against digests that are known, and sign
     statements      in-toto statements: upstream commit → verdicts → approval → delivery
     cyclonedx · spdx    bills of materials

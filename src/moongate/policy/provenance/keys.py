@@ -39,6 +39,7 @@ _HASHES: Final[Mapping[int, hashes.HashAlgorithm]] = {
 _CURVES: Final = ("secp256r1", "secp384r1", "secp521r1")
 _MOST_FILE_BYTES: Final = 4 << 20
 _LONGEST_CHAIN: Final = 8
+_MOST_CERTIFICATE_BYTES: Final = 64 << 10
 # What a critical extension may be, since we look at it; any other one refuses the certificate.
 _UNDERSTOOD: Final = (
     ExtensionOID.BASIC_CONSTRAINTS, ExtensionOID.KEY_USAGE, ExtensionOID.EXTENDED_KEY_USAGE,
@@ -240,13 +241,19 @@ def _issued(certificate: x509.Certificate, issuer: x509.Certificate) -> bool:
     return True
 
 
-@lru_cache(maxsize=256)
 def certificate_of(der: bytes) -> x509.Certificate:
     """A certificate, parsed once however often it is met.
 
     Raises:
         Untrusted: it is none.
     """
+    if len(der) > _MOST_CERTIFICATE_BYTES:
+        raise Untrusted("the signature holds an absurdly large certificate")
+    return _parsed(der)
+
+
+@lru_cache(maxsize=256)
+def _parsed(der: bytes) -> x509.Certificate:
     try:
         return x509.load_der_x509_certificate(der)
     except ValueError:

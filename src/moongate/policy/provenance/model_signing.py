@@ -37,7 +37,7 @@ _BUNDLES: Final = re.compile(
 _HEX_CHARS: Final = 64
 _HEX: Final = re.compile(r"[0-9a-f]*")
 
-Method = Literal["key", "certificate", "sigstore"]
+Method = Literal["key", "certificate"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -182,6 +182,8 @@ def _signer(envelope: Envelope, material: Mapping[str, Any], trust: Trust, at: f
         if not envelope.is_signed_by(leaf):
             raise Untrusted("the signature is wrong")
         return leaf.name, "certificate"
+    if isinstance(material.get("certificate"), dict):
+        raise Untrusted("it is signed by a keyless sigstore identity, and those cannot be verified here")
     raise Untrusted("it is signed in a way that cannot be verified here")
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+from typing import Any
 
 import pytest
 from cyclonedx.schema import SchemaVersion
@@ -84,8 +85,7 @@ def test_a_cyclonedx_document_says_what_is_known() -> None:
 def test_an_spdx_document_fits_the_official_model(told: CommitFacts) -> None:
     from spdx_python_model import v3_0_1 as model
 
-    objects = model.SHACLObjectSet()
-    model.JSONLDDeserializer().read(io.BytesIO(json.dumps(spdx(told, NOW)).encode()), objects)
+    objects = _read(spdx(told, NOW))
     assert not objects.link(), "an element names one that is not there"
     (document,) = objects.foreach_type(model.SpdxDocument)
     kinds = {
@@ -97,6 +97,34 @@ def test_an_spdx_document_fits_the_official_model(told: CommitFacts) -> None:
     assert document.rootElement == [package]
     assert package.software_packageVersion == COMMIT
     assert len(list(objects.foreach_type(model.software_File))) == len(told.files)
+
+
+def _read(document: dict[str, Any]) -> Any:
+    """The objects of a document, each with all that the official model demands of its class.
+
+    Reading looks at names, types and words; only writing looks for what is missing.
+    """
+    from spdx_python_model import v3_0_1 as model
+
+    objects = model.SHACLObjectSet()
+    model.JSONLDDeserializer().read(io.BytesIO(json.dumps(document).encode()), objects)
+    model.JSONLDSerializer().write(objects, io.BytesIO())
+    return objects
+
+
+@pytest.mark.parametrize("missing", ["created", "createdBy", "relationshipType", "from", "specVersion"])
+def test_what_the_official_model_demands_is_really_looked_for(missing: str) -> None:
+    document = spdx(CASES[0], NOW)
+    for element in document["@graph"]:
+        element.pop(missing, None)
+    with pytest.raises(ValueError, match=r"required|minimum"):
+        _read(document)
+
+
+def test_what_the_official_schema_forbids_is_really_refused() -> None:
+    for path, value in (("version", "one"), ("bomFormat", "Other"), ("unknown", 1)):
+        document = {**cyclonedx(CASES[0], NOW), path: value}
+        assert JsonStrictValidator(SchemaVersion.V1_6).validate_str(json.dumps(document)) is not None, path
 
 
 def test_the_words_of_cards_become_spdx_s() -> None:

@@ -74,6 +74,24 @@ class TestWho:
         told = check(sign("x", FILES, new_key()))
         assert told == Coverage(why="it is signed with a key that is not believed here")
 
+    def test_a_keyless_identity_is_refused_by_name(self) -> None:
+        bundle = json.loads(sign("x", FILES, KEY))
+        leaf = base64.b64encode(Authority.new().leaf(KEY).public_bytes(Encoding.DER)).decode()
+        for certificate in (leaf, "", None, 1):
+            bundle["verificationMaterial"] = {
+                "certificate": {"rawBytes": certificate},
+                "tlogEntries": [{"logIndex": "1", "integratedTime": str(int(AT))}],
+            }
+            told = check(json.dumps(bundle).encode())
+            assert (told.valid, told.signer) == (False, "")
+            assert "keyless" in told.why
+
+    def test_an_absurdly_large_certificate_is_not_kept_in_memory(self) -> None:
+        bundle = json.loads(sign("x", FILES, KEY))
+        large = base64.b64encode(bytes(1 << 20)).decode()
+        bundle["verificationMaterial"] = {"x509CertificateChain": {"certificates": [{"rawBytes": large}]}}
+        assert "absurdly large" in check(json.dumps(bundle).encode()).why
+
     def test_a_signature_by_another_key_under_the_hint_of_a_believed_one(self) -> None:
         bundle = json.loads(sign("x", FILES, new_key()))
         bundle["verificationMaterial"]["publicKey"]["hint"] = KEY.public.hint
