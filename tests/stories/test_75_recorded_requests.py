@@ -17,6 +17,7 @@ import pytest
 from moongate.app import wiring
 from moongate.app.permissions import CAS_ROUTES, ROUTES
 from moongate.app.settings import Settings
+from moongate.cli import main
 from moongate.core.decisions import Decision
 from moongate.core.feeds import FeedRow
 from moongate.double import HubDouble, LfsFile
@@ -198,7 +199,12 @@ def house(tmp_path_factory: pytest.TempPathFactory) -> Iterator[House]:
         house.stock.close()
 
 
-RULES = "moongate_policy: 1\nrules:\n  - {id: old, effect: warn, reason: It is so.}\n"
+RULES = """\
+moongate_policy: 1
+rules:
+  - {id: old, effect: warn, reason: It is so.}
+  - {id: fixed, effect: deny, actions: [admin], when: {repo: acme/fixed}, reason: It stays as it is.}
+"""
 
 
 def list_hashes(path: Path, count: int) -> None:
@@ -361,6 +367,33 @@ def test_7_rules_that_were_edited_while_nothing_ran_are_told_at_the_next_start(h
     house.gateway.restart()
     again = [line for line in lines_of(house) if line["kind"] == "policy.change"][-1]["details"]
     assert again == last, "nothing changed"
+
+
+def test_8_rules_about_administration_bind_the_admin_api_and_commands_through_it(
+    house: House, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    house.new()
+    role = {"place": "acme/fixed", "subject": "user:ada", "role": "write"}
+    for method, target, body in (
+        ("POST", "/pins", {"repo": "acme/fixed"}),
+        ("DELETE", "/pins?repo=acme/fixed", None),
+        ("DELETE", "/repos?repo=acme/fixed", None),
+        ("POST", "/access", role),
+        ("DELETE", "/access?place=acme/fixed&subject=user:ada", None),
+    ):
+        answer = house.ask(method, ADMIN + target, body)
+        assert (answer.status, answer.headers["x-error-code"]) == (403, "RefusedByPolicy"), (method, target)
+        assert "It stays as it is." in answer.headers["x-error-message"]
+        made = house.left("repo.deny", (method, target))
+        assert (made["rule"], made["repo"], made["details"]["action"]) == (
+            "fixed", "models/acme/fixed", "admin",
+        )  # fmt: skip
+    assert house.ask("DELETE", f"{ADMIN}/repos", None).status == 400
+    monkeypatch.setenv("MOONGATE_URL", house.gateway.url)
+    assert main.run(["pin", "acme/fixed"]) == 3
+    assert "It stays as it is." in capsys.readouterr().err
+    assert main.run(["pin", "acme/tiny"]) == 0
+    assert house.left("pin.create", "another")["repo"] == "models/acme/tiny"
 
 
 def lines_of(house: House) -> list[dict[str, Any]]:

@@ -10,6 +10,7 @@ import http.client
 import json
 import os
 import random
+import re
 import socket
 import subprocess
 import time
@@ -107,13 +108,17 @@ def test_1_small_content_that_was_recalled_leaves_in_no_pack(running: Gateway, t
     token = make_token(running.home, "ada", "write")
     host(running, token, "one", {"load.py": SMALL})
     host(running, token, "two", {"README.md": b"# fine\n"})
-    assert ask(running.url, "/acme/code/resolve/main/load.py").body == SMALL
+    bearer = {"Authorization": f"Bearer {token}"}
+    assert ask(running.url, "/acme/code/resolve/main/load.py", headers=bearer).body == SMALL
     assert clone(running, "lab/one", tmp_path / "before") == 0
     until(lambda: ask(running.url, f"{AUDIT}?kind=git.fetch").json()["lines"])
 
     made = recall(running, "lab/one@main/load.py", reason="runs code")
     assert made["recall"]["digest"] == oid_of(SMALL)
     assert {"models/lab/one", "models/acme/code"} <= {one["repo"] for one in made["receivers"]}
+    (read,) = [one for one in made["receivers"] if one["repo"] == "models/acme/code"]
+    assert (read["user"], read["address"], len(read["commit"])) == ("ada", "127.0.0.1", 40)
+    assert re.fullmatch("[0-9a-f]{6,}", read["token"]), "the token's id, not the token"
     fetched = [one for one in made["receivers"] if one["repo"] == "models/lab/one" and not one["path"]]
     assert fetched, "who cloned it received it"
     assert {place["repo"] for place in made["places"]} == {"lab/one", "acme/code"}

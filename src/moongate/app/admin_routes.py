@@ -90,6 +90,18 @@ Feeds, requests, waivers, recalls and the rules are written down by whoever chan
 _MADE = ("token.create", "trust.create")
 """What is known by an id that the answer tells."""
 
+_ADMINISTERED = {
+    ("DELETE", "/repos"): "repo",
+    ("POST", "/pins"): "repo",
+    ("DELETE", "/pins"): "repo",
+    ("POST", "/access"): "place",
+    ("DELETE", "/access"): "place",
+}
+"""What administers a repository, and what its query or body calls that; the policy is asked before.
+
+Recalls are not asked about: no rule may keep dangerous content served.
+"""
+
 
 class AdminRoutes:
     """Handles every path under the admin prefix."""
@@ -236,12 +248,26 @@ class AdminRoutes:
         address = self._door.address_of(exchange.peer, exchange.forwarded)
         query, body = _query(exchange.query, operation), await _body(exchange, operation)
         asked = Asked(part, query, body, exchange, address)
+        await self._ask_policy(operation, asked)
         answer = await operation.run(asked)
         kind = _AUDITED.get((operation.method, operation.path))
         if kind is not None:
             _tell(kind, asked, answer)
         told = answer.model_dump_json().encode()
         return Reply(operation.status, (JSON_TYPE,), told, request_id=exchange.request_id, shared=False)
+
+    async def _ask_policy(self, operation: Operation, asked: Asked) -> None:
+        """Return when the rules let this caller administer the repository that is to be changed, if any is.
+
+        Raises:
+            RefusedByPolicy, HeldByPolicy: they do not.
+        """
+        gate, name = self._gateway.guarding.gate, _ADMINISTERED.get((operation.method, operation.path))
+        if name is None or gate.is_off:
+            return
+        repo = _administered(asked, name)
+        if repo is not None:
+            await asyncio.to_thread(gate.may_change, "admin", repo, asked.exchange.caller)
 
     def _find(self, method: str, path: str) -> tuple[Operation, str]:
         wanted = "GET" if method == "HEAD" else method
@@ -574,6 +600,12 @@ async def _body(exchange: Exchange, operation: Operation) -> Model | None:
         first = error.errors()[0]
         where = ".".join(str(part) for part in first["loc"])
         raise BadRequest(f"{where + ': ' if where else ''}{first['msg']}") from None
+
+
+def _administered(asked: Asked, name: str) -> RepoId | None:
+    """The repository that is named so; None for a namespace, or when nothing is."""
+    place = str(asked.query.get(name) or getattr(asked.body, name, ""))
+    return parse_repo(place) if "/" in place or (place and name == "repo") else None
 
 
 def _repo_in(query: Mapping[str, str]) -> tuple[RepoId, Revision | None]:

@@ -19,7 +19,9 @@ from moongate.core.errors import (
     AuthRequired,
     BadRequest,
     BadToken,
+    HeldByPolicy,
     MoongateError,
+    RefusedByPolicy,
     ScopeMissing,
 )
 
@@ -67,7 +69,7 @@ class Gateway:
             )
         if got.status >= 400:
             words = str(answer.get("error") or f"status {got.status}")
-            raise _refusal(got.status, words, bool(self.token))
+            raise _refusal(got, words, bool(self.token))
         return answer
 
     def page(self, path: str) -> tuple[bytes, str | None]:
@@ -84,7 +86,7 @@ class Gateway:
         got = self._exchange("GET", path, None)
         if got.status >= 400:
             words = got.headers.get("X-Error-Message") or f"status {got.status}"
-            raise _refusal(got.status, words, bool(self.token))
+            raise _refusal(got, words, bool(self.token))
         following = urlsplit(next_link(got.headers) or "")
         return got.body, f"{following.path}?{following.query}" if following.path else None
 
@@ -163,13 +165,14 @@ def only_here(command: str, home: object | None) -> None:
         )
 
 
-def _refusal(status: int, message: str, authenticated: bool) -> MoongateError:
-    if status == 401:
+def _refusal(got: _Answer, message: str, authenticated: bool) -> MoongateError:
+    if got.status == 401:
         return BadToken(message) if authenticated else AuthRequired(message)
-    if status == 403:
-        return ScopeMissing(message)
-    if status == 404:
+    if got.status == 403:
+        by_policy = {kind.__name__: kind for kind in (RefusedByPolicy, HeldByPolicy)}
+        return by_policy.get(got.headers.get("X-Error-Code", ""), ScopeMissing)(message)
+    if got.status == 404:
         return Absent(message)
-    if status < 500:
+    if got.status < 500:
         return BadRequest(message)
     return MoongateError(message)

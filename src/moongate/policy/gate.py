@@ -140,7 +140,7 @@ class PolicyGate:
         raise self.refusal(file, decision, self._found(file, judged), request)
 
     def may_change(self, action: Action, repo: RepoId, caller: Caller) -> None:
-        """Return when a hosted repository may be changed so, whatever with. May write.
+        """Return when a repository may be changed so, whatever with. May write.
 
         Raises:
             RefusedByPolicy, HeldByPolicy: it may not.
