@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -110,7 +111,7 @@ def commands(group: Any, before: str = "") -> Iterator[str]:
 
 
 def test_every_command_is_known_to_change_something_or_not() -> None:
-    known = set(commands(typer.main.get_command(main.app)))
+    known = set(commands(typer.main.get_command(main.table())))
     run = {command for command in known if any(f"{words} ".startswith(f"{command} ") for words, _ in WRITERS)}
     assert known - run - READERS - set(REASONS) == set()
     assert READERS - known == set()
@@ -129,10 +130,13 @@ def held(stock: wiring.Stock, path: str) -> str:
 
 
 @pytest.fixture
-def stock(tmp_path: Path) -> Iterator[wiring.Stock]:
-    opened = wiring.open_store(Settings(home=tmp_path / "home"))
+def stock(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[wiring.Stock]:
+    """Opened once for all commands: each of them would take its time for that."""
+    opened, close = wiring.open_store(Settings(home=tmp_path / "home")), wiring.Stock.close
+    monkeypatch.setattr(wiring, "open_store", lambda settings: replace(opened, settings=settings))
+    monkeypatch.setattr(wiring.Stock, "close", lambda _: None)
     yield opened
-    opened.close()
+    close(opened)
 
 
 def test_every_command_that_changes_something_leaves_a_line(

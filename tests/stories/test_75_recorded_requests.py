@@ -87,13 +87,18 @@ SILENT_OPERATIONS = {
 PAGES = {
     "/-/sign-in": "session.start", "/-/tokens": "token.create", "/-/tokens/revoke": "token.revoke",
     "/-/approvals/decide": "approval.grant", "/-/approvals/revoke": "waiver.revoke",
+    "/-/feeds/refresh": "feed.change", "/-/feeds/decide": "feed.change",
+    "/-/webhooks": "webhook.create", "/-/webhooks/remove": "webhook.delete",
+    "/-/provenance/sign": "repo.sign", "/-/provenance/state": "repo.attest",
     "/-/recalls": "recall.create", "/-/recalls/undo": "recall.undo", "/-/sign-out": "session.end",
 }  # fmt: skip
 """Pages that take forms, in the order in which they are sent here, and the kind of line that each leaves."""
 
 SILENT_PAGES = {
     "/-/theme": "is kept by the browser alone",
-    "/-/policy": "tries a draft, and keeps nothing",
+    "/-/policy": "tries a draft, which binds nobody",
+    "/-/policy/discard": "forgets one's own draft",
+    "/-/webhooks/test": "sends one event of its own",
     "/oauth/device": "has a device wait; what it gets is recorded when it gets it",
     "/api/moongate/": "is the admin API",
 }
@@ -187,7 +192,7 @@ def house(tmp_path_factory: pytest.TempPathFactory) -> Iterator[House]:
     home.mkdir()
     (home / "rules.yaml").write_text(RULES)
     double = HubDouble(folder / "hub")
-    double.add_repo("acme/tiny").commit({"config.json": "{}", "w.bin": LfsFile(WEIGHTS)})
+    double.add_repo("acme/tiny").commit({"config.json": "{}", "w.bin": LfsFile(bytes(5000))})
     env = {
         "MOONGATE_WEBHOOK_ALLOWED_HOSTS": "localhost",
         "MOONGATE_HOSTED_NAMESPACES": "lab",
@@ -268,12 +273,24 @@ def test_4_every_page_that_takes_forms_leaves_a_line(house: House) -> None:
     word = re.search(rb'name="csrf" value="([0-9a-f]+)"', shown.body)
     assert word is not None
     house.hold("b.bin")
+    tiny = "/acme/tiny/resolve/main"
+    for path in ("/api/models/acme/tiny/tree/main?recursive=true", f"{tiny}/config.json", f"{tiny}/w.bin"):
+        assert ask(gateway.url, path).status == 200
+    list_hashes(gateway.home / "list.csv", 200)
+    assert house.ask("POST", f"{ADMIN}/feeds/refresh", {"name": "ours"}).status == 200
+    list_hashes(gateway.home / "list.csv", 20)  # so few that they are held
+    house.new()
     for path, kind in PAGES.items():
         fields = {
             "/-/sign-in": {"token": root},
             "/-/tokens": {"user": "root", "scope": "read", "days": "7", "note": "laptop"},
             "/-/approvals/decide": {"id": house.known["request"], "decision": "grant", "scope": "repo",
                                     "days": "1", "comment": "read it"},
+            "/-/feeds/refresh": {"name": "ours"},
+            "/-/feeds/decide": {"name": "ours", "decision": "refuse"},
+            "/-/webhooks": {"url": "http://localhost:9/secret-path"},
+            "/-/provenance/sign": {"repo": "acme/tiny"},
+            "/-/provenance/state": {"repo": "acme/tiny"},
             "/-/recalls": {"target": "acme/tiny", "reason": "poisoned"},
         }.get(path, {"id": house.known["subject"]})  # fmt: skip
         body = urlencode({"csrf": word[1].decode(), **fields}).encode()
@@ -362,9 +379,11 @@ def test_7_rules_that_were_edited_while_nothing_ran_are_told_at_the_next_start(h
     house.gateway.stop()
     (house.gateway.home / "rules.yaml").write_text(RULES.replace("old", "newest"))
     house.gateway.start()
+    assert ask(house.gateway.url, "/").status == 200, "who is answered was told of first"
     last = [line for line in lines_of(house) if line["kind"] == "policy.change"][-1]["details"]
     assert (last["found"], last["before"]) == ("at start", told[-1]["details"]["after"])
     house.gateway.restart()
+    assert ask(house.gateway.url, "/").status == 200
     again = [line for line in lines_of(house) if line["kind"] == "policy.change"][-1]["details"]
     assert again == last, "nothing changed"
 

@@ -112,6 +112,7 @@ def test_1_small_content_that_was_recalled_leaves_in_no_pack(running: Gateway, t
     assert ask(running.url, "/acme/code/resolve/main/load.py", headers=bearer).body == SMALL
     assert clone(running, "lab/one", tmp_path / "before") == 0
     until(lambda: ask(running.url, f"{AUDIT}?kind=git.fetch").json()["lines"])
+    until(lambda: ask(running.url, f"{AUDIT}?kind=file.deliver").json()["lines"])
 
     made = recall(running, "lab/one@main/load.py", reason="runs code")
     assert made["recall"]["digest"] == oid_of(SMALL)

@@ -76,7 +76,7 @@ def read(
 ) -> Record:
     return Record(
         "GET", "/x", "", f"id{request}", "10.0.0.9", caller=caller, route="Resolve", repo=REPO, status=status,
-        sent_bytes=size_bytes, agent="hf/2", **{"file": file(), **more},  # type: ignore[arg-type]
+        sent_bytes=size_bytes, **{"agent": "hf/2", "file": file(), **more},  # type: ignore[arg-type]
     )  # fmt: skip
 
 

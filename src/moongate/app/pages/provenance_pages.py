@@ -101,9 +101,7 @@ class ProvenancePages:
         """States where the commit came from and what happened to it here, signed, and keeps that."""
         known = await self._known(visit, visit.form)
         await asyncio.to_thread(self._state, known)
-        visit.exchange.tell(
-            "repo.sign", known.repo, commit_hash=known.commit, details={"what": "statements", "way": "page"}
-        )
+        visit.exchange.tell("repo.attest", known.repo, commit_hash=known.commit, details={"way": "page"})
         return Sent(_href(PROVENANCE, known))
 
     async def _known(self, visit: Visit, told: Mapping[str, str]) -> Known:
