@@ -37,6 +37,41 @@ def test_a_log_stays_while_somebody_has_it_open(tmp_path: Path) -> None:
         assert path.with_name(path.name + "-wal").exists()
 
 
+_CLOSED_UNDER_WORK = """
+import pathlib, sys, threading, time
+from moongate.core.errors import StoreError
+from moongate.store.index import Index
+
+for turn in range(20):
+    index, begun, told = Index(pathlib.Path(sys.argv[1])), threading.Barrier(5), []
+
+    def work():
+        begun.wait()
+        try:
+            while True:
+                index.prune_deliveries(time.time()) if turn % 2 else index.total_bytes()
+        except StoreError as error:
+            told.append(error.message)
+
+    threads = [threading.Thread(target=work) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    begun.wait()
+    time.sleep(0.003 * (turn % 5))
+    index.close()
+    for thread in threads:
+        thread.join()
+    assert told == ["the index was closed"] * 4, told
+"""
+
+
+def test_closing_waits_for_threads_that_are_at_it(tmp_path: Path) -> None:
+    """In a process of its own: SQLite crashes when a connection goes away under a statement."""
+    path = tmp_path / "index.sqlite3"
+    done = subprocess.run([sys.executable, "-c", _CLOSED_UNDER_WORK, path], check=False)
+    assert done.returncode == 0
+
+
 def test_damage_met_later_says_so_too(tmp_path: Path) -> None:
     path = tmp_path / "index.sqlite3"
     with Index(path) as index:

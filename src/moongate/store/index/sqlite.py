@@ -11,9 +11,9 @@ import sqlite3
 import threading
 import time
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from pathlib import Path
-from typing import cast
+from typing import Protocol, cast
 
 from sqlalchemy import create_engine, event
 from sqlalchemy.dialects.sqlite import pysqlite
@@ -42,7 +42,7 @@ class SqliteDatabase(Database):
         self.path = path
         self._local = threading.local()
         self._lock = threading.Lock()
-        self._open: set[sqlite3.Connection] = set()
+        self._open: dict[sqlite3.Connection, Lock] = {}
         self._closed = False
         with self._explained():
             self._make_file()
@@ -51,26 +51,24 @@ class SqliteDatabase(Database):
 
     def one(self, statement: Prepared, *args: object) -> Row | None:
         try:
-            return cast(
-                "Row | None", self._connection().execute(statement.sql, statement.bind(args)).fetchone()
-            )
+            with self._held() as connection:
+                return cast("Row | None", connection.execute(statement.sql, statement.bind(args)).fetchone())
         except sqlite3.DatabaseError as error:
             raise self._explain(error) from error
         except (OverflowError, UnicodeEncodeError) as error:
             raise StoreError(f"the index cannot hold this value: {error}") from error
 
     def all(self, statement: Prepared, *args: object) -> list[Row]:
-        with self._explained():
-            return self._connection().execute(statement.sql, statement.bind(args)).fetchall()
+        with self._explained(), self._held() as connection:
+            return connection.execute(statement.sql, statement.bind(args)).fetchall()
 
     def run(self, statement: Prepared, *args: object) -> int:
-        with self._explained():
-            return self._connection().execute(statement.sql, statement.bind(args)).rowcount
+        with self._explained(), self._held() as connection:
+            return connection.execute(statement.sql, statement.bind(args)).rowcount
 
     @contextmanager
     def transaction(self) -> Iterator[_SqliteTransaction]:
-        connection = self._connection()
-        with self._explained():
+        with self._explained(), self._held() as connection:
             connection.execute("BEGIN IMMEDIATE")
             try:
                 yield _SqliteTransaction(connection)
@@ -81,33 +79,35 @@ class SqliteDatabase(Database):
 
     @contextmanager
     def durable_transaction(self) -> Iterator[_SqliteTransaction]:
-        connection = self._connection()
-        with self._explained():
+        with self._explained(), self._held() as connection:
             connection.execute("PRAGMA synchronous = FULL")
-        try:
-            with self.transaction() as transaction:
-                yield transaction
-        finally:
-            with suppress(sqlite3.ProgrammingError):  # the index was closed meanwhile
+            try:
+                with self.transaction() as transaction:
+                    yield transaction
+            finally:
                 connection.execute("PRAGMA synchronous = NORMAL")
 
     def close(self) -> None:
         with self._lock:
             self._closed = True
-            connections, self._open = self._open, set()
-        for connection in connections:
-            connection.close()
+            connections, self._open = self._open, {}
+        for connection, lock in connections.items():
+            # SQLite crashes when a connection is closed that another thread is using.
+            if lock.acquire(timeout=_BUSY_SECONDS):
+                connection.close()
+                lock.release()
 
     # -- connections -----------------------------------------------------------------------------------------
 
-    def _connection(self) -> sqlite3.Connection:
+    def _held(self) -> _Held:
+        """This thread's connection; it stays open while the block is in."""
         try:
-            held: _Held = self._local.held
+            return cast("_Held", self._local.held)
         except AttributeError:
-            held = self._local.held = _Held(self, self._connect())
-        return held.connection
+            held = self._local.held = _Held(self, *self._connect())
+            return held
 
-    def _connect(self) -> sqlite3.Connection:
+    def _connect(self) -> tuple[sqlite3.Connection, Lock]:
         connection = sqlite3.connect(
             self.path,
             timeout=_BUSY_SECONDS,
@@ -121,13 +121,13 @@ class SqliteDatabase(Database):
             if self._closed:
                 connection.close()
                 raise StoreError("the index was closed")
-            self._open.add(connection)
-        return connection
+            lock = self._open[connection] = threading.RLock()
+        return connection, lock
 
     def forget(self, connection: sqlite3.Connection) -> None:
         """Close the connection of a thread that ended."""
         with self._lock:
-            self._open.discard(connection)
+            self._open.pop(connection, None)
         connection.close()
 
     # -- opening ---------------------------------------------------------------------------------------------
@@ -151,7 +151,7 @@ class SqliteDatabase(Database):
         deadline = time.monotonic() + _OPENING_SECONDS
         while True:
             try:
-                self._connection().execute("PRAGMA journal_mode = WAL")
+                self._held().connection.execute("PRAGMA journal_mode = WAL")
             except sqlite3.OperationalError as error:
                 if not _is_busy(error) or time.monotonic() > deadline:
                     raise
@@ -161,7 +161,7 @@ class SqliteDatabase(Database):
 
     def _version(self) -> str | None:
         try:
-            row = self._connection().execute("SELECT version_num FROM alembic_version").fetchone()
+            row = self._held().connection.execute("SELECT version_num FROM alembic_version").fetchone()
         except sqlite3.OperationalError as error:
             if "no such table" in str(error):
                 return None
@@ -215,16 +215,31 @@ class SqliteDatabase(Database):
 
 
 class _Held:
-    """A thread's connection; goes when the thread does."""
+    """A thread's connection; goes when the thread does. Nobody closes it while its block is in."""
 
-    __slots__ = ("_database", "connection")
+    __slots__ = ("_database", "_lock", "connection")
 
-    def __init__(self, database: SqliteDatabase, connection: sqlite3.Connection) -> None:
+    def __init__(self, database: SqliteDatabase, connection: sqlite3.Connection, lock: Lock) -> None:
         self._database = database
+        self._lock = lock
         self.connection = connection
+
+    def __enter__(self) -> sqlite3.Connection:
+        self._lock.acquire()
+        return self.connection
+
+    def __exit__(self, *_: object) -> None:
+        self._lock.release()
 
     def __del__(self) -> None:
         self._database.forget(self.connection)
+
+
+class Lock(Protocol):
+    """A lock that its holder may take again; `threading.RLock` names none."""
+
+    def acquire(self, blocking: bool = True, timeout: float = -1) -> bool: ...
+    def release(self) -> None: ...
 
 
 class _SqliteTransaction:
