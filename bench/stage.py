@@ -21,7 +21,6 @@ from bench.hub import Hub, HubFile
 from bench.nginx import Nginx
 from bench.plan import MIB, Plan
 from bench.rounds import Reading
-from moongate.double import big_file
 
 OURS = "moongate"
 _WARM_UP_BYTES = 2 * MIB
@@ -94,14 +93,12 @@ class Stage:
             self.hub.tell(do="cdn", url="")
 
     def add_file(self, repo: str, size_bytes: int, small_files: int = 0) -> HubFile:
-        """Fresh content of this size in a repository of its own."""
-        made = self.files / f"making-{repo.replace('/', '-')}"
-        sha256 = big_file(made, size_bytes, seed=next(self._numbers)).sha256
-        at = made.rename(self.files / sha256)
+        """Fresh content of this size, safetensors, in a repository of its own."""
+        made = make_base(self.files, size_bytes, seed=next(self._numbers))
         files = {f"part-{number:02}/config.json": {"text": "{}"} for number in range(small_files)}
         path = "model.safetensors"
-        commit = self.hub.add(repo, {path: {"at": str(at), "sha256": sha256}, **files})
-        return HubFile(repo, commit, path, sha256, size_bytes, at)
+        commit = self.hub.add(repo, {path: {"at": str(made.at), "sha256": made.sha256}, **files})
+        return HubFile(repo, commit, path, made.sha256, made.size_bytes, made.at)
 
     def add_xet(self, repo: str, made: Made) -> HubFile:
         """A made file as the weights of a repository that upstream keeps in Xet."""

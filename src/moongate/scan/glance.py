@@ -15,15 +15,13 @@ from moongate.core.verdicts import Report, Severity
 from moongate.scan.engine import SCANNERS, scan_anything
 from moongate.scan.inspection import Inspection, Place
 from moongate.scan.ledger import Counted, Ledger
+from moongate.scan.reach import INERT, MOST_BYTES
 from moongate.scan.sniff import HEAD_BYTES, sniff
 from moongate.weights import unpacking, zip_directory
 from moongate.weights.ranged import Held, Part, Ranged
 from moongate.weights.zip_directory import BadZip, Member
 
-MOST_BYTES: Final = 768 << 10
 MOST_MEMBERS: Final = 12
-INERT: Final = frozenset({"safetensors", "gguf", "image", "video", "media", "parquet", "arrow"})
-"""Formats that run nothing while they are read: they flow before anybody looked."""
 
 _MEMBER_BYTES = 256 << 10
 _CODE = (".pkl", ".pickle", ".json", ".py", "config", ".joblib", ".npy")

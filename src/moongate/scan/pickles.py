@@ -32,6 +32,8 @@ MAX_OPERATIONS: Final = 50_000_000
 _MAX_NESTED_BYTES = 1 << 20
 _MAX_NESTED = 64
 _MAX_TRIED = 1000
+_MAX_UNMARKED = 2_000_000
+"""How far is gone where nothing says that there is a pickle; a text goes on and on as one."""
 _MAX_PROBED_BYTES = 64 << 20
 _MAX_PROBED_OPERATIONS = 2_000_000
 _MAX_PROBED_EACH = 50_000
@@ -327,10 +329,13 @@ def judge_pickles(
     """
     trial = Ledger()
     head = content.read(ByteSpan(0, 2))
-    bound = _MAX_TRIED if head[:1] == b"\x80" and head[1:] <= b"\x05" else MAX_OPERATIONS
+    bound = _MAX_TRIED if head[:1] == b"\x80" and head[1:] <= b"\x05" else _MAX_UNMARKED
     judge = Judge(trial, member, content, lax=True, external_objects=True)
     first = walk(content, judge, max_operations=bound)
     marked = content.read(ByteSpan(0, 1)) == b"\x80" and first.protocol is not None and first.operations > 1
+    if first.operations > bound and bound == _MAX_UNMARKED and not (sure or first.imports):
+        ledger.add("pickle-too-long", "it may be a pickle that does nothing for very long", member=member)
+        return False
     if not (
         sure
         or marked

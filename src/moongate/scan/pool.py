@@ -12,8 +12,8 @@ from contextlib import contextmanager, suppress
 
 from moongate.core.spans import ByteSpan
 from moongate.core.verdicts import Report, Versions
-from moongate.scan.glance import INERT, MOST_BYTES
 from moongate.scan.jail import Jail, Limits, Read
+from moongate.scan.reach import INERT, MOST_BYTES
 from moongate.scan.rules import ENGINE, RULES
 from moongate.scan.sniff import HEAD_BYTES, sniff
 from moongate.scan.voices.hearing import Hearing

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import Final
 
 MOST_REPAIRS: Final = 40
-_REPAIRED_CHARS = 4 << 20
+_REPAIRED_CHARS = 2 << 20
 _LOOKS_LIKE = re.compile(
     r"^[ \t]*(?:import\s+[\w., ]+|from\s+[\w.]+\s+import\s|def\s+\w+\s*\(|class\s+\w+\s*[(:]|@\w|"
     r"print\s|exec\s*\()",

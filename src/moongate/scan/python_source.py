@@ -20,7 +20,9 @@ from moongate.scan.python_names import Names
 from moongate.scan.python_parsing import hiding_encoding, parsed_source
 from moongate.scan.shell import judge_command, judge_installs
 
-MAX_SOURCE_CHARS: Final = 4 << 20
+MAX_SOURCE_CHARS: Final = 1 << 20
+"""A tree takes some hundred bytes for each letter, and seconds for each million of them."""
+
 
 _STARTS = re.compile(
     r"(?:os\.(?:system|popen|exec\w+|spawn\w+|posix_spawn\w*|startfile)|subprocess\.(?!PIPE|DEVNULL|STDOUT)\w+|"
@@ -182,8 +184,13 @@ def judge_python(text: str, ledger: Ledger, member: str, *, is_named: bool = Tru
 
     is_named: something says that it is. Otherwise what cannot be parsed and reads as prose is none.
     """
-    if len(text) > MAX_SOURCE_CHARS or not text.strip():
+    if not text.strip():
         return False
+    if len(text) > MAX_SOURCE_CHARS:
+        begun = text[: text.rfind("\n", 0, MAX_SOURCE_CHARS) + 1] or text[:MAX_SOURCE_CHARS]
+        if is_python := judge_python(begun, ledger, member, is_named=is_named) or is_named:
+            ledger.add("too-large", f"only its first {len(begun)} letters were looked at", member=member)
+        return is_python
     if encoding := hiding_encoding(text):
         ledger.saw("python")
         words = f"says that it is written in {encoding[:40]!r}, so that it reads as something else"

@@ -106,8 +106,10 @@ def fetches_and_runs(text: str) -> str | None:
             break
         if not any(word in line for word in _WORDS):
             continue
-        left -= len(line)
         for start in range(0, len(line), _LINE_CHARS):
+            left -= min(len(line), _LINE_CHARS)
+            if left < 0:
+                break
             for found in _commands(line[start : start + 2 * _LINE_CHARS]):
                 if not _is_installer(found):
                     return found

@@ -19,7 +19,7 @@ from moongate.scan.pickles import judge_pickles
 from moongate.weights.gguf import read_gguf
 from moongate.weights.ranged import Part, Ranged
 from moongate.weights.reading import BadHeader, facts_of
-from moongate.weights.safetensors import MAX_HEADER_BYTES, read_safetensors
+from moongate.weights.safetensors import read_safetensors
 
 MAX_NUMPY_HEADER_BYTES: Final = 64 << 10
 _PADDING_BYTES = 64
@@ -42,13 +42,19 @@ _CALLS = re.compile(rb"([A-Za-z_][\w.]*)\s*\(")
 def scan_safetensors(inspection: Inspection, content: Ranged, place: Place) -> None:
     ledger = inspection.ledger
     ledger.saw("safetensors")
+    seen: list[bytes] = []
+
+    def read(span: ByteSpan) -> bytes:
+        seen.append(content.read(span))
+        return seen[-1]
+
     try:
-        facts = facts_of(read_safetensors(content.size_bytes), content.read)
+        facts = facts_of(read_safetensors(content.size_bytes), read)
     except BadHeader as bad:
         ledger.add("header-lies", bad.message, member=place.member)
         return
-    length = int.from_bytes(content.read(ByteSpan(0, 8)), "little")
-    header = content.read(ByteSpan(8, 8 + min(length, MAX_HEADER_BYTES)))
+    prefix, header = seen  # what is long is read once
+    length = int.from_bytes(prefix, "little")
     if not header.startswith(b"{"):
         ledger.add("header-lies", "the header does not begin with a brace", member=place.member)
     _judge_layout(inspection, header, content.size_bytes - 8 - length, place)

@@ -8,6 +8,7 @@ could be taken for.
 from __future__ import annotations
 
 import re
+from itertools import islice
 from typing import Final
 
 from moongate.core.spans import ByteSpan
@@ -33,20 +34,9 @@ _TEMPLATES = (".jinja", ".jinja2", ".j2", ".template")
 _NO_TEMPLATE = (".tex", ".srt", ".log", ".rst")
 _PYTHON = (".py", ".pyw", ".pyi", ".pth", ".pyx")
 _NO_PYTHON = (
-    ".md",
-    ".txt",
-    ".csv",
-    ".html",
-    ".yaml",
-    ".yml",
-    ".rst",
-    ".htm",
-    ".tsv",
-    ".tex",
-    ".log",
-    ".srt",
-    ".xml",
-)
+    ".md", ".txt", ".csv", ".html", ".yaml", ".yml", ".rst", ".htm", ".tsv", ".tex", ".log", ".srt", ".xml",
+    ".json", ".jsonl", ".ndjson",
+)  # fmt: skip
 _XML = re.compile(
     r"\s*(?:<!--(?:(?!-->)[\s\S]){0,20000}-->\s*|<\?(?!xml\s)[^>]{0,2000}>\s*)*"
     r"(?:<\?xml|<PMML|<!DOCTYPE|<!ENTITY|<\w+[\s>])",
@@ -151,7 +141,10 @@ def _judge_words(text: str, ledger: Ledger, member: str) -> None:
 
 def _judge_xml(text: str, ledger: Ledger, member: str) -> None:
     ledger.saw("xml")
-    if re.search(r"<!ENTITY|<!DOCTYPE[^>]{0,500}(?:\[|SYSTEM)", text, re.IGNORECASE):
+    begun = islice(
+        re.finditer(r"<!(?:ENTITY|DOCTYPE[^>]{0,500}(?=\[|SYSTEM)|DOCTYPE)", text, re.IGNORECASE), 100
+    )
+    if any(found.group()[2:].upper() != "DOCTYPE" for found in begun):
         ledger.add("xml-entity", "declares entities or an external document type", member=member)
     elif re.search(r"<!DOCTYPE(?!\s+(?:html|svg)\b)", text, re.IGNORECASE):
         ledger.add("xml-entity", "declares a document type", member=member)

@@ -236,8 +236,9 @@ class Machine:
         try:
             return self._text_line()
         except Ended:
-            rest = self._cursor.take(self._cursor.left) if self._cursor.left <= MAX_LINE_BYTES else b""
-            return rest[:-1].decode()
+            if self._cursor.left > MAX_LINE_BYTES:
+                raise ValueError("a name that nothing has") from None
+            return self._cursor.take(self._cursor.left)[:-1].decode()
 
     def _data(self, length: int, *, is_text: bool) -> None:
         """A counted text or byte string: short ones are kept, long ones only pointed at."""

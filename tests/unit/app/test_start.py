@@ -12,6 +12,9 @@ from moongate.app.wiring import open_store
 LATER = ("alembic", "huggingface_hub", "jinja2", "markdown_it", "nh3", "numpy", "wasmtime", "yara_x")
 """What the first answer does not need."""
 
+ELSEWHERE = ("moongate.scan.engine", "moongate.scan.glance", "moongate.weights.pickle_machine")
+"""What belongs to the process that judges, which may do nothing else."""
+
 _START = f"""
 import asyncio, sys
 from moongate.app.settings import Settings
@@ -22,7 +25,7 @@ async def start():
     gateway = build(Settings.load(home=sys.argv[1], port=0))
     front = front_door(gateway)
     await gateway.start()
-    loaded = [name for name in {LATER!r} if name in sys.modules]
+    loaded = [name for name in {LATER + ELSEWHERE!r} if name in sys.modules]
     assert not loaded, f"the start loads {{loaded}}"
     front.close()
     await gateway.close()

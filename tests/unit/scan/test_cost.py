@@ -12,6 +12,7 @@ import zipfile
 from pathlib import Path
 
 import numpy as np
+import pytest
 
 from moongate.core.spans import ByteSpan
 from moongate.scan.engine import judge
@@ -33,18 +34,17 @@ class Padded:
         return self._head[span.start : end].ljust(max(0, end - span.start), b"\0")
 
 
-def test_safetensors_of_500_mb_are_judged_from_64_kb() -> None:
+@pytest.mark.parametrize(("count", "name"), [(100, "t"), (400, "model.layers.0.self_attn.q_proj.weight.")])
+def test_safetensors_of_500_mb_are_judged_from_64_kb(count: int, name: str) -> None:
+    """Also with a header of fifty kilobytes, as the shards of large models have."""
+    each = 100 * _TENSOR_BYTES // count
     header = json.dumps(
         {
-            f"t{n}": {
-                "dtype": "F32",
-                "shape": [_TENSOR_BYTES // 4],
-                "data_offsets": [n * _TENSOR_BYTES, (n + 1) * _TENSOR_BYTES],
-            }
-            for n in range(100)
+            f"{name}{n}": {"dtype": "F32", "shape": [each // 4], "data_offsets": [n * each, (n + 1) * each]}
+            for n in range(count)
         }
     ).encode()
-    content = Padded(struct.pack("<Q", len(header)) + header, 8 + len(header) + 100 * _TENSOR_BYTES)
+    content = Padded(struct.pack("<Q", len(header)) + header, 8 + len(header) + count * each)
     report = judge(content, "model.safetensors")
     assert report.verdict == "clean"
     assert report.read_bytes <= MOST_READ

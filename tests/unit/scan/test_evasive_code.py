@@ -187,7 +187,23 @@ def test_secrets_of_many_kinds(secret: str) -> None:
 
 @pytest.mark.timeout(20)
 @pytest.mark.parametrize(
-    "piece", ["curl|", "pip install ", "{{ ", "\t", "{% raw %}", "def f(:\n", "| bash ", "env | "]
-)
+    "piece",
+    ["curl|", "pip install ", "{{ ", "\t", "{% raw %}", "def f(:\n", "| bash ", "env | ", "!", "!!python/",
+     '{"class_name":{', "<!--", "<!DOCTYPE "],
+)  # fmt: skip
 def test_long_texts_take_no_long_time(piece: str) -> None:
     assert verdict(piece * (300_000 // len(piece)), "x.dat")
+
+
+@pytest.mark.timeout(30)
+@pytest.mark.parametrize("piece", ["secret", "javascript:", "}}", "}0"])
+def test_long_texts_that_read_as_operations_take_no_long_time(piece: str) -> None:
+    """Letters are operations of pickles, too: names without an end, and nothing at all, millions of times."""
+    assert verdict(piece * (3_000_000 // len(piece)), "x.txt") in {"clean", "unscanned"}
+
+
+def test_sources_that_are_too_long_are_looked_at_in_part_and_never_clean() -> None:
+    long = "x = 1\n" * 300_000
+    assert verdict(long, "x.py") == "unscanned"
+    assert verdict("import os\nos.system('bad')\n" + long, "x.py") == "dangerous"
+    assert verdict("words " * 400_000, "x.txt") == "clean"

@@ -18,9 +18,9 @@ from pathlib import Path
 from typing import Final
 
 from moongate.core.verdicts import Report
-from moongate.scan.glance import INERT
 from moongate.scan.jail import Jail, Limits, Read
 from moongate.scan.ledger import Ledger
+from moongate.scan.reach import INERT
 from moongate.scan.voices.choir import Asked, joined
 from moongate.scan.voices.clamd import Clamd
 from moongate.scan.voices.voice import DISTRIBUTIONS, KNOWN, is_here
