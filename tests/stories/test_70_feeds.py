@@ -183,3 +183,27 @@ def test_a_poisoned_list_waits_until_somebody_approves(run: Run, tmp_path: Path)
     assert run("feed", "approve", "ours", *where)[0] == 0
     assert run("feed", "check", f"{7:064x}", *where)[0] == 0
     assert run("feed", "refuse", "ours", *where)[0] == exits.FAILED
+
+
+def test_a_service_is_asked_behind_what_is_given_and_never_of_what_lives_here(
+    double: HubDouble, run: Run, tmp_path: Path
+) -> None:
+    """The first reader waits for nobody; what the service says counts for the next, and in every list."""
+    home, path = tmp_path / "home", "/acme/tiny/resolve/main/loader.py"
+    with FeedServer() as server:
+        stats = {"malicious": 40, "suspicious": 0, "undetected": 20, "harmless": 0}
+        server.virustotal({BAD_LOADER: {"sha256": BAD_LOADER, "last_analysis_stats": stats}}, KEY)
+        key = ("--key", "env:FEED_KEY", "--home", str(home))
+        assert run("feed", "add", "vt", server.url, "--kind", "virustotal", *key)[0] == 0
+        with Gateway(home, double.url, cdn=double.cdn_netloc, env={"FEED_KEY": KEY}) as gateway:
+            assert ask(gateway.url, path).status == 200
+            refused = until(lambda: ask(gateway.url, path), lambda answer: answer.status == 403)
+            assert "vt knows these bytes: 40 of 60 engines" in refused.headers["x-error-message"]
+            verdict = until(
+                lambda: ask(gateway.url, "/api/moongate/v1/verdicts?verdict=dangerous").json()["verdicts"],
+                bool,
+            )[0]
+            told = ask(gateway.url, f"/api/moongate/v1/verdicts/{verdict['etag']}").json()["verdicts"][0]
+            assert told["findings"][0]["rule"] == "intel-service"
+            assert ask(gateway.url, path).status == 403
+        assert server.paths() == [f"/api/v3/files/{BAD_LOADER}"]

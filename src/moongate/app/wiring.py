@@ -73,6 +73,7 @@ if TYPE_CHECKING:
     from moongate.hub.recalls import Recalls
     from moongate.hub.rejudging import Rejudging
     from moongate.hub.repos import Repos
+    from moongate.hub.second_opinions import SecondOpinions
     from moongate.hub.sign_ins import SignInRules
     from moongate.hub.xet_files import XetFiles
     from moongate.policy.courier import Courier
@@ -319,6 +320,7 @@ class Gateway:
 
     async def close(self) -> None:
         """Ends fills (their progress stays), questions in the air, upkeep and connections."""
+        await self.guarding.opinions.close()
         await self.services.close()
         await self.recalls.stop()
         await self.content.close()
@@ -347,6 +349,7 @@ class Guarding:
     jails: Jails
     changes: Serial
     knowledge: Knowledge
+    opinions: SecondOpinions
 
     def judge(self, etag: Etag, size_bytes: int, descriptor: int) -> None:
         """Has content judged whose hash is right. Blocks."""
@@ -388,6 +391,7 @@ def make_guarding(
     from moongate.hub.audit import SYSTEM, AuditEvent  # noqa: PLC0415
     from moongate.hub.guard import Guard  # noqa: PLC0415 - commands without an upstream need none of it
     from moongate.hub.judging import Judging  # noqa: PLC0415
+    from moongate.hub.second_opinions import SecondOpinions  # noqa: PLC0415
     from moongate.policy.gate import PolicyGate  # noqa: PLC0415
     from moongate.scan.pool import Jails  # noqa: PLC0415
 
@@ -409,7 +413,8 @@ def make_guarding(
     facts = _gate_facts(stock, hosted, intelligence)
     gate = PolicyGate(governing.policy, mode, facts, changes, metrics, audit=audit, holds=governing.desk)
     knowledge = _knowledge(stock, hosted, facts)
-    return Guarding(Guard(gate, judging), gate, jails, changes, knowledge)
+    opinions = SecondOpinions(intelligence, judging, stock.index, hosted.hosts)
+    return Guarding(Guard(gate, judging, opinions), gate, jails, changes, knowledge, opinions)
 
 
 def _gate_facts(stock: Stock, hosted: HostedRepos, intelligence: FeedIntelligence) -> GateFacts:

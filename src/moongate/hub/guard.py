@@ -75,12 +75,20 @@ class Gate(Protocol):
         """
 
 
+class Opinions(Protocol):
+    """See `second_opinions.SecondOpinions`."""
+
+    def want(self, file: FileAt) -> None: ...
+
+
 class Guard:
     """Lets readers pass, or not. One per process; belongs to an event loop."""
 
-    def __init__(self, gate: Gate, judging: Judging) -> None:
+    def __init__(self, gate: Gate, judging: Judging, opinions: Opinions | None = None) -> None:
+        """opinions: has others asked about what is let pass."""
         self.gate = gate
         self.judging = judging
+        self._opinions = opinions
 
     @property
     def serial(self) -> int:
@@ -99,7 +107,7 @@ class Guard:
             return passage
         judged = self.judging.known(file.entry.etag, file.entry.path)
         if judged is not None:
-            return await self.gate.decide(file, caller, judged)
+            return await self._decided(file, caller, judged)
         if file.entry.size_bytes == 0:
             return Passage(True)
         await self.gate.foresee(file, caller)
@@ -132,7 +140,7 @@ class Guard:
             judged = await asyncio.to_thread(
                 self.judging.whole, entry.etag, entry.size_bytes, descriptor, entry.path
             )
-        return await self.gate.decide(file, caller, judged)
+        return await self._decided(file, caller, judged)
 
     async def settle_read(self, file: FileAt, caller: Caller, read: ReadSpan) -> Passage:
         """As `settle`, of content that is read by span."""
@@ -142,7 +150,13 @@ class Guard:
             judged = await asyncio.to_thread(
                 self.judging.whole_read, entry.etag, entry.size_bytes, read, entry.path
             )
-        return await self.gate.decide(file, caller, judged)
+        return await self._decided(file, caller, judged)
+
+    async def _decided(self, file: FileAt, caller: Caller, judged: Judged) -> Passage:
+        passage = await self.gate.decide(file, caller, judged)
+        if self._opinions is not None and judged.basis == "whole":
+            self._opinions.want(file)
+        return passage
 
     async def glance(
         self, file: FileAt, caller: Caller, read: ReadSpan, reach_bytes: int | None = None

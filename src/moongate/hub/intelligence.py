@@ -44,6 +44,9 @@ class Intelligence(Protocol):
     def known(self, subject: Subject) -> tuple[Finding, ...]:
         """What feeds and earlier answers say of it. Point reads."""
 
+    def has_services(self) -> bool:
+        """Whether anything is configured that `ask` would ask. A point read, remembered for a moment."""
+
     async def ask(self, subject: Subject) -> tuple[Finding, ...]:
         """As `known`, after asking the services that are configured, within their quotas.
 
@@ -68,6 +71,9 @@ class NoIntelligence:
 
     def known(self, subject: Subject) -> tuple[Finding, ...]:
         return ()
+
+    def has_services(self) -> bool:
+        return False
 
     async def ask(self, subject: Subject) -> tuple[Finding, ...]:
         return ()

@@ -292,6 +292,32 @@ class Judging:
         """What is kept and known to threat intelligence. A walk."""
         return [Etag(etag) for etag in self._intelligence.kept_and_known()]
 
+    def hear(self, etag: Etag, found: tuple[Finding, ...]) -> bool:
+        """Add to what was said of a content what others say of it; whether that is new. Blocks.
+
+        What was said before stands, and can only get worse by it.
+        """
+        is_news = False
+        newest: dict[str, Judged] = {}
+        for row in self._store.verdicts_of(etag):
+            newest.setdefault(row.name_kind, row)
+        for row in newest.values():
+            told = {(one.rule, one.what) for one in row.report.findings}
+            added = tuple(one for one in found if (one.rule, one.what) not in told)
+            if row.basis != "whole" or not added:
+                continue
+            is_news = True
+            judged_at = max(self._clock(), row.judged_at + _LATER_SECONDS)
+            report = _with_hits(row.report, added)
+            self._keep(replace(row, report=report, judged_at=judged_at), time.monotonic())
+        return is_news
+
+    def hear_of_hub(self, etag: Etag, status: object) -> bool:
+        """As `hear`, of `securityFileStatus` as upstream told it: a voice that alone refuses nothing."""
+        found = self._intelligence.known(Subject(security_status=status))
+        least = (replace(one, severity=min(one.severity, Severity.MEDIUM)) for one in found)
+        return self.hear(etag, tuple(one for one in least if one.severity == Severity.MEDIUM))
+
     def heard(self) -> None:
         """Feeds say something new: nothing that was decided before may be remembered."""
         self._changes.raise_it()

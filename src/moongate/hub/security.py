@@ -7,10 +7,11 @@ from dataclasses import replace
 from typing import Any
 
 import orjson
+import structlog
 
 from moongate.core.callers import Caller
-from moongate.core.digests import parse_etag
-from moongate.core.errors import BadName
+from moongate.core.digests import Etag, parse_etag
+from moongate.core.errors import BadName, StoreError
 from moongate.core.names import DEFAULT_REVISION, CommitHash, RepoId
 from moongate.core.verdicts import Verdict
 from moongate.hub.answers import Answer
@@ -21,6 +22,8 @@ from moongate.wire import routes
 from moongate.wire.security_words import file_status, repo_status
 
 _MOST_FILES = 20_000
+log = structlog.get_logger("moongate.judging")
+
 _JSON = (("Content-Type", "application/json; charset=utf-8"),)
 
 
@@ -78,8 +81,18 @@ class SecurityAnswers:
             etag = parse_etag(str(lfs["oid"] if isinstance(lfs, dict) else entry.get("oid")))
         except (BadName, KeyError):
             return
+        told = entry.get("securityFileStatus")
+        if told is not None:
+            self._hear(etag, told)
         known = self._judging.known(etag, str(entry.get("path", "")))
         entry["securityFileStatus"] = file_status(known, entry.get("securityFileStatus"))
+
+    def _hear(self, etag: Etag, status: object) -> None:
+        """What the Hub's own scanners say counts with the others, from when it passes by."""
+        try:
+            self._judging.hear_of_hub(etag, status)
+        except StoreError as error:
+            log.warning("the Hub's word was not written down", etag=etag, why=error.message)
 
     async def scan(self, repos: Any, repo: RepoId, caller: Caller, asked: Answer | None) -> Answer:
         """The answer to `/scan`: of the newest commit of the main branch. `asked`: upstream's own."""

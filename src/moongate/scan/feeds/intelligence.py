@@ -15,6 +15,7 @@ from moongate.scan.feeds.services import HashServices
 from moongate.scan.feeds.virustotal import Standing, finding_of
 
 _ECOSYSTEM = "PyPI"
+_LOOK_AGAIN_SECONDS = 5.0
 
 
 class FeedIntelligence:
@@ -26,6 +27,7 @@ class FeedIntelligence:
         self._ledger = ledger
         self._clock = clock
         self._services = services
+        self._has_services, self._looked_at = False, -_LOOK_AGAIN_SECONDS
 
     def feeds_version(self) -> str:
         return self._ledger.feeds_version()
@@ -51,6 +53,15 @@ class FeedIntelligence:
         found += self._from_services(subject, now)
         found += hub_status.findings_of(subject.security_status)
         return tuple(found)
+
+    def has_services(self) -> bool:
+        now = self._clock()
+        if self._services is None:
+            return False
+        if not self._looked_at <= now < self._looked_at + _LOOK_AGAIN_SECONDS:
+            self._looked_at = now
+            self._has_services = any(feed.kind == "virustotal" for feed in self._ledger.feeds())
+        return self._has_services
 
     async def ask(self, subject: Subject) -> tuple[Finding, ...]:
         if self._services is not None:
