@@ -285,6 +285,13 @@ def test_6_a_reader_under_way_is_cut(tmp_path: Path, hub: HubDouble) -> None:
             with pytest.raises((http.client.IncompleteRead, ConnectionError)):
                 answer.read()
             reader.close()
+        until(lambda: _cut(running.url) == len(readers))
+
+
+def _cut(url: str) -> int:
+    """How many answers that were broken off are written down as deliveries, since bytes went out."""
+    told = ask(url, f"{ADMIN}/audit?kind=file.deliver&digest={SHA}").json()["lines"]
+    return sum(line["details"].get("broken_off", 0) for line in told)
 
 
 def test_7_the_hub_client_tells_its_user_why(tmp_path: Path, hub: HubDouble) -> None:

@@ -80,7 +80,9 @@ class _Delivery:
 
     def event(self) -> AuditEvent:
         entry = self.file.entry
-        details: dict[str, object] = {"bytes": self.bytes, "way": self.way}
+        details: dict[str, object] = {"way": self.way}
+        if self.bytes:  # else it was cut off, and nobody counted what went before
+            details["bytes"] = self.bytes
         if self.ranges > 1:
             details["ranges"] = self.ranges
         if self.broken:
@@ -154,16 +156,18 @@ class Auditing:
 
     def finished(self, record: Record, ended: float | None = None) -> None:
         """An exchange ended, now or at a time a moment ago."""
-        self._under_way.pop(record.request_id, None)
+        is_cut = bool(self._under_way.pop(record.request_id, ()) and record.error)
         if record.caller.kind != "anonymous" and record.caller.method != "session":
             self._note_use(record)
         if record.method == "HEAD" or (record.file is None and not record.reconstructed):
-            if record.route == "GitUploadPack" and record.sent_bytes and record.status == 200:
+            is_sent = record.sent_bytes or record.error  # of what was cut, the last piece is not counted
+            if record.route == "GitUploadPack" and is_sent and record.status == 200:
                 self._audit.note(self._event(record, "git.fetch", {"bytes": record.sent_bytes}))
             return
         ended = self._now() if ended is None else ended
         is_plain = not record.route.startswith("Cas")
-        if record.file is not None and is_plain and record.sent_bytes and record.status in (200, 206):
+        is_sent = is_plain and (record.sent_bytes or is_cut) and record.status in (200, 206)
+        if record.file is not None and is_sent:
             self._add(record, record.file, record.sent_bytes, ended)
         for file, size_bytes in record.reconstructed:
             self._add(record, file, size_bytes, ended)

@@ -75,8 +75,8 @@ def read(
     caller: Caller = ADA, size_bytes: int = 100, status: int = 206, request: int = 1, **more: object
 ) -> Record:
     return Record(
-        "GET", "/x", "", f"id{request}", "10.0.0.9", caller=caller, route="Resolve", repo=REPO, status=status,
-        sent_bytes=size_bytes, **{"agent": "hf/2", "file": file(), **more},  # type: ignore[arg-type]
+        "GET", "/x", "", f"id{request}", "10.0.0.9", caller=caller, repo=REPO, status=status,
+        sent_bytes=size_bytes, **{"agent": "hf/2", "file": file(), "route": "Resolve", **more},  # type: ignore[arg-type]
     )  # fmt: skip
 
 
@@ -308,6 +308,22 @@ async def test_a_journal_is_dropped_after_the_log_was_closed_unless_somebody_is_
     log.behind = False
     journalled.forget()
     assert pages.forgotten == 1
+
+
+async def test_whoever_left_in_the_middle_received_bytes_though_nobody_counted_them(
+    journalled: Auditing, log: Log
+) -> None:
+    for error in ("client left", ""):
+        journalled.begins(read(), file())
+        journalled.finished(read(size_bytes=0, error=error))
+        journalled.finished(read(BOB, size_bytes=0, error="client left", request=2))
+        journalled.settle()
+    (event,) = log.of("file.deliver")
+    assert (event.actor.name, event.details) == ("ada", {"way": "plain", "broken_off": 1, "of": 1000})
+    for error, status in (("client left", 200), ("", 200), ("ScopeMissing", 403)):
+        more = {"file": None, "route": "GitUploadPack", "error": error, "status": status}
+        journalled.finished(read(size_bytes=0, **more))
+    assert len(log.of("git.fetch")) == 1
 
 
 async def test_many_ranges_are_one_line_of_the_journal(journalled: Auditing, pages: Pages) -> None:
