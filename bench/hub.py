@@ -87,9 +87,9 @@ class Hub:
         return answer
 
     @contextmanager
-    def throttled(self, bytes_per_second: float) -> Iterator[None]:
-        """Limit each CDN connection for the length of a block."""
-        self.tell(do="throttle", bytes_per_second=bytes_per_second)
+    def throttled(self, bytes_per_second: float, *, together: bool = False) -> Iterator[None]:
+        """Limit each CDN connection, or all of them together, for the length of a block."""
+        self.tell(do="throttle", bytes_per_second=bytes_per_second, together=together)
         try:
             yield
         finally:

@@ -5,8 +5,8 @@
 It says where it is, then answers each line with one: `{"do": "add", "repo", "files": {path: {"at", "sha256"}
 or {"text"}}, "xet"}` gives the commit (with `xet`, once its large files are packed); `cdn` points signed
 addresses to another origin (`url`; empty for its own); `throttle` limits every CDN connection
-(`bytes_per_second`); `latency` delays every answer (`seconds`); `calm` lifts both; `sent` gives the bytes
-sent for an `etag`, or all of them; `asked` the number of requests whose path fits a glob.
+(`bytes_per_second`), or all `together`; `latency` delays every answer (`seconds`); `calm` lifts both; `sent`
+gives the bytes sent for an `etag`, or all of them; `asked` the number of requests whose path fits a glob.
 """
 
 from __future__ import annotations
@@ -33,7 +33,8 @@ class _Desk:
             case "cdn":
                 self._double.world.cdn_url = order["url"] or self._own_cdn_url
             case "throttle":
-                self._double.fault(Throttle(order["bytes_per_second"], match=Match(origin="cdn")))
+                limit, together = order["bytes_per_second"], order["together"]
+                self._double.fault(Throttle(limit, together, match=Match(origin="cdn")))
             case "latency":
                 self._double.fault(Latency(order["seconds"]))
             case "calm":

@@ -15,6 +15,7 @@ NAME = "xet_cold"
 _TIME = Target("at most", 1.15)
 _BEHIND = Target("at most", 100.0, "value")
 _BYTES_PER_SECOND = 50_000_000
+_BYTES_PER_SECOND_TOGETHER = 250_000_000
 _FIRST_BYTE_FILE_BYTES = 16 * MIB
 
 
@@ -26,13 +27,16 @@ def measure(stage: Stage) -> Section:
         "A cold pull through Xet",
         f"A file of {base.size_bytes // MIB} MiB by `hf_hub_download` with hf_xet, its caches empty and its "
         "chunk cache off, on any processor: through a gateway with an empty home, and directly from the same "
-        "upstream, which has one process for both; once as fast as it can send, once with each of its "
-        "connections limited. The gateway decodes and hashes everything as it goes. "
+        "upstream, which has one process for both; as fast as it can send, with all its connections together "
+        "limited, as by an uplink, and with each of them limited, as by a CDN. The gateway decodes and "
+        "hashes everything as it goes. "
         f"First byte: headers, token, reconstruction, first chunk data of {stage.plan.first_byte_files} "
         f"files of {_FIRST_BYTE_FILE_BYTES // MIB} MiB, each in a repository the gateway has not heard of.",
     )
 
     _pulls(stage, section, "as fast as this machine allows")
+    with stage.hub.throttled(_BYTES_PER_SECOND_TOGETHER, together=True):
+        _pulls(stage, section, f"{_BYTES_PER_SECOND_TOGETHER // 10**6} MB/s in all")
     with stage.hub.throttled(_BYTES_PER_SECOND):
         _pulls(stage, section, f"{_BYTES_PER_SECOND // 10**6} MB/s a connection")
     _first_bytes(stage, section)

@@ -51,6 +51,10 @@ class Bucket:
         self._free -= wanted
         return wanted
 
+    def put_back(self, count: int) -> None:
+        """Of what was taken so much was not sent."""
+        self._free += count
+
     def _refill(self) -> None:
         now = time.monotonic()
         limit = max(self.piece_bytes, self.bytes_per_second * 0.02)
@@ -59,12 +63,13 @@ class Bucket:
 
 
 class Delivery:
-    """Sends replies, and keeps one token bucket per connection."""
+    """Sends replies, and keeps one token bucket per connection, and one for all of them."""
 
     def __init__(self, meters: Meters, desk: FaultDesk) -> None:
         self._meters = meters
         self._desk = desk
         self._buckets: WeakKeyDictionary[asyncio.BaseTransport, Bucket] = WeakKeyDictionary()
+        self._common: Bucket | None = None
 
     async def send(
         self, request: web.BaseRequest, reply: Reply, shape: Shape, record: RequestRecord
@@ -118,7 +123,7 @@ class Delivery:
     async def _send_body(
         self, request: web.BaseRequest, reply: Reply, shape: Shape, record: RequestRecord
     ) -> None:
-        bucket = self._bucket(request, shape)
+        buckets = self._buckets_for(request, shape)
         stops = _stops(reply, shape)
         async with _wire(request, reply.content) as wire:
             if reply.chunked:
@@ -136,9 +141,11 @@ class Delivery:
                 flip = position in shape.flips
                 stop = position + 1 if flip else min([s for s in stops if s > position] + [end])
                 allowed = min(_PIECE_BYTES, stop - position)
-                if bucket:
+                for bucket in buckets:
                     allowed = await bucket.take(allowed)
                 count = await wire.send(position, allowed, flip)
+                for bucket in buckets:
+                    bucket.put_back(allowed - count)
                 self._meters.sent(record, count)
                 position += count
                 since_yield += count
@@ -148,14 +155,15 @@ class Delivery:
             if reply.chunked:
                 await wire.frame(b"\r\n")
 
-    def _bucket(self, request: web.BaseRequest, shape: Shape) -> Bucket | None:
-        transport = request.transport
-        if shape.bytes_per_second is None or transport is None:
-            return None
-        bucket = self._buckets.get(transport)
-        if bucket is None or bucket.bytes_per_second != shape.bytes_per_second:
-            bucket = self._buckets[transport] = Bucket(shape.bytes_per_second)
-        return bucket
+    def _buckets_for(self, request: web.BaseRequest, shape: Shape) -> list[Bucket]:
+        found = []
+        if shape.bytes_per_second is not None and (transport := request.transport) is not None:
+            found.append(_refitted(self._buckets.get(transport), shape.bytes_per_second))
+            self._buckets[transport] = found[-1]
+        if shape.bytes_per_second_together is not None:
+            self._common = _refitted(self._common, shape.bytes_per_second_together)
+            found.append(self._common)
+        return found
 
     async def _stall(self, request: web.BaseRequest, shape: Shape) -> None:
         while self._desk.holds(shape.stall_fault):
@@ -171,6 +179,12 @@ class Delivery:
                 _linger_off(request.transport.get_extra_info("socket"))
             request.transport.close()
         raise Ended
+
+
+def _refitted(bucket: Bucket | None, bytes_per_second: float) -> Bucket:
+    if bucket is None or bucket.bytes_per_second != bytes_per_second:
+        return Bucket(bytes_per_second)
+    return bucket
 
 
 def _stops(reply: Reply, shape: Shape) -> list[int]:

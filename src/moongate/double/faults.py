@@ -55,6 +55,7 @@ class Shape:
 
     delay_seconds: float = 0.0
     bytes_per_second: float | None = None
+    bytes_per_second_together: float | None = None
     cut_after_bytes: int | None = None
     reset: bool = False
     flips: list[int] = field(default_factory=list)
@@ -95,12 +96,18 @@ class Latency(Fault):
 
 @dataclass(frozen=True, slots=True)
 class Throttle(Fault):
-    """Limit each connection, smoothly, by a token bucket."""
+    """Limit each connection, smoothly, by a token bucket; or all connections `together`, by one of theirs."""
 
     bytes_per_second: float
+    together: bool = False
 
     def shape(self, shape: Shape) -> None:
-        shape.bytes_per_second = min(self.bytes_per_second, shape.bytes_per_second or self.bytes_per_second)
+        if self.together:
+            limit = shape.bytes_per_second_together or self.bytes_per_second
+            shape.bytes_per_second_together = min(self.bytes_per_second, limit)
+        else:
+            limit = shape.bytes_per_second or self.bytes_per_second
+            shape.bytes_per_second = min(self.bytes_per_second, limit)
 
 
 @dataclass(frozen=True, slots=True)

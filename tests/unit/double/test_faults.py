@@ -7,6 +7,7 @@ import json
 import socket
 import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -149,6 +150,14 @@ def test_a_throttle_holds_per_connection_and_smoothly(double: HubDouble) -> None
         where, started = location(double), time.monotonic()
         assert call(where).body == WEIGHTS
     assert time.monotonic() - started >= len(WEIGHTS) / 2_000_000 * 0.9
+
+
+def test_a_throttle_may_hold_for_all_connections_together(double: HubDouble) -> None:
+    with double.failing(Throttle(4_000_000, together=True, match=CDN)), ThreadPoolExecutor(3) as pool:
+        where, started = location(double), time.monotonic()
+        for answer in pool.map(call, [where] * 3):
+            assert answer.body == WEIGHTS
+    assert time.monotonic() - started >= 3 * len(WEIGHTS) / 4_000_000 * 0.85
 
 
 def test_a_stall_ends_when_it_is_lifted(double: HubDouble) -> None:
