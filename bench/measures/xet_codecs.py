@@ -18,8 +18,9 @@ from bench.rounds import Reading, alternate
 from bench.rows import Section, Target
 from bench.stage import OURS, Stage
 from moongate.xet.chunker import chunk_lengths
+from moongate.xet.decoding import fitting, new_decoder
 from moongate.xet.hashes import chunk_hash, file_hash
-from moongate.xet.xorb import Compression, StoredChunk, decode_chunks, encode_chunk, read_headers
+from moongate.xet.xorb import HEADER_BYTES, Compression, StoredChunk, encode_chunk, read_headers
 
 NAME = "xet_codecs"
 _SHA256 = "hashlib sha256"
@@ -67,18 +68,23 @@ def _timed(size_bytes: int, work: Callable[[], object]) -> Reading:
 
 def _checked(packed: memoryview) -> tuple[bytes, bytes]:
     """The Xet id and the sha256 of a file whose chunks these are."""
-    digest, leaves, room = hashlib.sha256(), [], memoryview(bytearray(2 * MIB))
+    digest, leaves, decoder = hashlib.sha256(), [], new_decoder()
     for run in _runs(packed):
-        for raw in decode_chunks(packed, run, room=room):
-            leaves.append((chunk_hash(raw), len(raw)))
-            digest.update(raw)
+        start, end = run[0].data_start - HEADER_BYTES, run[-1].end
+        decoder.stored[: end - start] = packed[start:end]
+        leaves += [(chunk_hash(raw), len(raw)) for raw in decoder.decode(run, start)]
+        digest.update(decoder.together())
     return file_hash(leaves), digest.digest()
 
 
 def _runs(packed: memoryview) -> Iterator[list[StoredChunk]]:
-    """The chunks by the mebibyte, as a fill reads them."""
-    for _, run in groupby(read_headers(packed), lambda chunk: chunk.data_start // MIB):
-        yield list(run)
+    """The chunks by the mebibyte, as a fill reads them, or as many as can be decoded at once."""
+    for _, grouped in groupby(read_headers(packed), lambda chunk: chunk.data_start // MIB):
+        run = list(grouped)
+        while run:
+            some = fitting(run)
+            yield run[:some]
+            run = run[some:]
 
 
 def _packed(raw: bytes, compression: Compression) -> bytes:

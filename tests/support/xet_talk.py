@@ -13,7 +13,8 @@ from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import urlsplit
 
-from moongate.xet.xorb import decode_chunk, read_headers
+from moongate.xet.decoding import decode_chunk
+from moongate.xet.xorb import read_headers
 from support.raw import RawAnswer, ask
 
 _LINK = re.compile(r'<([^>]+)>; rel="([^"]+)"')

@@ -31,8 +31,9 @@ from moongate.upstream.cas import CasClient
 from moongate.upstream.client import UpstreamClient
 from moongate.upstream.guard import AddressGuard
 from moongate.upstream.ranged import FileSource, Road
+from moongate.xet.decoding import decode_chunk
 from moongate.xet.hashes import XetHash
-from moongate.xet.xorb import decode_chunk, read_headers
+from moongate.xet.xorb import read_headers
 from support.filling import Notes, no_limit
 
 

@@ -14,6 +14,7 @@ from moongate.double.ask import Ask
 from moongate.double.content import MemoryContent
 from moongate.double.reply import Refusal, Reply, json_reply
 from moongate.double.world import World
+from moongate.xet.decoding import verify_xorb
 from moongate.xet.hashes import parse_hash
 from moongate.xet.shard import MAX_SHARD_BYTES, BadShard, read_shard
 from moongate.xet.xorb import (
@@ -23,7 +24,6 @@ from moongate.xet.xorb import (
     BadXorb,
     layout_of,
     read_headers,
-    verify_xorb,
 )
 
 _XORB_MOST_BYTES = MAX_XORB_BYTES + MAX_XORB_CHUNKS * 64  # an old client's footer comes on top

@@ -13,8 +13,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from moongate.double.content import DiskContent
+from moongate.xet.decoding import decode_chunk
 from moongate.xet.hashes import Leaf, XetHash, hash_hex
-from moongate.xet.xorb import XorbLayout, decode_chunk, read_headers
+from moongate.xet.xorb import XorbLayout, read_headers
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,14 +10,14 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from moongate.store.segments import Segment, Segments
+from moongate.xet.decoding import fitting, new_decoder
 from moongate.xet.hashes import XetHash
-from moongate.xet.xorb import HEADER_BYTES, BadXorb, StoredChunk, decode_chunks, whole_chunks
+from moongate.xet.xorb import HEADER_BYTES, BadXorb, StoredChunk, whole_chunks
 
 _READ_BYTES = 1 << 20
-_ROOM_BYTES = 2 << 20  # what one read holds, decoded, unless it is of the kind that shrinks well
 _OPEN_SEGMENTS = 16
 
-_NOTHING: tuple[memoryview, list[StoredChunk]] = memoryview(b""), []
+_NOTHING: list[StoredChunk] = []
 
 Patience = Callable[[XetHash, int], None]
 """Called when a chunk of a xorb is not here yet. Returns when to look again, or raises why it never comes."""
@@ -30,8 +30,8 @@ class ChunkFlow:
         self._segments = segments
         self._patience = patience
         self._open: dict[str, _Open] = {}
-        self._buffer = memoryview(bytearray(_READ_BYTES))
-        self._room = memoryview(bytearray(_ROOM_BYTES))
+        self._decoder = new_decoder()
+        self._buffer = self._decoder.stored[:_READ_BYTES]
 
     def close(self) -> None:
         """Let go of every segment. May be called twice."""
@@ -49,15 +49,22 @@ class ChunkFlow:
             yield from run
 
     def runs(self, xorb: XetHash, first: int, end: int) -> Iterator[list[memoryview]]:
-        """As `chunks`, those together that one read brought. They hold until the next run is asked for."""
+        """As `chunks`, many at a time. They hold until the next run is asked for."""
         while first < end:
             found = self._at(xorb, first)
-            data, chunks = _NOTHING if found is None else found.read(first, end, self._buffer)
+            chunks = _NOTHING if found is None else found.read(first, end, self._buffer)
             if not chunks:
                 self._patience(xorb, first)
                 continue
-            yield decode_chunks(data, chunks, room=self._room)
             first += len(chunks)
+            while chunks:
+                some = fitting(chunks)
+                yield self._decoder.decode(chunks[:some])
+                chunks = chunks[some:]
+
+    def together(self) -> memoryview | bytes:
+        """The run that was asked for last, in one piece; it holds as long as that."""
+        return self._decoder.together()
 
     def skip_to(self, xorb: XetHash, first: int, offset_bytes: int, end: int) -> tuple[int, int]:
         """The chunk that holds raw byte `offset_bytes` of those from `first` on, and where in it that is.
@@ -118,20 +125,19 @@ class _Open:
         except FileNotFoundError:
             return False
 
-    def read(self, first: int, end: int, buffer: memoryview) -> tuple[memoryview, list[StoredChunk]]:
-        """Whole chunks from `first` on, before `end`: as many as are here and the buffer takes, or none."""
+    def read(self, first: int, end: int, buffer: memoryview) -> list[StoredChunk]:
+        """Read whole chunks from `first` on, before `end`: as many as are here and fit, or none."""
         at, size_bytes = first - self.segment.first, self._size()
         if not self._walk(at, size_bytes):
             return _NOTHING
         start = self._ends[at]
         count = os.preadv(self._fd, [buffer[: max(0, size_bytes - start)]], start)
-        data = buffer[:count]
-        chunks = whole_chunks(data, min(end, self.segment.end) - first)
+        chunks = whole_chunks(buffer[:count], min(end, self.segment.end) - first)
         known = len(self._ends) - 1 - at
         self._ends += [start + chunk.end for chunk in chunks[known:]]
         if not chunks:
             self._check_end(first, size_bytes)
-        return data, chunks
+        return chunks
 
     def raw_bytes(self, chunk: int) -> int | None:
         """How long a chunk is, decoded; None when its header is not here yet."""

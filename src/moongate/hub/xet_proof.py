@@ -29,7 +29,6 @@ from moongate.xet.xorb import BadXorb
 
 _LOOK_SECONDS = 0.25
 _STOP_SECONDS = 10.0
-_TOGETHER_BYTES = 5 << 18  # what a read brings, and some that shrank
 
 
 class Wrong(MoongateError):
@@ -134,7 +133,7 @@ class _Proof:
 
     def _check(self, flow: ChunkFlow) -> list[Leaf]:
         row, leaves, file = self._row, list[Leaf](), FileHasher()
-        hasher, room = content_hasher(row.etag, row.size_bytes), memoryview(bytearray(_TOGETHER_BYTES))
+        hasher = content_hasher(row.etag, row.size_bytes)
         for term in row.terms:
             left_bytes = term.unpacked_bytes
             for run in flow.runs(term.xorb, term.start, term.end):
@@ -142,7 +141,7 @@ class _Proof:
                     leaves.append((chunk_hash(chunk), len(chunk)))
                     file.add(leaves[-1])
                     left_bytes -= len(chunk)
-                hasher.update(_together(run, room))
+                hasher.update(flow.together())
             if left_bytes:
                 raise Wrong("a term has another length than its chunks")
             self._fill.raise_trouble(self._troubles)
@@ -223,22 +222,6 @@ class _Proof:
         fill.fail(error, wrong=True)
         fill.wait_for_workers(_STOP_SECONDS)
         discard(room.segments, room.index, self._row.file_id)
-
-
-def _together(run: list[memoryview], room: memoryview) -> memoryview | bytes:
-    """The chunks of a run in one piece, in `room` if they fit: fresh memory costs twice the copy.
-
-    In one, because every call that lets go of the interpreter may wait long to get it back.
-    """
-    if len(run) == 1:
-        return run[0]
-    at = 0
-    for chunk in run:
-        if at + len(chunk) > len(room):
-            return b"".join(run)
-        room[at : at + len(chunk)] = chunk
-        at += len(chunk)
-    return room[:at]
 
 
 class _Waiting(Patience):

@@ -11,7 +11,8 @@ from collections.abc import Iterator
 from moongate.store.index import KeptFetch, ReconstructionRow
 from moongate.store.pieces import term_starts
 from moongate.store.segments import Segment, Segments
-from moongate.xet.xorb import HEADER_BYTES, BadXorb, StoredChunk, decode_chunks, read_header
+from moongate.xet.decoding import decode_chunks
+from moongate.xet.xorb import HEADER_BYTES, BadXorb, StoredChunk, read_header
 
 
 def agrees(segments: Segments, row: ReconstructionRow, fd: int) -> bool:

@@ -8,8 +8,9 @@ from collections.abc import Iterator
 from moongate.core.errors import StoreError
 from moongate.store.index import ReconstructionRow
 from moongate.store.segments import Segment, Segments, chunk_ends
+from moongate.xet.decoding import decode_chunk
 from moongate.xet.hashes import XetHash
-from moongate.xet.xorb import BadXorb, decode_chunk, read_headers
+from moongate.xet.xorb import BadXorb, read_headers
 
 _READ_BYTES = 1 << 20
 _OPEN_SEGMENTS = 16

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 
 from moongate.core.errors import StoreFull
 from moongate.store.layout import Layout
+from moongate.xet.decoding import decode_chunk
 from moongate.xet.hashes import Leaf, XetHash, chunk_hash, xorb_hash
 from moongate.xet.xorb import (
     MAX_STORED_BYTES,
@@ -18,7 +19,6 @@ from moongate.xet.xorb import (
     MAX_XORB_CHUNKS,
     BadXorb,
     begins_footer,
-    decode_chunk,
     whole_chunks,
 )
 

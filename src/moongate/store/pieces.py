@@ -24,9 +24,10 @@ from moongate.core.spans import ByteSpan
 from moongate.store.chunk_reader import BadSegment, ChunksLost
 from moongate.store.index import ReconstructionRow
 from moongate.store.segments import Segment, Segments
-from moongate.xet.bounds import MAX_CHUNK_BYTES
+from moongate.xet.decoding import Decoder, new_decoder, retire
 from moongate.xet.hashes import XetHash
-from moongate.xet.xorb import HEADER_BYTES, BadXorb, Scheme, StoredChunk, decode_chunks, read_header
+from moongate.xet.loops import ROOM_BYTES
+from moongate.xet.xorb import HEADER_BYTES, BadXorb, Scheme, StoredChunk, read_header
 
 _DECODED_BYTES = 1 << 20
 _RAW_BYTES = 8 << 20
@@ -34,8 +35,6 @@ _MAPS_KEPT = 256
 _MOST_RAW_CHUNKS = 256
 _LEAST_RAW_CHUNKS = 4
 """Fewer in a row are read together with their neighbours."""
-_ROOM_BYTES = _DECODED_BYTES + 2 * MAX_CHUNK_BYTES
-_ROOMS_KEPT = 16
 
 
 class FilePiece(NamedTuple):
@@ -121,7 +120,7 @@ class Batch:
     skip_bytes: int
     is_raw: bool
     _closed: bool = False
-    _room: memoryview | None = None
+    _decoder: Decoder | None = None
 
     def pieces(self) -> list[Piece]:
         """Everything in order; reads and decodes what is compressed. Stays good until `close`.
@@ -134,8 +133,8 @@ class Batch:
         if self.is_raw:
             pieces = [FilePiece(fd, chunk.data_start, chunk.stored_bytes) for chunk in run.chunks]
         else:
-            self._room = self.batches.take_room()
-            pieces = [*_decoded(fd, run, self._room)]
+            self._decoder = new_decoder()
+            pieces = [*_decoded(fd, run, self._decoder)]
         return cut(pieces, self.skip_bytes, self.span.length)
 
     def close(self) -> None:
@@ -143,9 +142,9 @@ class Batch:
         if not self._closed:
             self._closed = True
             self.run.file.let_go()
-        if self._room is not None:
-            self.batches.give_room(self._room)
-            self._room = None
+        if self._decoder is not None:
+            retire(self._decoder)
+            self._decoder = None
 
 
 class Batches:
@@ -153,7 +152,6 @@ class Batches:
 
     def __init__(self, segments: Segments) -> None:
         self.segments = segments
-        self._rooms: list[memoryview] = []
         self._maps: OrderedDict[str, _Map] = OrderedDict()
         self._lock = threading.Lock()
 
@@ -177,16 +175,6 @@ class Batches:
                 raise BadSegment("a term has another length than its chunks")
         if position < span.end:
             raise BadSegment("a reconstruction is shorter than its file")
-
-    def take_room(self) -> memoryview:
-        """Memory to decode a batch in: fresh memory would cost as much as decoding."""
-        with self._lock:
-            return self._rooms.pop() if self._rooms else memoryview(bytearray(2 * _ROOM_BYTES))
-
-    def give_room(self, room: memoryview) -> None:
-        with self._lock:
-            if len(self._rooms) < _ROOMS_KEPT:
-                self._rooms.append(room)
 
     def _within(self, xorb: XetHash, first: int, end: int, start: int) -> Iterator[_Part]:
         """These chunks, whose raw bytes begin at `start` of the file, by segment."""
@@ -225,7 +213,7 @@ class Batches:
             while (
                 until < most
                 and raw_starts[until] < limit
-                and (is_raw or chunks[until].end - chunks[at].data_start <= _ROOM_BYTES)
+                and (is_raw or chunks[until].end - chunks[at].data_start <= ROOM_BYTES)
             ):
                 until += 1
             begin = max(raw_starts[at], start)
@@ -281,13 +269,12 @@ def cut(pieces: Sequence[Piece], skip_bytes: int, count: int) -> list[Piece]:
     return kept
 
 
-def _decoded(fd: int, run: _Run, room: memoryview) -> list[memoryview]:
+def _decoded(fd: int, run: _Run, decoder: Decoder) -> list[memoryview]:
     start, end = run.chunks[0].data_start, run.chunks[-1].end
-    stored = room[_ROOM_BYTES:][: end - start]
     try:
-        if os.preadv(fd, [stored], start) < end - start:
+        if os.preadv(fd, [decoder.stored[: end - start]], start) < end - start:
             raise BadSegment("it is shorter than it should be")
-        return decode_chunks(stored, run.chunks, start, room[:_ROOM_BYTES])
+        return decoder.decode(run.chunks, start)
     except OSError as error:
         raise BadSegment(f"cannot be read at byte {start}: {error.strerror}") from error
     except BadXorb as error:

@@ -1,20 +1,30 @@
-"""`Loops`: cutting and weaving compiled for this processor, where the extra `fast` is installed.
+"""`Loops`: cutting and unpacking compiled for this processor, where the extra `fast` is installed.
 
-What they do, `chunker` and `xorb` do with numpy as well, to the same bytes; they ask here first. Nothing is
-loaded or compiled before that, which takes a tenth of a second, once in a process.
+What they do, `chunker` and `decoding` do with numpy and lz4 as well, to the same bytes; they ask here first.
+Nothing is loaded or compiled before that, which takes a tenth of a second, once in a process.
 """
 
 from __future__ import annotations
 
 import atexit
 import struct
+from array import array
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import cache
 from typing import Any, Final
 
 from moongate.xet.gear import GEAR
-from moongate.xet.loops import COUNT_AT, LENGTHS_AT, MOST_LENGTHS, ROOM_AT, ROOM_BYTES, STATE_AT, TEXT
+from moongate.xet.loops import (
+    COUNT_AT,
+    LENGTHS_AT,
+    MOST_LENGTHS,
+    OUT_AT,
+    ROOM_AT,
+    ROOM_BYTES,
+    STATE_AT,
+    TEXT,
+)
 
 FRESH: Final = bytes(12)
 """The state of a cut where a stream begins."""
@@ -22,74 +32,70 @@ FRESH: Final = bytes(12)
 _STATE: Final = struct.Struct("<QI")
 _TABLE: Final = struct.pack("<256Q", *GEAR)
 _WORD: Final = 4
+_IDLE_KEPT: Final = 16
+
+ROW_WORDS: Final = 4
+"""What `unpack` is told of a chunk."""
+
+MOST_CHUNKS: Final = MOST_LENGTHS // ROW_WORDS
+"""How many it takes at once."""
 
 _idle: list[Loops] = []
 
 
 class Loops:
-    """Both loops, with memory of their own, which stays taken. For one thread at a time."""
+    """The loops, with memory of their own. For one thread at a time.
+
+    `room`: what is to be unpacked is put here. `out`: what was unpacked. Views of them keep that memory.
+    """
 
     def __init__(self, store: Any, exports: Any) -> None:
         self._store = store
-        self._cut, self._weave = exports["cut"], exports["weave"]
-        self._memory = memoryview(exports["memory"].get_buffer_ptr(store)).cast("B")
-        self._memory[: len(_TABLE)] = _TABLE
-        self._count = self._memory[COUNT_AT : COUNT_AT + _WORD].cast("I")
-        self._lengths = self._memory[LENGTHS_AT : LENGTHS_AT + MOST_LENGTHS * _WORD].cast("I")
-        self._room = self._memory[ROOM_AT : ROOM_AT + ROOM_BYTES]
-        self._woven = self._memory[ROOM_AT + ROOM_BYTES : ROOM_AT + 2 * ROOM_BYTES]
-        self._outs: list[memoryview] = []
-        self._filled = 0
+        self._cut, self._unpack = exports["cut"], exports["unpack"]
+        buffer = exports["memory"].get_buffer_ptr(store)
+        buffer.kept = store
+        memory = memoryview(buffer).cast("B")
+        memory[: len(_TABLE)] = _TABLE
+        self._state = memory[STATE_AT : STATE_AT + _STATE.size]
+        self._count = memory[COUNT_AT : COUNT_AT + _WORD].cast("I")
+        self._lengths = memory[LENGTHS_AT : LENGTHS_AT + MOST_LENGTHS * _WORD].cast("I")
+        self.room = memory[ROOM_AT : ROOM_AT + ROOM_BYTES]
+        self.out = memory[OUT_AT : OUT_AT + ROOM_BYTES]
 
     def cut(self, data: bytes | memoryview, state: bytes) -> tuple[list[int], bytes]:
         """The lengths of the chunks that end in these bytes, and the state to go on with."""
         view, lengths = memoryview(data), list[int]()
-        place = slice(STATE_AT, STATE_AT + len(state))
         for start in range(0, len(view), ROOM_BYTES):
             some = view[start : start + ROOM_BYTES]
-            self._memory[place], self._room[: len(some)], self._count[0] = state, some, len(some)
+            self._state[:], self.room[: len(some)], self._count[0] = state, some, len(some)
             self._cut(self._store)
             lengths += self._lengths[: self._count[0]]
-            state = bytes(self._memory[place])
+            state = bytes(self._state)
         return lengths, state
 
-    def add(self, groups: bytes | memoryview, out: memoryview) -> None:
-        """Weave this, too, into `out`: some time before `finish` returns."""
-        if self._filled + len(groups) > ROOM_BYTES or len(self._outs) == MOST_LENGTHS:
-            self.finish()
-        self._room[self._filled : self._filled + len(groups)] = groups
-        self._lengths[len(self._outs)] = len(groups)
-        self._outs.append(out)
-        self._filled += -(-len(groups) // _WORD) * _WORD
+    def unpack(self, rows: array[int]) -> list[int]:
+        """Unpack chunks that lie in `room` into `out`, one after the other; 1 for each that was, else 0.
 
-    def finish(self) -> None:
-        """Weave everything that was added."""
-        outs, self._outs, self._filled, at = self._outs, [], 0, 0
-        if outs:
-            self._count[0] = len(outs)
-            self._weave(self._store)
-        for out in outs:
-            out[:] = self._woven[at : at + len(out)]
-            at += -(-len(out) // _WORD) * _WORD
-
-    def forget(self) -> None:
-        """Let go of what was added and is not wanted any more."""
-        self._outs, self._filled = [], 0
+        rows: of each chunk where it begins in `room`, its stored length, its raw length, and its scheme.
+        The caller has seen that they lie in there, and that all of them fit. Lets go of the interpreter.
+        """
+        self._lengths[: len(rows)], self._count[0] = rows, len(rows) // ROW_WORDS
+        self._unpack(self._store)
+        return self._lengths[ROW_WORDS - 1 : len(rows) : ROW_WORDS].tolist()
 
 
 @contextmanager
 def borrowed() -> Iterator[Loops | None]:
     """Loops for a while; None without the extra, and where nothing can be compiled."""
-    loops = _taken()
+    loops = take()
     try:
         yield loops
     finally:
-        if loops is not None:
-            loops.forget()
-            _idle.append(loops)
+        give_back(loops)
 
 
-def _taken() -> Loops | None:
+def take() -> Loops | None:
+    """As `borrowed`, for longer."""
     make = _maker()
     if make is None:
         return None
@@ -97,6 +103,12 @@ def _taken() -> Loops | None:
         return _idle.pop()
     except IndexError:
         return make()
+
+
+def give_back(loops: Loops | None) -> None:
+    """Nobody uses them any more, nor anything in their memory."""
+    if loops is not None and len(_idle) < _IDLE_KEPT:
+        _idle.append(loops)
 
 
 def forget_all() -> None:

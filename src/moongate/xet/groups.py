@@ -5,21 +5,12 @@ Byte i of a chunk is in group i modulo 4. The groups follow one another; the fir
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
-from typing import Any, Final, Protocol
+from typing import Any, Final
 
 import numpy as np
 import numpy.typing as npt
 
-from moongate.xet.compiled import borrowed
-
 _GROUPS: Final = 4
-
-
-def fresh(length: int) -> memoryview:
-    """Memory to be written: nobody spends time on clearing it first."""
-    return np.empty(length, dtype=np.uint8).data
 
 
 def grouped(raw: bytes | memoryview) -> bytes:
@@ -30,49 +21,21 @@ def grouped(raw: bytes | memoryview) -> bytes:
 
 def ungrouped(data: bytes | memoryview) -> memoryview:
     """The opposite of `grouped`."""
-    woven = fresh(len(data))
-    with weaver(len(data)) as weaving:
-        weaving.add(data, woven)
-        weaving.finish()
+    woven = np.empty(len(data), dtype=np.uint8).data
+    weave(data, woven, scratch_for(len(data)))
     return woven
 
 
-class Weaver(Protocol):
-    """Undoes the groups of one piece after another, each into memory that is as long as it is."""
-
-    def add(self, groups: bytes | memoryview, out: memoryview) -> None:
-        """Weave this; `out` holds it when `finish` returns."""
-
-    def finish(self) -> None: ...
+def scratch_for(longest_bytes: int) -> npt.NDArray[Any]:
+    """What `weave` needs for pieces of at most this length."""
+    return np.empty(longest_bytes // _GROUPS, dtype="<u4")
 
 
-@contextmanager
-def weaver(longest_bytes: int) -> Iterator[Weaver]:
-    """Weaves pieces of at most this length; for one thread."""
-    if not longest_bytes:
-        yield _Weaving(0)
-        return
-    with borrowed() as loops:
-        yield _Weaving(longest_bytes) if loops is None else loops
-
-
-class _Weaving:
-    """With numpy, at once."""
-
-    def __init__(self, longest_bytes: int) -> None:
-        self._scratch = np.empty(longest_bytes // _GROUPS, dtype="<u4")
-
-    def add(self, groups: bytes | memoryview, out: memoryview) -> None:
-        _weave(groups, out, self._scratch)
-
-    def finish(self) -> None:
-        return
-
-
-def _weave(data: bytes | memoryview, out: memoryview, scratch: npt.NDArray[Any]) -> None:
+def weave(data: bytes | memoryview, out: memoryview, scratch: npt.NDArray[Any]) -> None:
     """Undo the groups of `data` into `out`, word by word; what is widened goes through `scratch`.
 
-    Widening, shifting and joining whole words takes half as long as writing every fourth byte.
+    Fastest where `out` begins at a whole word. Widening, shifting and joining whole words takes half as long
+    as writing every fourth byte.
     """
     source = np.frombuffer(data, dtype=np.uint8)
     each, longer = divmod(len(source), _GROUPS)
@@ -85,8 +48,3 @@ def _weave(data: bytes | memoryview, out: memoryview, scratch: npt.NDArray[Any])
         np.bitwise_or(words, scratch, out=words)
     if longer:
         out[each * _GROUPS :] = bytes(source[start + each] for start in starts[:longer])
-
-
-def in_words(length: int) -> int:
-    """The length up to the next word: numbers are read and written where words begin."""
-    return -(-length // _GROUPS) * _GROUPS

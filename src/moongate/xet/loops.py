@@ -1,17 +1,26 @@
-"""Xet's two loops over single bytes, as WebAssembly text: cutting by the rolling hash, and weaving of groups.
+"""Xet's loops over single bytes, as WebAssembly text: cutting by the rolling hash, and unpacking of chunks.
 
     0      256 entries of the hash's table, 8 bytes each
-    2048   how many u32: bytes to cut, or pieces to weave; and of chunks that ended
+    2048   how many u32: bytes to cut, or chunks to unpack; and of chunks that ended
     2056   a cut's state: hash u64 · bytes of the chunk so far u32
-    4096   lengths, u32 each: of the chunks that ended, or of the data to weave
-    64 KiB what comes in, one after the other, each padded to a word; what was woven goes `ROOM_BYTES` behind
+    2112   the heads of LZ4 frames that are understood, behind the magic number, u32 each
+    4096   u32 each: lengths of the chunks that ended; or of each chunk to unpack where it begins in what
+           came in, stored length, raw length, scheme, in whose place is told whether it was unpacked
+    64 KiB what comes in
+    +1 MiB what was unpacked, one after the other; then scratch for a chunk whose groups are to be woven
 
 `moongate.xet.compiled` runs them. A call has neither parameters nor a result: each costs more than the call.
 Memory is all they can touch, and it is theirs.
+
+Unpacking is for what clients write: LZ4 frames without checksums and without lengths. All else, and whatever
+is not as it should be, is left for `decoding` to unpack or to refuse.
+
+Source: LZ4 frame format 1.6.4, LZ4 block format.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Final
 
 COUNT_AT: Final = 2048
@@ -21,11 +30,40 @@ MOST_LENGTHS: Final = 8192
 ROOM_AT: Final = 64 << 10
 ROOM_BYTES: Final = 5 << 18
 """More than a mebibyte of chunks and the one that goes beyond it."""
-PAGES: Final = (ROOM_AT + 2 * ROOM_BYTES) >> 16
+OUT_AT: Final = ROOM_AT + ROOM_BYTES
+
+# Copies are of 16 bytes at a time, and may write so many bytes beyond their end.
+_SLACK_BYTES: Final = 64 << 10
+_SCRATCH_AT: Final = OUT_AT + ROOM_BYTES + _SLACK_BYTES
+PAGES: Final = (_SCRATCH_AT + (128 << 10) + _SLACK_BYTES) >> 16
+
+_HEADS_AT: Final = 2112
+_HEADS: Final = (0x824060, 0xC04040, 0xFB5060, 0x775040, 0x516060, 0x966040, 0x737060, 0xDF7040)
+"""Flags, block size and their checksum: blocks of 64 KiB to 4 MiB, each size on its own and linked."""
+
+_HEAD_BYTES: Final = 7
+_MAGIC: Final = 0x184D2204
+
+
+def _escaped(words: Sequence[int]) -> str:
+    return "".join(f"\\{byte:02x}" for word in words for byte in word.to_bytes(4, "little"))
+
+
+def _extended(name: str) -> str:
+    """The rest of a length whose first four bits are all set: bytes to add, up to one that is not 255."""
+    return f"""(if (i32.eq (local.get ${name}) (i32.const 15)) (then
+            (loop $more
+              (br_if $odd (i32.ge_u (local.get $from) (local.get $stop)))
+              (local.set $byte (i32.load8_u (local.get $from)))
+              (local.set $from (i32.add (local.get $from) (i32.const 1)))
+              (local.set ${name} (i32.add (local.get ${name}) (local.get $byte)))
+              (br_if $more (i32.eq (local.get $byte) (i32.const 255))))))"""
+
 
 TEXT: Final = f"""
 (module
   (memory (export "memory") {PAGES})
+  (data (i32.const {_HEADS_AT}) "{_escaped(_HEADS)}")
 
   ;; Reads so many bytes, goes on with the state, and leaves it there, as it does how many lengths it wrote.
   (func (export "cut")
@@ -80,28 +118,167 @@ TEXT: Final = f"""
     (i32.store offset={COUNT_AT} (i32.const 0)
       (i32.shr_u (i32.sub (local.get $lengths) (i32.const {LENGTHS_AT})) (i32.const 2))))
 
-  ;; Weaves as many pieces as there are lengths.
-  (func (export "weave")
-    (local $at i32) (local $lengths i32) (local $count i32)
-    (local.set $count (i32.load offset={COUNT_AT} (i32.const 0)))
-    (local.set $at (i32.const {ROOM_AT}))
-    (local.set $lengths (i32.const {LENGTHS_AT}))
+  ;; Unpacks as many chunks as it is told. Those stored raw are copied, so that all of it is in one piece.
+  (func (export "unpack")
+    (local $entry i32) (local $end i32) (local $from i32) (local $stop i32) (local $raw i32) (local $to i32)
+    (local $scheme i32) (local $done i32)
+    (local.set $entry (i32.const {LENGTHS_AT}))
+    (local.set $end (i32.add (local.get $entry)
+      (i32.shl (i32.load offset={COUNT_AT} (i32.const 0)) (i32.const 4))))
+    (local.set $to (i32.const {OUT_AT}))
     (block $over
-      (loop $piece
-        (br_if $over (i32.eqz (local.get $count)))
-        (call $weave_one (local.get $at) (i32.load (local.get $lengths)))
-        (local.set $at (i32.add (local.get $at)
-          (i32.and (i32.add (i32.load (local.get $lengths)) (i32.const 3)) (i32.const -4))))
-        (local.set $lengths (i32.add (local.get $lengths) (i32.const 4)))
-        (local.set $count (i32.sub (local.get $count) (i32.const 1)))
-        (br $piece))))
+      (loop $chunk
+        (br_if $over (i32.ge_u (local.get $entry) (local.get $end)))
+        (local.set $from (i32.add (i32.const {ROOM_AT}) (i32.load (local.get $entry))))
+        (local.set $stop (i32.add (local.get $from) (i32.load offset=4 (local.get $entry))))
+        (local.set $raw (i32.load offset=8 (local.get $entry)))
+        (local.set $scheme (i32.load offset=12 (local.get $entry)))
+        (local.set $done (i32.const 1))
+        (if (i32.eqz (local.get $scheme))
+          (then (memory.copy (local.get $to) (local.get $from) (local.get $raw)))
+          (else (if (i32.eq (local.get $scheme) (i32.const 1))
+            (then (local.set $done (call $unframe (local.get $from) (local.get $stop)
+              (local.get $to) (i32.add (local.get $to) (local.get $raw)))))
+            (else
+              (local.set $done (call $unframe (local.get $from) (local.get $stop)
+                (i32.const {_SCRATCH_AT}) (i32.add (i32.const {_SCRATCH_AT}) (local.get $raw))))
+              (if (local.get $done) (then
+                (call $weave (i32.const {_SCRATCH_AT}) (local.get $raw) (local.get $to))))))))
+        (i32.store offset=12 (local.get $entry) (local.get $done))
+        (local.set $to (i32.add (local.get $to) (local.get $raw)))
+        (local.set $entry (i32.add (local.get $entry) (i32.const 16)))
+        (br $chunk))))
 
-  (func $weave_one (param $a i32) (param $length i32)
-    (local $b i32) (local $c i32) (local $d i32) (local $to i32)
+  ;; Unpacks a frame into exactly the bytes up to $end; 0 when it is not understood, or is not one.
+  (func $unframe (param $from i32) (param $last i32) (param $to i32) (param $end i32) (result i32)
+    (local $head i32) (local $number i32) (local $window i32) (local $most i32) (local $size i32)
+    (local $stop i32) (local $bound i32)
+    (block $odd
+      (br_if $odd (i32.lt_u (i32.sub (local.get $last) (local.get $from)) (i32.const {_HEAD_BYTES})))
+      (br_if $odd (i32.ne (i32.load (local.get $from)) (i32.const {_MAGIC})))
+      (local.set $head (i32.shr_u (i32.load offset=3 (local.get $from)) (i32.const 8)))
+      (local.set $from (i32.add (local.get $from) (i32.const {_HEAD_BYTES})))
+      (loop $known
+        (br_if $odd (i32.eq (local.get $number) (i32.const {len(_HEADS)})))
+        (local.set $size (i32.load offset={_HEADS_AT} (i32.shl (local.get $number) (i32.const 2))))
+        (local.set $number (i32.add (local.get $number) (i32.const 1)))
+        (br_if $known (i32.ne (local.get $head) (local.get $size))))
+      (local.set $number (i32.sub (local.get $number) (i32.const 1)))
+      (local.set $most (i32.shl (i32.const {64 << 10}) (i32.and (local.get $number) (i32.const 6))))
+      (local.set $window (local.get $to))
+      (loop $block
+        (br_if $odd (i32.lt_u (i32.sub (local.get $last) (local.get $from)) (i32.const 4)))
+        (local.set $size (i32.load (local.get $from)))
+        (local.set $from (i32.add (local.get $from) (i32.const 4)))
+        (if (i32.eqz (local.get $size)) (then (return (i32.eq (local.get $to) (local.get $end)))))
+        (local.set $stop (i32.add (local.get $from) (i32.and (local.get $size) (i32.const 0x7fffffff))))
+        (br_if $odd (i32.gt_u (i32.sub (local.get $stop) (local.get $from))
+          (i32.sub (local.get $last) (local.get $from))))
+        (local.set $bound (i32.add (local.get $to) (local.get $most)))
+        (if (i32.gt_u (local.get $bound) (local.get $end)) (then (local.set $bound (local.get $end))))
+        (if (i32.eqz (i32.and (local.get $number) (i32.const 1))) (then
+          (local.set $window (local.get $to))))
+        (if (i32.lt_s (local.get $size) (i32.const 0))
+          (then
+            (local.set $size (i32.sub (local.get $stop) (local.get $from)))
+            (br_if $odd (i32.gt_u (local.get $size) (i32.sub (local.get $bound) (local.get $to))))
+            (memory.copy (local.get $to) (local.get $from) (local.get $size))
+            (local.set $to (i32.add (local.get $to) (local.get $size))))
+          (else
+            (local.set $to (call $unblock
+              (local.get $from) (local.get $stop) (local.get $to) (local.get $bound) (local.get $window)))
+            (br_if $odd (i32.eqz (local.get $to)))))
+        (local.set $from (local.get $stop))
+        (br $block)))
+    (i32.const 0))
+
+  ;; Unpacks a block: literals, then bytes that were there before, and so on; it ends with literals.
+  ;; Returns where it ended; 0 when it would go beyond $end, or before $window.
+  (func $unblock (param $from i32) (param $stop i32) (param $to i32) (param $end i32) (param $window i32)
+    (result i32)
+    (local $token i32) (local $byte i32) (local $literals i32) (local $length i32) (local $back i32)
+    (local $match i32) (local $until i32) (local $far i32) (local $far_from i32) (local $far_to i32)
+    (local.set $far_from (i32.sub (local.get $stop) (i32.const 32)))
+    (local.set $far_to (i32.sub (local.get $end) (i32.const 64)))
+    (block $odd
+      (loop $sequence
+        (br_if $odd (i32.ge_u (local.get $from) (local.get $stop)))
+        (local.set $token (i32.load8_u (local.get $from)))
+        (local.set $from (i32.add (local.get $from) (i32.const 1)))
+        (local.set $literals (i32.shr_u (local.get $token) (i32.const 4)))
+        ;; Far from both ends, and with few literals, nothing else can go wrong with them.
+        (local.set $far (i32.and
+          (i32.lt_s (local.get $from) (local.get $far_from)) (i32.lt_s (local.get $to) (local.get $far_to))))
+        (if (i32.and (local.get $far) (i32.lt_u (local.get $literals) (i32.const 15)))
+          (then
+            (v128.store (local.get $to) (v128.load (local.get $from)))
+            (local.set $to (i32.add (local.get $to) (local.get $literals)))
+            (local.set $from (i32.add (local.get $from) (local.get $literals))))
+          (else
+            (local.set $far (i32.const 0))
+            {_extended("literals")}
+            (br_if $odd (i32.gt_u (local.get $literals) (i32.sub (local.get $stop) (local.get $from))))
+            (br_if $odd (i32.gt_u (local.get $literals) (i32.sub (local.get $end) (local.get $to))))
+            (memory.copy (local.get $to) (local.get $from) (local.get $literals))
+            (local.set $to (i32.add (local.get $to) (local.get $literals)))
+            (local.set $from (i32.add (local.get $from) (local.get $literals)))
+            (if (i32.eq (local.get $from) (local.get $stop)) (then (return (local.get $to))))
+            ;; A last match begins twelve bytes before the end, and five literals follow it: so it is written.
+            (br_if $odd (i32.lt_u (i32.sub (local.get $stop) (local.get $from)) (i32.const 8)))
+            (br_if $odd (i32.lt_u (i32.sub (local.get $end) (local.get $to)) (i32.const 12)))))
+        (local.set $back (i32.load16_u (local.get $from)))
+        (local.set $from (i32.add (local.get $from) (i32.const 2)))
+        (br_if $odd (i32.eqz (local.get $back)))
+        (br_if $odd (i32.gt_u (local.get $back) (i32.sub (local.get $to) (local.get $window))))
+        (local.set $length (i32.and (local.get $token) (i32.const 15)))
+        (if (i32.and (local.get $far) (i32.lt_u (local.get $length) (i32.const 15)))
+          (then (local.set $length (i32.add (local.get $length) (i32.const 4))))
+          (else
+            {_extended("length")}
+            (local.set $length (i32.add (local.get $length) (i32.const 4)))
+            (br_if $odd (i32.gt_u (i32.add (local.get $length) (i32.const 5))
+              (i32.sub (local.get $end) (local.get $to))))))
+        (local.set $until (i32.add (local.get $to) (local.get $length)))
+        (local.set $match (i32.sub (local.get $to) (local.get $back)))
+        (if (i32.ge_u (local.get $back) (i32.const 16))
+          (then
+            (loop $sixteen
+              (v128.store (local.get $to) (v128.load (local.get $match)))
+              (local.set $to (i32.add (local.get $to) (i32.const 16)))
+              (local.set $match (i32.add (local.get $match) (i32.const 16)))
+              (br_if $sixteen (i32.lt_u (local.get $to) (local.get $until)))))
+          (else
+            ;; What repeats within eight bytes is repeated one by one until it is that long.
+            (local.set $byte (local.get $back))
+            (block $long
+              (loop $short
+                (br_if $long (i32.ge_u (local.get $byte) (i32.const 8)))
+                (local.set $byte (i32.add (local.get $byte) (local.get $back)))
+                (br $short)))
+            (local.set $back (i32.add (local.get $match) (local.get $byte)))
+            (block $far
+              (loop $single
+                (br_if $far (i32.eq (local.get $to) (local.get $back)))
+                (i32.store8 (local.get $to) (i32.load8_u (local.get $match)))
+                (local.set $to (i32.add (local.get $to) (i32.const 1)))
+                (local.set $match (i32.add (local.get $match) (i32.const 1)))
+                (br $single)))
+            (local.set $match (i32.sub (local.get $to) (local.get $byte)))
+            (loop $eight
+              (i64.store (local.get $to) (i64.load (local.get $match)))
+              (local.set $to (i32.add (local.get $to) (i32.const 8)))
+              (local.set $match (i32.add (local.get $match) (i32.const 8)))
+              (br_if $eight (i32.lt_u (local.get $to) (local.get $until))))))
+        (local.set $to (local.get $until))
+        (br $sequence)))
+    (i32.const 0))
+
+  ;; Undoes the groups of a chunk.
+  (func $weave (param $a i32) (param $length i32) (param $to i32)
+    (local $b i32) (local $c i32) (local $d i32)
     (local $each i32) (local $longer i32) (local $end i32)
     (local $first v128) (local $second v128)
     (local $low_ab v128) (local $high_ab v128) (local $low_cd v128) (local $high_cd v128)
-    (local.set $to (i32.add (local.get $a) (i32.const {ROOM_BYTES})))
     (local.set $each (i32.shr_u (local.get $length) (i32.const 2)))
     (local.set $longer (i32.and (local.get $length) (i32.const 3)))
     (local.set $b (i32.add (i32.add (local.get $a) (local.get $each))

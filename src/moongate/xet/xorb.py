@@ -6,8 +6,7 @@
              · length u32 (itself excluded)
 
 Rules of this file:
-- A reader trusts nothing: lengths are bounded before anything is decompressed, and a chunk must yield exactly
-  the raw length that its header tells.
+- A reader trusts nothing: lengths are bounded before anything is decompressed (see `decoding`).
 - A stored chunk that compression does not shrink is stored raw.
 - Chunk ranges are half-open; so are the byte spans that belong to them.
 - `groups` brings numpy, which takes long to load: it is imported when the first chunk is coded.
@@ -20,14 +19,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import IntEnum
 from itertools import accumulate
-from typing import Any, Final, Literal, NamedTuple
+from typing import Final, Literal, NamedTuple
 
 import lz4.frame
 
 from moongate.core.errors import MoongateError
 from moongate.core.spans import ByteSpan
 from moongate.xet.bounds import MAX_CHUNK_BYTES
-from moongate.xet.hashes import Leaf, XetHash, chunk_hash, xorb_hash
+from moongate.xet.hashes import Leaf, XetHash
 
 MAX_XORB_BYTES: Final = 64 << 20
 MAX_XORB_CHUNKS: Final = 8192
@@ -140,74 +139,6 @@ def layout_of(chunks: Sequence[StoredChunk]) -> XorbLayout:
     )
 
 
-def decode_chunk(data: memoryview, chunk: StoredChunk) -> bytes | memoryview:
-    """The raw bytes of one chunk.
-
-    Raises:
-        BadXorb: it does not decompress to the length that its header tells.
-    """
-    if chunk.scheme is Scheme.NONE and chunk.stored_bytes == chunk.raw_bytes:
-        return data[chunk.data_start : chunk.end]
-    return decode_chunks(data, [chunk])[0]
-
-
-def decode_chunks(
-    data: memoryview, chunks: Sequence[StoredChunk], base: int = 0, room: memoryview | None = None
-) -> list[memoryview]:
-    """The raw bytes of neighbouring chunks, in order; `data` begins at byte `base` of their xorb.
-
-    room: where to put what needs new memory, if it is large enough; fresh memory costs as much as decoding.
-
-    Takes fewer steps than chunk by chunk: threads that decode at the same time do not hold each other up.
-
-    Raises:
-        BadXorb: one does not decompress to the length that its header tells.
-    """
-    from moongate.xet.groups import fresh, in_words, weaver  # noqa: PLC0415 - see above
-
-    lengths = [in_words(chunk.raw_bytes) for chunk in chunks if chunk.scheme is Scheme.BG4_LZ4]
-    if room is None or len(room) < sum(lengths):
-        room = fresh(sum(lengths))
-    frames, pieces, done = _Frames(), list[memoryview](), 0
-    with weaver(max(lengths, default=0)) as weaving:
-        for chunk in chunks:
-            stored = data[chunk.data_start - base : chunk.end - base]
-            raw = stored if chunk.scheme is Scheme.NONE else frames.decompressed(stored, chunk.raw_bytes)
-            if len(raw) != chunk.raw_bytes:
-                raise BadXorb(f"a chunk has {len(raw)} bytes where its header tells {chunk.raw_bytes}")
-            if chunk.scheme is Scheme.BG4_LZ4:
-                woven = room[done : done + len(raw)]
-                weaving.add(raw, woven)
-                done += in_words(len(raw))
-                raw = woven
-            pieces.append(memoryview(raw))
-        weaving.finish()
-    return pieces
-
-
-def read_leaves(data: memoryview) -> list[Leaf]:
-    """The hash and raw length of every chunk, computed from the bytes.
-
-    Raises:
-        BadXorb: the bytes are no xorb.
-    """
-    return [(chunk_hash(decode_chunk(data, chunk)), chunk.raw_bytes) for chunk in read_headers(data)]
-
-
-def verify_xorb(data: memoryview, expected: XetHash) -> list[Leaf]:
-    """The leaves of a whole xorb whose hash is right.
-
-    Raises:
-        BadXorb: the bytes are no xorb, or not that one.
-    """
-    if len(data) > MAX_XORB_BYTES + MAX_XORB_CHUNKS * 64:
-        raise BadXorb("a xorb of more than 64 MiB")
-    leaves = read_leaves(data)
-    if xorb_hash(leaves) != expected:
-        raise BadXorb("the bytes are not the xorb that they were said to be")
-    return leaves
-
-
 def encode_chunk(raw: bytes | memoryview, compression: Compression = "auto") -> bytes:
     """One chunk with its header; stored raw when compression does not shrink it."""
     if not 0 < len(raw) <= MAX_CHUNK_BYTES:
@@ -270,29 +201,3 @@ def _compress(raw: bytes | memoryview) -> bytes:
         bytes(raw), block_size=lz4.frame.BLOCKSIZE_MAX64KB, block_linked=False, store_size=False
     )
     return packed
-
-
-class _Frames:
-    """Decompresses one frame after the other; what that takes is made once."""
-
-    def __init__(self) -> None:
-        self._context: Any = None
-
-    def decompressed(self, stored: memoryview, raw_bytes: int) -> bytes:
-        """At most `raw_bytes` and one more are ever produced, whatever the frame would unpack to.
-
-        Raises:
-            BadXorb: it is no frame, or is cut off.
-        """
-        if self._context is None:
-            self._context = lz4.frame.create_decompression_context()
-        else:
-            lz4.frame.reset_decompression_context(self._context)
-        try:
-            raw, _, ended = lz4.frame.decompress_chunk(self._context, stored, max_length=raw_bytes + 1)
-        except RuntimeError as error:
-            raise BadXorb("a chunk does not decompress") from error
-        if not ended and len(raw) <= raw_bytes:
-            raise BadXorb("a chunk's compressed data is cut off")
-        whole: bytes = raw
-        return whole

@@ -20,10 +20,11 @@ from moongate.double import (
     XetFile,
 )
 from moongate.xet.chunker import chunk_lengths
+from moongate.xet.decoding import decode_chunk, verify_xorb
 from moongate.xet.hashes import XetHash, chunk_hash, file_hash, hash_hex, term_hash, xorb_hash
 from moongate.xet.reconstruction import Reconstruction, read_reconstruction
 from moongate.xet.shard import Shard, ShardFile, ShardTerm, ShardXorb, read_shard, write_shard
-from moongate.xet.xorb import decode_chunk, encode_chunk, footer, layout_of, read_headers, verify_xorb
+from moongate.xet.xorb import encode_chunk, footer, layout_of, read_headers
 from unit.double.plain import ALICE, BOB, CAROL, Answer, call
 
 MIB = 1 << 20

@@ -8,10 +8,11 @@ import pytest
 
 from moongate.core.digests import Etag
 from moongate.xet.bounds import MAX_CHUNK_BYTES
+from moongate.xet.decoding import decode_chunk
 from moongate.xet.hashes import XetHash
 from moongate.xet.made import MadeRanges, made_up_terms, make_ranges, structure_key
 from moongate.xet.reconstruction import Term
-from moongate.xet.xorb import decode_chunk, read_headers
+from moongate.xet.xorb import read_headers
 
 ETAG = Etag("a" * 64)
 X, Y = XetHash(b"x" * 32), XetHash(b"y" * 32)

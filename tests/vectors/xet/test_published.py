@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 
 from moongate.xet.chunker import chunk_lengths
+from moongate.xet.decoding import read_leaves
 from moongate.xet.gear import GEAR
 from moongate.xet.groups import grouped, ungrouped
 from moongate.xet.hashes import (
@@ -26,7 +27,7 @@ from moongate.xet.hashes import (
     xorb_hash,
 )
 from moongate.xet.shard import Shard, ShardFile, ShardTerm, ShardXorb, read_shard, write_shard
-from moongate.xet.xorb import encode_chunk, read_leaves
+from moongate.xet.xorb import encode_chunk
 from vectors.xet.samples import HELLO, leaves_of, random_megabyte
 
 A, B, C = (
