@@ -45,6 +45,11 @@ _CALLING = frozenset(
 )
 
 
+_MOST_VALUES = 1 << 32
+_HUGE_POWER = re.compile(r"[eE][+-]?\d{5}")
+_FILE_WRAPPERS = frozenset(("NDArrayWrapper", "ZNDArrayWrapper"))
+
+
 class Doing(IntEnum):
     """What a call is, as far as its arguments tell."""
 
@@ -70,7 +75,9 @@ def of_allowed(callee: Import, arguments: Value) -> bool:
         case "iter" | "enumerate" | "reversed":
             return len(given) < (2 if callee.name == "iter" else 3) and not _is_busy(first)
         case _ if callee.name in _ITERATING:
-            return not any(_is_busy(value) for value in given)
+            return not any(_is_busy(value) or _is_huge(value) for value in given)
+        case "Fraction":
+            return not any(isinstance(value, str) and _HUGE_POWER.search(value) for value in given)
         case "_rebuild_from_type_v2":
             return _is_from(first, "torch._utils", "_rebuild_") and _is_class(given, 1)
         case "_reconstruct_array" | "_create_array":
@@ -89,7 +96,13 @@ def of_allowed(callee: Import, arguments: Value) -> bool:
 
 
 def of_state(callee: Value, state: Value) -> bool:
-    """Whether the state of an instance is harmless; a partial can be given another function by it."""
+    """Whether the state of an instance is harmless; a partial can be given another function by it.
+
+    Old wrappers of joblib's name the file that their array is unpickled from.
+    """
+    if isinstance(callee, Import) and callee.name in _FILE_WRAPPERS and isinstance(state, Made):
+        name = state.get("filename")
+        return not isinstance(name, str) or not (set(name) & set("/\\:") or name.startswith(("..", "~")))
     if not isinstance(callee, Import) or callee.dotted != "functools.partial" or not isinstance(state, tuple):
         return True
     given = state[1] if len(state) > 1 and isinstance(state[1], tuple) else ()
@@ -104,6 +117,13 @@ def _is_held(function: Value, given: tuple[Value, ...]) -> bool:
     return stands == Standing.ALLOWED or (
         stands == Standing.INERT and of_class(function, given) < Doing.LOADING
     )
+
+
+def _is_huge(value: Value) -> bool:
+    """Whether going through a value, or making so many, does not end."""
+    if isinstance(value, Call) and isinstance(value.callee, Import):
+        return value.callee.dotted == "itertools.count"
+    return type(value) is int and value > _MOST_VALUES
 
 
 def _is_busy(value: Value) -> bool:

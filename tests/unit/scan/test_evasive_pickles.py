@@ -146,3 +146,31 @@ def test_ordinary_pickles_stay_clean() -> None:
     ):
         for protocol in range(2, 6):
             assert judge(Held(pickle.dumps(value, protocol)), "x.pkl").verdict == "clean"
+
+
+def verdict(data: bytes) -> str:
+    return judge(Held(data), "model.pkl").verdict
+
+
+def wrapped(filename: str) -> bytes:
+    """An array that joblib of old keeps in another file."""
+    made = names("joblib.numpy_pickle_compat", "NDArrayWrapper") + b")\x81}"
+    return b"\x80\x04" + made + text("filename") + text(filename) + b"sb."
+
+
+def test_arrays_in_other_files_stay_in_their_folder() -> None:
+    assert verdict(wrapped("model.pkl_01.npy")) == "clean"
+    for path in ("../x.npy", "/tmp/x.npy", "C:\\x.npy"):
+        assert verdict(wrapped(path)) == "dangerous"
+
+
+@pytest.mark.parametrize(
+    ("name", "given"),
+    [
+        (("builtins", "list"), names("itertools", "count") + b")R\x85R."),
+        (("builtins", "bytearray"), b"\x8a\x06" + (1 << 40).to_bytes(6, "little") + b"\x85R."),
+        (("fractions", "Fraction"), text("1e999999999") + b"\x85R."),
+    ],
+)
+def test_what_would_never_end_is_dangerous(name: tuple[str, str], given: bytes) -> None:
+    assert verdict(b"\x80\x04" + names(*name) + given) == "dangerous"
