@@ -116,6 +116,9 @@ _SENDS = re.compile(
 )
 _STEALS = re.compile(r"document\.cookie", re.IGNORECASE)
 _NEAR_CHARS = 300
+_STARTS_HERE = re.compile(
+    r"ActiveXObject\s{0,9}\(\s{0,9}[\"'](?:WScript\.Shell|Shell\.Application|ADODB\.Stream)", re.IGNORECASE
+)
 _REACH_CHARS = 4000
 _MOST_TRIED = 200
 
@@ -131,6 +134,10 @@ def script_that_acts(page: str, takes: re.Pattern[str] = _TAKES) -> str | None:
 
 def judge_page(text: str, ledger: Ledger, member: str) -> None:
     """A page or a card with a script that takes what its readers' browser keeps, and sends something."""
+    if found := _STARTS_HERE.search(text):
+        words = f"a script in it starts programs: {found.group()[:60]!r}"
+        ledger.add("active-content", words, member=member, severity=Severity.HIGH)
+        return
     for found in islice(_STEALS.finditer(text), _MOST_TRIED):
         near = text[max(0, found.start() - _NEAR_CHARS) : found.end() + _NEAR_CHARS]
         if _SENDS.search(near) and script_that_acts(text, _STEALS):

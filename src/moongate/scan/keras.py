@@ -64,6 +64,11 @@ _LOOKUPS = frozenset(["StringLookup", "IntegerLookup", "TextVectorization", "Ind
 _FUNCTION_PARTS = frozenset(
     "activations losses metrics initializers regularizers constraints ops random quantizers math nn".split()  # noqa: SIM905
 )
+# What TensorFlow keeps there touches files, calls Python, or loads what others made.
+_BUSY_FUNCTION = re.compile(
+    r"(?:tf\.|tensorflow\.)?(?:compat\.v\d\.)?(?:io|py_func\w*|numpy_function|raw_ops|load_\w+|saved_model|data|"
+    r"train|summary|estimator|distribute|tpu|profiler|autograph|lookup)\b"
+)
 _COMPUTING = frozenset(("abs", "max", "min", "pow", "round", "sum"))
 _FILE_KEYS = (
     "vocabulary",
@@ -130,6 +135,9 @@ def _judge_node(node: Mapping[str, object]) -> Iterator[tuple[str, str]]:
         yield "keras-code", f"names the function {config[:80]}"
     if isinstance(config, Mapping):
         yield from _judge_files(short, config)
+        called = config.get("function")
+        if short.endswith("OpLambda") and isinstance(called, str) and _BUSY_FUNCTION.match(called):
+            yield "keras-code", f"a {short} layer calls tf.{called[:80]}"
         for key in ("function", "fn"):
             if isinstance(config.get(key), list) and short != "Lambda":
                 yield "keras-code", f"{short} carries code in {key!r}"

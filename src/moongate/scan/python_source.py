@@ -52,6 +52,11 @@ _TOUCHES = re.compile(
 _LOADS = re.compile(
     r"(?:pickle|cPickle|_pickle|dill|cloudpickle|shelve|jsonpickle)\.(?:loads?|Unpickler|open|decode)\Z"
 )
+# These unpickle or make objects as well; of files beside them they are what every program does.
+_LOADS_TOO = re.compile(
+    r"torch\.(?:jit\.)?load\Z|joblib\.load\Z|(?:numpy|np)\.load\Z|pandas\.read_pickle\Z|"
+    r"yaml\.(?:unsafe_load|full_load|load)(?:_all)?\Z|marshal\.loads\Z"
+)
 _SENDS = re.compile(
     r"(?:requests|httpx|aiohttp|urllib3)(?:\.\w+)*\.(?:post|put|request|get|patch|urlopen)\Z|"
     r"urllib\.request\.\w+\Z|http\.client\.\w+\Z|smtplib\.\w+\Z|ftplib\.\w+\Z"
@@ -377,7 +382,7 @@ class _Reader:
             "distutils",
         }:
             self._judge_setup(node)
-        elif _LOADS.match(name):
+        elif _LOADS.match(name) or (_LOADS_TOO.match(name) and self._is_fetched(node)):
             self._judge_load(name, node)
         elif _SENDS.match(name):
             self._sends = self._sends or name
@@ -446,11 +451,15 @@ class _Reader:
             mild = self._is_program and _is_worked_out(node, 0)
             self._find("code-runs", f"calls {name}", node, Severity.MEDIUM if mild else None)
 
-    def _judge_load(self, name: str, node: ast.Call) -> None:
-        fetched = any(
-            isinstance(call, ast.Call) and _SENDS.match(self._names.name(call.func))
+    def _is_fetched(self, node: ast.Call) -> bool:
+        """Whether a call is given what another one in it fetches."""
+        return any(
+            isinstance(call, ast.Call) and _SENDS.match(self._names.name(call.func)) is not None
             for call in ast.walk(node)
         )
+
+    def _judge_load(self, name: str, node: ast.Call) -> None:
+        fetched = self._is_fetched(node)
         words = f"calls {name}{' on what it fetches' if fetched else ''}"
         self._find("code-unpickles", words, node, Severity.HIGH if fetched else None)
 

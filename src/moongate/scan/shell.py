@@ -54,7 +54,10 @@ _WHOLE: Final = tuple(
         (("iex", "downloadstring", "certutil", "mshta", "bitsadmin"),
          (r"\biex\s*\(|\|\s*iex\b|downloadstring\(|certutil[^\n]{0,100}?-urlcache|mshta\s+http|"
           r"bitsadmin[^\n]{0,100}?/transfer")),
-        (("createobject",), r"createobject\(\s*[\"'](?:wscript\.shell|shell\.application|adodb\.stream)"),
+        (("invoke-webrequest", "invoke-restmethod"),
+         r"invoke-(?:webrequest|restmethod)[^\n]{0,300}?(?:start-process|invoke-expression|;\s*(?:\.\\|&\s))"),
+        (("createobject", "activexobject"),
+         r"(?:create|activex)object\(\s*[\"'](?:wscript\.shell|shell\.application|adodb\.stream)"),
     )
 )  # fmt: skip
 # One of these is in all of them; looking for a word is much faster than for a pattern.
@@ -68,6 +71,12 @@ _INSTALLERS: Final = frozenset(
 _ADDRESS = re.compile(r"(https?)://([^\s/'\"|)]+)(/\S*)?")
 _FETCHED_TO = re.compile(
     r"\b(?:curl|wget)\b[^\n]{0,500}?\s(?:-[a-zA-Z]*[oO]|--output(?:-document)?)(?:\s+|=)[\"']?([\w./~$-]*[\w])"
+)
+# By the last part of its address, where no other name is given; and what a Dockerfile adds.
+_FETCHED = re.compile(
+    r"\bwget\s+(?:-[a-zA-NP-Z]+\s+){0,5}[\"']?https?://[^\s\"']{1,300}/([\w.-]{1,100})[\"']?\s*(?=[\n;&|]|\Z)|"
+    r"^ADD\s+https?://\S{1,400}\s+\S{0,200}?([\w.-]{1,100})[ \t]*$",
+    re.MULTILINE,
 )
 _LINE_CHARS = 2048
 _BEFORE_CHARS = 300
@@ -157,16 +166,22 @@ def judge_shell(text: str, ledger: Ledger, member: str) -> None:
 
 def _judge_steps(text: str, ledger: Ledger, member: str) -> None:
     """A file that is fetched by one line and made a program, or run, by a later one."""
-    if not ("curl" in text or "wget" in text):
+    if not ("curl" in text or "wget" in text or "ADD http" in text):
         return
-    for found in islice(_FETCHED_TO.finditer(text), _MOST_FETCHES):
-        target = re.escape(found.group(1).rsplit("/", 1)[-1])
+    text = text[:_MOST_SEARCHED_CHARS]
+    fetches = (
+        *islice(_FETCHED_TO.finditer(text), _MOST_FETCHES),
+        *islice(_FETCHED.finditer(text), _MOST_FETCHES),
+    )
+    for found in fetches:
+        name = next(filter(None, found.groups()))
+        target = re.escape(name.rsplit("/", 1)[-1])
         later = text[found.end() :]
         if re.search(
             rf"\bchmod\s+(?:\+x|[0-7]*7[0-7]*|[ugoa]*\+\w*x)\s[^\n]*{target}(?![\w.])", later
         ) or re.search(rf"(?:^|[;&|\s])(?:ba|z|da)?sh\s+\S*{target}(?![\w.])", later, re.MULTILINE):
             mild = Severity.MEDIUM if _is_installer(found.group() + later[:200].split("\n")[0]) else None
-            words = f"fetches {found.group(1)[:100]!r} and runs it"
+            words = f"fetches {name[:100]!r} and runs it"
             ledger.add("shell-fetch-and-run", words, member=member, severity=mild)
             return
 

@@ -16,6 +16,7 @@ from moongate.core.verdicts import Severity
 from moongate.scan import templates
 from moongate.scan.inspection import Inspection, Place
 from moongate.scan.pickles import judge_pickles
+from moongate.scan.spelt_pickles import judge_spelt_pickles
 from moongate.weights.gguf import read_gguf
 from moongate.weights.ranged import Part, Ranged
 from moongate.weights.reading import BadHeader, facts_of
@@ -64,6 +65,7 @@ def scan_safetensors(inspection: Inspection, content: Ranged, place: Place) -> N
 
 def judge_note(inspection: Inspection, key: str, value: str, place: Place) -> None:
     """A text of a header that no loader runs."""
+    judge_spelt_pickles(value, inspection.ledger, place.member)
     found = CODE.search(value) or CODE.search(key)
     if found:
         words = f"the note {key[:60]!r} holds {found.group()[:60]!r}"

@@ -31,6 +31,7 @@ from moongate.weights.ranged import Ranged
 
 MAX_TEXT_BYTES: Final = 16 << 20
 _TEMPLATES = (".jinja", ".jinja2", ".j2", ".template")
+_SHELL = (".sh", ".bash", ".zsh")
 _NO_TEMPLATE = (".tex", ".srt", ".log", ".rst")
 _PYTHON = (".py", ".pyw", ".pyi", ".pth", ".pyx")
 _NO_PYTHON = (
@@ -115,7 +116,7 @@ def _judge_source(text: str, ledger: Ledger, member: str, name: str) -> bool:
     if looks_like_requirements(text, name):
         ledger.saw("requirements")
         judge_requirements(text, ledger, member)
-    if re.match(r"#!.*\b(?:ba|z|da)?sh\b", text):
+    if name.endswith(_SHELL) or re.match(r"#!.*\b(?:ba|z|da)?sh\b", text):
         ledger.saw("shell")
         judge_shell(text, ledger, member)
     may_be = text.startswith("#!") or not (name.endswith(_NO_PYTHON) or is_prose(name))

