@@ -11,7 +11,8 @@ from pathlib import Path
 import pytest
 
 from moongate.app.settings import Settings
-from moongate.app.wiring import open_store, open_vouching
+from moongate.app.wiring.provenance import open_vouching
+from moongate.app.wiring.stock import open_store
 from moongate.cli import exits, main
 from moongate.core.digests import Etag
 from moongate.core.names import CommitHash, RepoId, RepoPath, Revision

@@ -12,8 +12,10 @@ from typing import Any
 import pytest
 import typer
 
-from moongate.app import wiring
 from moongate.app.settings import Settings
+from moongate.app.wiring import stock as of_stock
+from moongate.app.wiring.governing import open_desk
+from moongate.app.wiring.stock import Stock, open_store
 from moongate.cli import main
 from moongate.core.decisions import Decision
 from moongate.double import HubDouble, LfsFile
@@ -118,30 +120,30 @@ def test_every_command_is_known_to_change_something_or_not() -> None:
     assert READERS & run == set()
 
 
-def lines(stock: wiring.Stock) -> list[dict[str, Any]]:
+def lines(stock: Stock) -> list[dict[str, Any]]:
     return [json.loads(row.line) for row in stock.index.audit_after(0, 10_000)]
 
 
-def held(stock: wiring.Stock, path: str) -> str:
+def held(stock: Stock, path: str) -> str:
     """Somebody was held; the request's id."""
     digest = hashlib.sha256(path.encode()).hexdigest()
     facts = facts_from({"repo": "acme/tiny", "path": path, "digest": digest}, 0.0)
-    return wiring.open_desk(stock).held(facts, Decision("hold", "look", ("wait",)))
+    return open_desk(stock).held(facts, Decision("hold", "look", ("wait",)))
 
 
 @pytest.fixture
-def stock(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[wiring.Stock]:
+def stock(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Stock]:
     """Opened once for all commands: each of them would take its time for that."""
-    opened, close = wiring.open_store(Settings(home=tmp_path / "home")), wiring.Stock.close
-    monkeypatch.setattr(wiring, "open_store", lambda settings: replace(opened, settings=settings))
-    monkeypatch.setattr(wiring.Stock, "close", lambda _: None)
+    opened, close = open_store(Settings(home=tmp_path / "home")), Stock.close
+    monkeypatch.setattr(of_stock, "open_store", lambda settings: replace(opened, settings=settings))
+    monkeypatch.setattr(Stock, "close", lambda _: None)
     yield opened
     close(opened)
 
 
 def test_every_command_that_changes_something_leaves_a_line(
     tmp_path: Path,
-    stock: wiring.Stock,
+    stock: Stock,
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:

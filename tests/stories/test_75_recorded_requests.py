@@ -14,9 +14,12 @@ from urllib.parse import urlencode
 
 import pytest
 
-from moongate.app import wiring
 from moongate.app.permissions import CAS_ROUTES, ROUTES
 from moongate.app.settings import Settings
+from moongate.app.wiring.front import front_door
+from moongate.app.wiring.gateway import build
+from moongate.app.wiring.governing import open_desk
+from moongate.app.wiring.stock import open_store
 from moongate.cli import main
 from moongate.core.decisions import Decision
 from moongate.core.feeds import FeedRow
@@ -151,7 +154,7 @@ class House:
 
     def __init__(self, gateway: Gateway) -> None:
         self.gateway = gateway
-        self.stock = wiring.open_store(Settings(home=gateway.home))
+        self.stock = open_store(Settings(home=gateway.home))
         self.seen = 0
         self.known = {"subject": "", "request": ""}
         self.new()
@@ -176,7 +179,7 @@ class House:
         digest = hashlib.sha256(path.encode()).hexdigest()
         facts = facts_from({"repo": "acme/tiny", "path": path, "digest": digest}, 0.0)
         decision = Decision("hold", "look", ("wait",))
-        self.known["request"] = wiring.open_desk(self.stock).held(facts, decision)
+        self.known["request"] = open_desk(self.stock).held(facts, decision)
         self.new()
 
     def ask(self, method: str, target: str, body: object, token: str = "") -> RawAnswer:
@@ -254,8 +257,8 @@ def test_2_every_operation_leaves_a_line(house: House) -> None:
 
 
 async def test_3_every_page_that_takes_forms_is_known_to_change_something_or_not(tmp_path: Path) -> None:
-    gateway = wiring.build(Settings(home=tmp_path, upstream="http://127.0.0.1:9", offline=True))
-    front = wiring.front_door(gateway)
+    gateway = build(Settings(home=tmp_path, upstream="http://127.0.0.1:9", offline=True))
+    front = front_door(gateway)
     try:
         pages = {**front.dispatch.pages, **front.dispatch.below}
         taking = {address for address, page in pages.items() if page.write is not None}

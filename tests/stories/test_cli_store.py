@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from moongate.app.settings import Settings
-from moongate.app.wiring import Stock, open_store
+from moongate.app.wiring.stock import Stock, open_store
 from moongate.cli import exits, main
 from moongate.cli.terminal import size
 from moongate.core.digests import Etag

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from moongate.app.settings import Settings
-from moongate.app.wiring import feed_opener
+from moongate.app.wiring.intelligence import feed_opener
 from moongate.core.digests import Etag
 from moongate.core.feeds import FeedKind, FeedRow
 from moongate.hub.audit import AuditEvent, NoAudit

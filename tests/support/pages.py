@@ -19,7 +19,7 @@ from playwright.sync_api import Browser, BrowserContext, Page, sync_playwright
 
 from moongate.app.settings import Settings
 from moongate.app.tokens import mint
-from moongate.app.wiring import open_store
+from moongate.app.wiring.stock import open_store
 from moongate.core.callers import Scope
 from moongate.double import HubDouble, LfsFile
 from support.gateway import Gateway

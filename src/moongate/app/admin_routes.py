@@ -44,7 +44,7 @@ from moongate.hub.pull import PullPlan
 from moongate.hub.trusts import check_place
 
 if TYPE_CHECKING:
-    from moongate.app.wiring import Gateway
+    from moongate.app.wiring.gateway import Gateway
 
 BASE = "/api/moongate/v1"
 _MAX_BODY_BYTES = 1 << 20

@@ -97,13 +97,14 @@ def announce(settings: Settings, listener: socket.socket) -> None:
 
 
 async def _serve(settings: Settings, listener: socket.socket, ready: Callable[[], None], parent: int) -> int:
-    from moongate.app import wiring  # noqa: PLC0415 - its counters look at the environment when imported
+    from moongate.app.wiring.front import front_door  # noqa: PLC0415 - its counters look at the environment
+    from moongate.app.wiring.gateway import build  # noqa: PLC0415 - when they are imported
 
     stop = asyncio.Event()
     _on_signals(stop, parent)
-    gateway = wiring.build(settings)
+    gateway = build(settings)
     try:
-        front = wiring.front_door(gateway)
+        front = front_door(gateway)
         try:
             await gateway.start()
             _quieten_collector()

@@ -37,7 +37,8 @@ _GRACE_SECONDS = 10.0
 
 _ROOMS = (
     "app.admin_routes", "app.connection", "app.front", "app.identity", "app.lane", "app.pages.table",
-    "app.wiring", "hub.rejudging", "hub.xet_made", "policy.gate", "scan.feeds.intelligence", "scan.pool",
+    "app.wiring.front", "app.wiring.gateway", "hub.rejudging", "hub.xet_made", "policy.gate",
+    "scan.feeds.intelligence", "scan.pool",
 )  # fmt: skip
 """What a gateway is made of, but for a few small modules."""
 

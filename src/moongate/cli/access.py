@@ -73,7 +73,7 @@ def add(
     if gateway is not None:
         gateway.ask("POST", "/access", {"place": place, "subject": subject, "role": role.value})
     else:
-        from moongate.app.wiring import open_hosted
+        from moongate.app.wiring.hosted import open_hosted
         from moongate.cli.house import open_home
 
         with open_home(home) as house:
@@ -106,7 +106,7 @@ def list_access(
             for row in rows(gateway.ask("GET", f"/access{query}"), "access")
         ]
     else:
-        from moongate.app.wiring import open_hosted
+        from moongate.app.wiring.hosted import open_hosted
         from moongate.cli.house import open_home
 
         with open_home(home) as house:
@@ -133,7 +133,7 @@ def remove(place: _Place, who: _Subject, home: options.Home = None, as_json: opt
         query = urlencode({"place": place, "subject": subject})
         removed = bool(gateway.ask("DELETE", f"/access?{query}").get("removed"))
     else:
-        from moongate.app.wiring import open_hosted
+        from moongate.app.wiring.hosted import open_hosted
         from moongate.cli.house import open_home
 
         with open_home(home) as house:
@@ -161,7 +161,7 @@ def add_member(team: _Team, user: _User, home: options.Home = None, as_json: opt
     if gateway is not None:
         gateway.ask("POST", "/teams", {"team": team, "user": user})
     else:
-        from moongate.app.wiring import open_hosted
+        from moongate.app.wiring.hosted import open_hosted
         from moongate.cli.house import load_settings, open_house
 
         with open_house(load_settings(home=home)) as house:
@@ -203,7 +203,7 @@ def remove_member(team: _Team, user: _User, home: options.Home = None, as_json: 
         query = urlencode({"team": team, "user": user})
         removed = bool(gateway.ask("DELETE", f"/teams?{query}").get("removed"))
     else:
-        from moongate.app.wiring import open_hosted
+        from moongate.app.wiring.hosted import open_hosted
         from moongate.cli.house import open_home
 
         with open_home(home) as house:
@@ -228,7 +228,7 @@ def _teams(home: Path | None) -> list[tuple[str, list[str]]]:
                 (str(row["team"]), [str(one) for one in members] if isinstance(members, list) else [])
             )
         return found
-    from moongate.app.wiring import open_hosted
+    from moongate.app.wiring.hosted import open_hosted
     from moongate.cli.house import open_home
 
     with open_home(home) as house:

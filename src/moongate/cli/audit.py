@@ -23,7 +23,7 @@ from moongate.cli.terminal import Column, confirm, count, put, put_json, put_tab
 from moongate.cli.times import parse_moment
 
 if TYPE_CHECKING:
-    from moongate.app.wiring import Stock
+    from moongate.app.wiring.stock import Stock
 
 group = typer.Typer(help="Search, verify and export the audit log.", rich_markup_mode=None)
 
@@ -129,7 +129,7 @@ def verify(
       moongate audit verify audit-2026-11.jsonl
     """
     from moongate.app.admin_audit import verification
-    from moongate.app.wiring import read_public_key
+    from moongate.app.wiring.stock import read_public_key
     from moongate.hub.audit_checkpoint import read_checkpoints
 
     gateway = chosen_gateway(home)

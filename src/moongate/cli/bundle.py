@@ -60,7 +60,7 @@ def export(
       moongate export 'acme/*' -o tuesday.bundle --since monday.bundle
     """
     only_here("export", home)
-    from moongate.app.wiring import open_hosted
+    from moongate.app.wiring.hosted import open_hosted
     from moongate.cli.house import open_home
     from moongate.hub.bundle import export_bundle
 
@@ -123,7 +123,7 @@ def import_(
       ssh elsewhere cat monday.bundle | moongate import -
     """
     only_here("import", home)
-    from moongate.app.wiring import open_hosted
+    from moongate.app.wiring.hosted import open_hosted
     from moongate.cli.house import load_settings, open_house
     from moongate.hub.bundle import import_bundle
 

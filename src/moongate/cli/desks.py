@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 @contextmanager
 def here(home: Path | None) -> Iterator[Desk]:
     """Requests and waivers of a home that must be there already; a gateway may have it open, too."""
-    from moongate.app.wiring import open_desk
+    from moongate.app.wiring.governing import open_desk
     from moongate.cli.house import open_home
 
     with open_home(home) as stock:
@@ -28,7 +28,7 @@ def here(home: Path | None) -> Iterator[Desk]:
 @asynccontextmanager
 async def hooks_here(home: Path | None) -> AsyncIterator[Hooks]:
     """Webhooks of a home that must be there already."""
-    from moongate.app.wiring import announce_of
+    from moongate.app.wiring.governing import announce_of
     from moongate.cli.house import open_home
 
     with open_home(home) as stock:

@@ -28,7 +28,7 @@ from moongate.core.feeds import FEED_KINDS
 from moongate.core.redaction import host_of
 
 if TYPE_CHECKING:
-    from moongate.app.wiring import Stock
+    from moongate.app.wiring.stock import Stock
     from moongate.scan.feeds.refreshing import Outcome
 
 group = typer.Typer(
@@ -233,7 +233,7 @@ def check(
         findings = rows(answer, "findings")
     else:
         from moongate.app.admin_feeds import plain
-        from moongate.app.wiring import open_intelligence
+        from moongate.app.wiring.intelligence import open_intelligence
         from moongate.scan.feeds.subjects import read_subject
 
         wanted = read_subject(subject)
@@ -263,7 +263,7 @@ def hunt(home: options.Home = None, as_json: options.Json = False) -> None:
         kept = told if isinstance(told, dict) else {}
     else:
         from moongate.app.admin_feeds import plain
-        from moongate.app.wiring import open_intelligence
+        from moongate.app.wiring.intelligence import open_intelligence
 
         with open_home(home) as house:
             house.keeping.note_digests()
@@ -359,7 +359,7 @@ def remove(name: _Name, home: options.Home = None, as_json: options.Json = False
 
 def _tell_gateways(house: Stock) -> None:
     """Has those that serve this home decide anew."""
-    from moongate.app.wiring import open_changes
+    from moongate.app.wiring.governing import open_changes
 
     open_changes(house).raise_it()
 
@@ -367,7 +367,8 @@ def _tell_gateways(house: Stock) -> None:
 def _refresh_here(names: list[str], home: Path | None) -> list[dict[str, object]]:
     from dataclasses import asdict
 
-    from moongate.app.wiring import announced, open_refresher
+    from moongate.app.wiring.governing import announced
+    from moongate.app.wiring.intelligence import open_refresher
 
     async def run() -> list[Outcome]:
         refresher = open_refresher(house, announced(house, house.audit))

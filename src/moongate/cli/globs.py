@@ -15,7 +15,7 @@ from moongate.wire import routes
 from moongate.wire.links import next_link
 
 if TYPE_CHECKING:
-    from moongate.app.wiring import Gateway
+    from moongate.app.wiring.gateway import Gateway
     from moongate.cli.gateway import Gateway as RemoteGateway
 
 _PAGE_ROWS = 1000

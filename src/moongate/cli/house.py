@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from moongate.app.settings import Settings
-    from moongate.app.wiring import Stock
+    from moongate.app.wiring.stock import Stock
 
 
 def load_settings(**flags: object) -> Settings:
@@ -40,7 +40,7 @@ def open_house(settings: Settings) -> Iterator[Stock]:
     Raises:
         StoreError: they cannot be made or opened.
     """
-    from moongate.app.wiring import open_store
+    from moongate.app.wiring.stock import open_store
 
     stock = open_store(settings)
     try:

@@ -45,7 +45,7 @@ def add(name: _Name, home: options.Home = None, as_json: options.Json = False) -
     if gateway is not None:
         added = bool(gateway.ask("POST", "/namespaces", {"name": name}).get("added"))
     else:
-        from moongate.app.wiring import open_hosted
+        from moongate.app.wiring.hosted import open_hosted
         from moongate.cli.house import load_settings, open_house
 
         with open_house(load_settings(home=home)) as house:
@@ -71,7 +71,7 @@ def list_namespaces(home: options.Home = None, as_json: options.Json = False) ->
     if gateway is not None:
         known = rows(gateway.ask("GET", "/namespaces"), "namespaces")
     else:
-        from moongate.app.wiring import open_hosted
+        from moongate.app.wiring.hosted import open_hosted
         from moongate.cli.house import open_home
 
         with open_home(home) as house:
@@ -160,7 +160,7 @@ def set_limits(
     if gateway is not None:
         limits = gateway.ask("POST", "/limits", {"name": name, **changes})
     else:
-        from moongate.app.wiring import open_hosted
+        from moongate.app.wiring.hosted import open_hosted
         from moongate.cli.house import open_home
 
         with open_home(home) as house:
@@ -198,7 +198,7 @@ def remove(name: _Name, home: options.Home = None, as_json: options.Json = False
     if gateway is not None:
         removed = bool(gateway.ask("DELETE", f"/namespaces?{urlencode({'name': name})}").get("removed"))
     else:
-        from moongate.app.wiring import open_hosted
+        from moongate.app.wiring.hosted import open_hosted
         from moongate.cli.house import open_home
 
         with open_home(home) as house:

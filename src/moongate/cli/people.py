@@ -23,7 +23,7 @@ from moongate.cli.terminal import Column, put_json, put_table, say
 from moongate.cli.times import ago
 
 if TYPE_CHECKING:
-    from moongate.app.wiring import Stock
+    from moongate.app.wiring.stock import Stock
     from moongate.hub.people import People, RoleGiven
 
 role_group = typer.Typer(help="Roles in the gateway, or at one namespace.", rich_markup_mode=None)
@@ -384,7 +384,7 @@ def _set_disabled(name: str, home: options.Home, *, disabled: bool, as_json: boo
 
 @contextmanager
 def _people(home: options.Home) -> Iterator[tuple[People, Stock]]:
-    from moongate.app.wiring import open_hosted
+    from moongate.app.wiring.hosted import open_hosted
     from moongate.cli.house import load_settings, open_house
     from moongate.hub.people import People
     from moongate.hub.standing import Standing

@@ -295,7 +295,7 @@ def _known_here(told: Mapping[str, Any], home: Path | None) -> Facts:
     settings = load_settings(home=home)
     if settings.database is None and not settings.home.is_dir():
         return facts_from(told, time.time())
-    from moongate.app.wiring import open_knowledge
+    from moongate.app.wiring.guarding import open_knowledge
 
     with open_house(settings) as house:
         return open_knowledge(house).of(told)

@@ -22,7 +22,7 @@ from moongate.cli.show import commit_to_show, known_revisions
 from moongate.cli.terminal import count, put, put_json, say
 
 if TYPE_CHECKING:
-    from moongate.app.wiring import Stock
+    from moongate.app.wiring.stock import Stock
     from moongate.cli.repos import RepoAt
     from moongate.core.names import CommitHash
     from moongate.policy.provenance.facts import CommitFacts
@@ -201,7 +201,8 @@ def _commit(house: Stock, wanted: RepoAt) -> CommitHash:
 
 
 def _facts(house: Stock, wanted: RepoAt, commit_hash: CommitHash) -> CommitFacts:
-    from moongate.app.wiring import commit_facts, open_hosted
+    from moongate.app.wiring.hosted import open_hosted
+    from moongate.app.wiring.provenance import commit_facts
 
     house.keeping.note_digests()
     return commit_facts(house, wanted.repo, commit_hash, hosted=open_hosted(house).hosts(wanted.repo))

@@ -26,7 +26,7 @@ from moongate.core.names import RepoId, Revision, parse_revision
 
 if TYPE_CHECKING:
     from moongate.app.settings import Settings
-    from moongate.app.wiring import Gateway as House
+    from moongate.app.wiring.gateway import Gateway as House
     from moongate.core.callers import Caller
     from moongate.core.records import FileEntry
     from moongate.hub.pull import PullPlan
@@ -146,7 +146,7 @@ def pull(  # noqa: PLR0913  (a flag is an argument)
 
 async def pull_here(settings: Settings, wish: Wish, shown: Bars) -> list[Pulled]:
     from moongate.app.request_log import configure_logging
-    from moongate.app.wiring import build
+    from moongate.app.wiring.gateway import build
     from moongate.cli.globs import expand
     from moongate.core.callers import ANONYMOUS, Caller
 

@@ -6,7 +6,7 @@ import getpass
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from moongate.app.wiring import Stock
+    from moongate.app.wiring.stock import Stock
     from moongate.hub.audit import Actor, AuditEvent
 
 
@@ -38,6 +38,6 @@ def record(house: Stock, event: AuditEvent) -> None:
     Raises:
         StoreError: it could not be written.
     """
-    from moongate.app.wiring import announced
+    from moongate.app.wiring.governing import announced
 
     announced(house, house.audit).record(event)

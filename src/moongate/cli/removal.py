@@ -18,7 +18,7 @@ from moongate.core.errors import StoreError
 from moongate.core.names import RepoId, parse_repo
 
 if TYPE_CHECKING:
-    from moongate.app.wiring import Stock
+    from moongate.app.wiring.stock import Stock
 
 
 def register(app: typer.Typer) -> None:

@@ -271,7 +271,7 @@ def _repository(word: str, home: Path | None) -> Iterator[Target]:
 
 @contextmanager
 def _blob(house: object, entry: FileEntry) -> Iterator[int | None]:
-    from moongate.app.wiring import Stock
+    from moongate.app.wiring.stock import Stock
 
     assert isinstance(house, Stock)  # noqa: S101
     descriptor = house.blobs.open(entry.etag)

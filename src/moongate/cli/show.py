@@ -20,7 +20,7 @@ from moongate.core.records import FileEntry, RepoFacts
 from moongate.core.verdicts import Verdict, name_kind_of
 
 if TYPE_CHECKING:
-    from moongate.app.wiring import Stock
+    from moongate.app.wiring.stock import Stock
     from moongate.hub.hosted.lineage import Ancestor
 
 

@@ -9,10 +9,12 @@ from pathlib import Path
 import pytest
 from aiohttp.test_utils import make_mocked_request
 
-from moongate.app import lane, wiring
+from moongate.app import lane
 from moongate.app.door import Door, DoorRules
 from moongate.app.permissions import CAS_ROUTES, ROUTES, UPLOADS, Needs, Page, Permission
 from moongate.app.settings import Settings
+from moongate.app.wiring.front import Front, front_door
+from moongate.app.wiring.gateway import build
 from moongate.core.callers import ANONYMOUS, LOCAL_USER, Caller, Secret
 from moongate.core.errors import NotAllowed
 from moongate.wire import routes
@@ -23,10 +25,10 @@ KNOWN = set(typing.get_args(Permission))
 
 
 @pytest.fixture
-async def front(tmp_path: Path) -> typing.AsyncIterator[wiring.Front]:
+async def front(tmp_path: Path) -> typing.AsyncIterator[Front]:
     """A whole gateway as it is really wired, without a socket."""
-    gateway = wiring.build(Settings(home=tmp_path, upstream="http://127.0.0.1:9", offline=True))
-    front = wiring.front_door(gateway)
+    gateway = build(Settings(home=tmp_path, upstream="http://127.0.0.1:9", offline=True))
+    front = front_door(gateway)
     yield front
     front.close()
     await gateway.close()
@@ -39,7 +41,7 @@ def test_every_kind_of_route_has_a_permission() -> None:
         assert {needs.read, needs.write} <= KNOWN
 
 
-async def test_every_handler_page_and_operation_has_a_permission(front: wiring.Front) -> None:
+async def test_every_handler_page_and_operation_has_a_permission(front: Front) -> None:
     dispatch = front.dispatch
     assert set(dispatch.handlers) == set(ROUTES), "a handler without a permission, or the other way round"
     pages = {**dispatch.pages, **dispatch.below}

@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 
 from moongate.app.settings import Settings
-from moongate.app.wiring import open_store
+from moongate.app.wiring.stock import open_store
 
 LATER = ("alembic", "huggingface_hub", "jinja2", "markdown_it", "nh3", "numpy", "wasmtime", "yara_x")
 """What the first answer does not need."""
@@ -18,10 +18,11 @@ ELSEWHERE = ("moongate.scan.engine", "moongate.scan.glance", "moongate.weights.p
 _START = f"""
 import asyncio, sys
 from moongate.app.settings import Settings
-from moongate.app.wiring import build, front_door
 
 async def start():
     before = set(sys.modules)
+    from moongate.app.wiring.front import front_door
+    from moongate.app.wiring.gateway import build
     gateway = build(Settings.load(home=sys.argv[1], port=0))
     front = front_door(gateway)
     await gateway.start()

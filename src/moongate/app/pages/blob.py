@@ -30,7 +30,7 @@ from moongate.weights.safetensors import SafetensorsFacts, read_safetensors
 from moongate.wire.page_paths import BlobPage
 
 if TYPE_CHECKING:
-    from moongate.app.wiring import Gateway
+    from moongate.app.wiring.gateway import Gateway
 
 _MOST_TEXT_BYTES = 512 << 10
 _MOST_LINES = 2000

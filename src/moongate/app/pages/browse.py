@@ -18,7 +18,7 @@ from moongate.wire import routes
 from moongate.wire.page_paths import page_href
 
 if TYPE_CHECKING:
-    from moongate.app.wiring import Gateway
+    from moongate.app.wiring.gateway import Gateway
 
 _PAGE = 48
 _MAX_SEARCH_CHARS = 200

@@ -9,7 +9,7 @@ from moongate.app.admin_feeds import feeds_now
 from moongate.web.security_views import FeedLine
 
 if TYPE_CHECKING:
-    from moongate.app.wiring import Gateway
+    from moongate.app.wiring.gateway import Gateway
 
 
 def feed_lines(gateway: Gateway) -> Sequence[FeedLine]:

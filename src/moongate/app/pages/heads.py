@@ -16,7 +16,7 @@ from moongate.wire import routes
 from moongate.wire.page_paths import page_href
 
 if TYPE_CHECKING:
-    from moongate.app.wiring import Gateway
+    from moongate.app.wiring.gateway import Gateway
 
 SECURITY = "/-/security/repo"
 PROVENANCE = "/-/provenance"

@@ -18,7 +18,7 @@ from moongate.web.views import FillLine, HomeView, RepoLine
 from moongate.wire.page_paths import page_href
 
 if TYPE_CHECKING:
-    from moongate.app.wiring import Gateway
+    from moongate.app.wiring.gateway import Gateway
 
 _MOST_ROWS = 25
 

@@ -20,7 +20,7 @@ from moongate.core.errors import NotAllowed
 from moongate.web.words import share_words, size_words
 
 if TYPE_CHECKING:
-    from moongate.app.wiring import Gateway
+    from moongate.app.wiring.gateway import Gateway
 
 _EVERY_SECONDS: Final = 2.0
 _ROUNDS: Final = 150

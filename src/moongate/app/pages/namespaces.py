@@ -9,7 +9,7 @@ from moongate.app.pages.visits import PageAnswer, Shown, Visit
 from moongate.web.views import NamespacesView, NamespaceView
 
 if TYPE_CHECKING:
-    from moongate.app.wiring import Gateway
+    from moongate.app.wiring.gateway import Gateway
 
 
 class NamespacePages:

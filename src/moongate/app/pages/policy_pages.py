@@ -41,7 +41,7 @@ from moongate.web.policy_views import (
 from moongate.wire.page_paths import page_href
 
 if TYPE_CHECKING:
-    from moongate.app.wiring import Gateway
+    from moongate.app.wiring.gateway import Gateway
 
 POLICY_PATH: Final = "/-/policy"
 PLACE: Final[Place] = ("policy", "Policy", "scales", POLICY_PATH)

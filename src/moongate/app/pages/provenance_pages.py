@@ -30,7 +30,7 @@ from moongate.web.security_views import verdict_view
 from moongate.wire.page_paths import page_href
 
 if TYPE_CHECKING:
-    from moongate.app.wiring import Gateway
+    from moongate.app.wiring.gateway import Gateway
 
 PAPER: Final = f"{PROVENANCE}/paper"
 SIGN: Final = f"{PROVENANCE}/sign"

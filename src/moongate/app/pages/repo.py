@@ -22,7 +22,7 @@ from moongate.wire.cards import texts
 from moongate.wire.page_paths import page_href
 
 if TYPE_CHECKING:
-    from moongate.app.wiring import Gateway
+    from moongate.app.wiring.gateway import Gateway
     from moongate.web.cards import Card
 
 _README = RepoPath("README.md")

@@ -33,7 +33,7 @@ from moongate.web.views import VerdictView
 from moongate.wire.page_paths import page_href
 
 if TYPE_CHECKING:
-    from moongate.app.wiring import Gateway
+    from moongate.app.wiring.gateway import Gateway
 
 CONTENT_PATH: Final = "/-/security/content"
 SECURITY_PATH: Final = "/-/security"

@@ -8,7 +8,7 @@ from moongate.core.callers import Caller
 from moongate.core.names import RepoId
 
 if TYPE_CHECKING:
-    from moongate.app.wiring import Gateway
+    from moongate.app.wiring.gateway import Gateway
 
 
 def may_see(gateway: Gateway, caller: Caller, repo: RepoId) -> bool:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from moongate.core.names import RepoId
 
 if TYPE_CHECKING:
-    from moongate.app.wiring import Gateway
+    from moongate.app.wiring.gateway import Gateway
 
 _GATHERED_SECONDS = 2.0
 

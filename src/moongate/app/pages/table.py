@@ -44,7 +44,7 @@ from moongate.app.pages.tree import TreePages
 from moongate.app.pages.visits import Visit
 
 if TYPE_CHECKING:
-    from moongate.app.wiring import Gateway
+    from moongate.app.wiring.gateway import Gateway
 
 
 @dataclass(frozen=True, slots=True)

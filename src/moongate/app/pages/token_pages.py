@@ -15,7 +15,7 @@ from moongate.core.errors import AuthRequired, NotAllowed
 from moongate.web.views import MadeToken, TokenForm, TokensView, TokenView
 
 if TYPE_CHECKING:
-    from moongate.app.wiring import Gateway
+    from moongate.app.wiring.gateway import Gateway
 
 _SCOPES: Final[tuple[tuple[Scope, str], ...]] = (
     ("read", "pulls and looks"),
