@@ -134,7 +134,7 @@ def test_20_gguf_facts(house: House) -> None:
         ("llama.context_length", uint32(8192)),
         ("general.file_type", uint32(15)),
     ]
-    commit(house.alice, "acme/quantised", {"q4.gguf": gguf(pairs, [("t", [64, 64], 12)]) + bytes(10_000)})
+    commit(house.alice, "acme/quantised", {"q4.gguf": gguf(pairs, [("t", [256, 16], 12)]) + bytes(10_000)})
     info = house.bob.model_info("acme/quantised")
     assert info.gguf == {
         "architecture": "llama",

@@ -35,7 +35,7 @@ _MAX_TRIED = 1000
 _MAX_UNMARKED = 2_000_000
 """How far is gone where nothing says that there is a pickle; a text goes on and on as one."""
 _MAX_PROBED_BYTES = 64 << 20
-_MAX_PROBED_OPERATIONS = 2_000_000
+_MAX_PROBED_OPERATIONS = 1_000_000
 _MAX_PROBED_EACH = 50_000
 # A mark of the protocol, then an operation that needs nothing before it.
 _BEGINNING = re.compile(rb"\x80[\x02-\x05][\](})NIJKLMFGSTUVXBCciP\x80\x82-\x84\x88-\x8f\x95-\x97]")
