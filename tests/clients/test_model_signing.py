@@ -144,6 +144,10 @@ def test_a_keyless_bundle_that_we_believe_the_tool_believes_too(
     told = ours()
     assert (told.valid, told.signer, told.method) == (True, IDENTITY, "keyless")
     assert told.uncovered == (".gitattributes",)
+    bundle.write_bytes(packed(world.stamped_bundle(signed)))
+    done = theirs()
+    assert done.returncode == 0, done.stderr + done.stdout
+    assert ours().valid
     assert theirs("mallory@acme.example").returncode != 0
     assert not ours("mallory@acme.example").valid
     assert theirs(config="other.json").returncode != 0

@@ -2,7 +2,7 @@
 
 Nothing in it was ever served by anybody. What `Sigstore.bundle` makes is right; its arguments make one thing
 wrong each. Formats: RFC 6962 (signed certificate timestamps, hashes of a tree), the checkpoints of
-transparency-dev, Rekor's `dsse` entries 0.0.1, sigstore's trusted root 0.1 and bundle 0.3.
+transparency-dev, Rekor's entries `dsse` 0.0.1 and `hashedrekord` 0.0.2, sigstore's root 0.1 and bundle 0.3.
 """
 
 from __future__ import annotations
@@ -26,6 +26,7 @@ from moongate.policy.provenance.dsse import Envelope
 from moongate.policy.provenance.keys import PrivateKey
 from moongate.policy.provenance.model_signing import sign
 from support.signers import DAY, NOW
+from support.timestamps import Timestamps
 
 IDENTITY: Final = "release@acme.example"
 ISSUER: Final = "https://accounts.acme.example"
@@ -47,6 +48,7 @@ class Sigstore:
     root_key: ec.EllipticCurvePrivateKey = field(default_factory=new_ec)
     ct_key: ec.EllipticCurvePrivateKey = field(default_factory=new_ec)
     rekor_key: ec.EllipticCurvePrivateKey = field(default_factory=new_ec)
+    times: Timestamps = field(default_factory=Timestamps.new)
 
     def __post_init__(self) -> None:
         self.root = _root(self.root_key)
@@ -55,12 +57,14 @@ class Sigstore:
     def trusted_root(self) -> bytes:
         """As `trusted_root.json` holds it."""
         begins = {"start": "2020-01-01T00:00:00Z"}
-        authority = {
-            "subject": {"organization": "acme", "commonName": "acme root"},
-            "uri": "https://fulcio.acme.example",
-            "certChain": {"certificates": [{"rawBytes": _b64(self.root.public_bytes(Encoding.DER))}]},
-            "validFor": begins,
-        }
+
+        def authority(name: str, *chain: x509.Certificate) -> dict[str, Any]:
+            return {
+                "subject": {"organization": "acme", "commonName": name},
+                "uri": f"https://{name}.acme.example",
+                "certChain": {"certificates": [{"rawBytes": _b64(_der(one))} for one in chain]},
+                "validFor": begins,
+            }
 
         def log(name: str, key: ec.EllipticCurvePrivateKey) -> dict[str, Any]:
             return {
@@ -77,9 +81,9 @@ class Sigstore:
         told = {
             "mediaType": "application/vnd.dev.sigstore.trustedroot+json;version=0.1",
             "tlogs": [log("rekor", self.rekor_key)],
-            "certificateAuthorities": [authority],
+            "certificateAuthorities": [authority("fulcio", self.root)],
             "ctlogs": [log("ct", self.ct_key)],
-            "timestampAuthorities": [],
+            "timestampAuthorities": [authority("times", self.times.leaf, self.times.root)],
         }
         return json.dumps(told).encode()
 
@@ -106,6 +110,7 @@ class Sigstore:
         checkpoint_key: ec.EllipticCurvePrivateKey | None = None,
         logged: bytes | None = None,
         older_issuer: str = "",
+        purpose: x509.ObjectIdentifier = ExtendedKeyUsageOID.CODE_SIGNING,
         with_sct: bool = True,
     ) -> dict[str, Any]:
         """A bundle over files (path and sha256), with a certificate of ten minutes.
@@ -119,10 +124,12 @@ class Sigstore:
         held: dict[str, Any] = json.loads(sign("model", files, PrivateKey(key), ignored=["model.sig"]))
         envelope = Envelope.of(held["dsseEnvelope"])
         issuers = (older_issuer or issuer, issuer)
-        leaf = self._leaf(key, identity, issuers, signed_at, ct_key or self.ct_key, with_sct=with_sct)
+        unlogged = self._unlogged(key, identity, issuers, signed_at, purpose)
+        log_key = (ct_key or self.ct_key) if with_sct else None
+        leaf = self._certified(unlogged, signed_at, log_key)
         body = _entry(envelope, leaf, envelope.payload if logged is None else logged)
         held["verificationMaterial"] = {
-            "certificate": {"rawBytes": _b64(leaf.public_bytes(Encoding.DER))},
+            "certificate": {"rawBytes": _b64(_der(leaf))},
             "tlogEntries": [
                 self._logged(
                     body,
@@ -134,22 +141,47 @@ class Sigstore:
         }
         return held
 
-    def _leaf(
+    def stamped_bundle(
+        self,
+        files: Mapping[str, str],
+        stamped_after: timedelta = timedelta(seconds=5),
+        *,
+        times: Timestamps | None = None,
+        stamped: bytes | None = None,
+    ) -> dict[str, Any]:
+        """As the log's second version has it: it states no time itself, a timestamp authority does.
+
+        Args:
+            times: another authority than ours. stamped: what it saw, in place of the signature.
+        """
+        held = self.bundle(files)
+        material = held["verificationMaterial"]
+        envelope = Envelope.of(held["dsseEnvelope"])
+        body = _second_entry(envelope, material["certificate"]["rawBytes"])
+        entry = self._logged(body, NOW, self.rekor_key, self.rekor_key)
+        del entry["integratedTime"], entry["inclusionPromise"]
+        entry["kindVersion"] = {"kind": "hashedrekord", "version": "0.0.2"}
+        seen = envelope.signatures[0] if stamped is None else stamped
+        response = (times or self.times).stamp(seen, NOW + stamped_after)
+        material["tlogEntries"] = [entry]
+        material["timestampVerificationData"] = {"rfc3161Timestamps": [{"signedTimestamp": _b64(response)}]}
+        return held
+
+    def _unlogged(
         self,
         key: ec.EllipticCurvePrivateKey,
         identity: str,
         issuers: tuple[str, str],
         begins: datetime,
-        ct_key: ec.EllipticCurvePrivateKey,
-        *,
-        with_sct: bool,
-    ) -> x509.Certificate:
+        purpose: x509.ObjectIdentifier,
+    ) -> x509.CertificateBuilder:
+        """All of a leaf but what a log of certificates says of it. issuers: the older word's, the newer's."""
         named = (
             x509.RFC822Name(identity)
             if "@" in identity.split("/", 1)[0]
             else x509.UniformResourceIdentifier(identity)
         )
-        builder = (
+        return (
             x509.CertificateBuilder()
             .subject_name(x509.Name([]))
             .issuer_name(self.root.subject)
@@ -158,7 +190,7 @@ class Sigstore:
             .not_valid_before(begins)
             .not_valid_after(begins + timedelta(minutes=10))
             .add_extension(_usage(is_authority=False), critical=True)
-            .add_extension(x509.ExtendedKeyUsage([ExtendedKeyUsageOID.CODE_SIGNING]), critical=False)
+            .add_extension(x509.ExtendedKeyUsage([purpose]), critical=False)
             .add_extension(x509.SubjectKeyIdentifier.from_public_key(key.public_key()), critical=False)
             .add_extension(
                 x509.AuthorityKeyIdentifier.from_issuer_public_key(self.root_key.public_key()), critical=False
@@ -170,14 +202,17 @@ class Sigstore:
                 critical=False,
             )
         )
-        if not with_sct:
-            return builder.sign(self.root_key, hashes.SHA256())
-        # What the log signs is the certificate as it would be without the extension that tells of it.
-        bare = builder.sign(self.root_key, hashes.SHA256()).tbs_certificate_bytes
-        scts = _scts(bare, begins, self.root_key, ct_key)
-        return builder.add_extension(x509.UnrecognizedExtension(_SCTS, scts), critical=False).sign(
-            self.root_key, hashes.SHA256()
-        )
+
+    def _certified(
+        self, unlogged: x509.CertificateBuilder, begins: datetime, log_key: ec.EllipticCurvePrivateKey | None
+    ) -> x509.Certificate:
+        bare = unlogged.sign(self.root_key, hashes.SHA256())
+        if log_key is None:
+            return bare
+        # What the log signs is the certificate as it is without the extension that tells of it.
+        scts = _scts(bare.tbs_certificate_bytes, begins, self.root_key, log_key)
+        logged = unlogged.add_extension(x509.UnrecognizedExtension(_SCTS, scts), critical=False)
+        return logged.sign(self.root_key, hashes.SHA256())
 
     def _logged(
         self,
@@ -233,6 +268,18 @@ def _entry(envelope: Envelope, leaf: x509.Certificate, payload: bytes) -> bytes:
     return json.dumps(told, sort_keys=True, separators=(",", ":")).encode()
 
 
+def _second_entry(envelope: Envelope, leaf: str) -> bytes:
+    """What the second version of the log writes down of an envelope."""
+    digest = hashlib.sha256(envelope.signed_bytes).digest()
+    verifier = {"keyDetails": "PKIX_ECDSA_P256_SHA_256", "x509Certificate": {"rawBytes": leaf}}
+    spec = {
+        "data": {"algorithm": "SHA2_256", "digest": _b64(digest)},
+        "signature": {"content": _b64(envelope.signatures[0]), "verifier": verifier},
+    }
+    told = {"apiVersion": "0.0.2", "kind": "hashedrekord", "spec": {"hashedRekordV002": spec}}
+    return json.dumps(told, sort_keys=True, separators=(",", ":")).encode()
+
+
 def _scts(
     bare: bytes, at: datetime, issuer: ec.EllipticCurvePrivateKey, log: ec.EllipticCurvePrivateKey
 ) -> bytes:
@@ -275,6 +322,10 @@ def _usage(*, is_authority: bool) -> x509.KeyUsage:
 
 def _signed(key: ec.EllipticCurvePrivateKey, data: bytes) -> bytes:
     return key.sign(data, ec.ECDSA(hashes.SHA256()))
+
+
+def _der(certificate: x509.Certificate) -> bytes:
+    return certificate.public_bytes(Encoding.DER)
 
 
 def _spki(key: ec.EllipticCurvePrivateKey) -> bytes:

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from cryptography.x509.oid import ExtendedKeyUsageOID
 
 from moongate.policy.provenance.identities import Identity
 from moongate.policy.provenance.keys import Trust
@@ -23,6 +24,7 @@ from moongate.policy.provenance.model_signing import Coverage, verify
 from moongate.policy.provenance.vouching import Found, Vouched
 from support.signers import DAY, NOW, Authority, new_key
 from support.sigstore_world import IDENTITY, ISSUER, Sigstore, new_ec, packed
+from support.timestamps import Timestamps
 
 pytest.importorskip("sigstore")
 
@@ -70,6 +72,10 @@ class TestRight:
         assert check(bundle).complete
         # Without an entry nothing proves a time, and the certificate is one like others.
         assert "expired" in check({**bundle, "verificationMaterial": {**material, "tlogEntries": []}}).why
+
+    def test_a_time_may_be_an_authority_s_of_timestamps_in_place_of_the_log_s(self) -> None:
+        told = check(WORLD.stamped_bundle(FILES))
+        assert (told.why, told.complete, told.signer) == ("", True, IDENTITY)
 
     def test_a_workflow_is_an_identity_as_well_and_may_be_named_by_a_pattern(self) -> None:
         uri = "https://github.example/acme/tiny/.github/workflows/release.yml@refs/tags/v1.2"
@@ -126,6 +132,8 @@ def wrong() -> Iterator[tuple[str, dict[str, Any], str]]:
     yield "another log of certificates", WORLD.bundle(FILES, ct_key=new_ec()), "SCT"
     yield "a promise by somebody else", WORLD.bundle(FILES, promise_key=new_ec()), "inclusion promise"
     yield "a checkpoint by somebody else", WORLD.bundle(FILES, checkpoint_key=new_ec()), "checkpoint"
+    server = WORLD.bundle(FILES, purpose=ExtendedKeyUsageOID.SERVER_AUTH)
+    yield "a certificate for something else", server, "code signing"
     late, early = timedelta(minutes=10, seconds=1), timedelta(seconds=-1)
     yield "after the certificate", WORLD.bundle(FILES, entered_after=late), "not in force when it signed"
     yield "before the certificate", WORLD.bundle(FILES, entered_after=early), "not in force when it signed"
@@ -144,6 +152,10 @@ def wrong() -> Iterator[tuple[str, dict[str, Any], str]]:
     later = WORLD.bundle(FILES, entered_after=late)
     later["verificationMaterial"]["tlogEntries"][0]["integratedTime"] = str(int(NOW.timestamp()) + 5)
     yield "an entry with another time", later, "inclusion promise"
+    yield "a stamp of too late", WORLD.stamped_bundle(FILES, late), "not in force when it signed"
+    yield "a stamp of too early", WORLD.stamped_bundle(FILES, early), "not in force when it signed"
+    yield "a stranger's stamp", WORLD.stamped_bundle(FILES, times=Timestamps.new()), "verified time"
+    yield "a stamp on something else", WORLD.stamped_bundle(FILES, stamped=b"x"), "verified time"
     altered = WORLD.bundle(FILES)
     payload = base64.b64decode(altered["dsseEnvelope"]["payload"]).replace(b"README.md", b"HARMED.md")
     altered["dsseEnvelope"]["payload"] = base64.b64encode(payload).decode()
@@ -190,6 +202,14 @@ class TestBroken:
             told = check(bundle, replace(TRUST, trusted_root=text))
             assert not told.valid
             assert "trusted_root.json" in told.why or "wrong" in told.why
+
+    def test_the_root_of_the_public_instance_is_read(self) -> None:
+        """The copy that the library carries for its first start."""
+        from sigstore._utils import read_embedded
+
+        text = read_embedded("trusted_root.json", "https://tuf-repo-cdn.sigstore.dev")
+        told = check(WORLD.bundle(FILES), replace(TRUST, trusted_root=text))
+        assert "leads to no authority of trusted_root.json" in told.why
 
     def test_without_the_library_it_says_what_to_install(self, monkeypatch: pytest.MonkeyPatch) -> None:
         for name in [name for name in sys.modules if name.split(".")[0] == "sigstore"]:
