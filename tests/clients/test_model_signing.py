@@ -9,9 +9,11 @@ from pathlib import Path
 
 import pytest
 
+from moongate.policy.provenance.identities import Identity
 from moongate.policy.provenance.keys import PrivateKey, Trust
 from moongate.policy.provenance.model_signing import Coverage, sign, verify
 from support.signers import NOW, Authority, new_key, pem, write_key
+from support.sigstore_world import IDENTITY, ISSUER, Sigstore, packed
 
 pytestmark = pytest.mark.clients
 
@@ -113,3 +115,43 @@ def test_certificates_go_both_ways(tool: Tool, model: Path, key: PrivateKey, tmp
         "verify", "certificate", model, "--signature", ours, "--certificate_chain", tmp_path / "root.crt"
     )
     assert done.returncode == 0, done.stderr + done.stdout
+
+
+def test_a_keyless_bundle_that_we_believe_the_tool_believes_too(
+    tool: Tool, model: Path, tmp_path: Path
+) -> None:
+    """Of a sigstore made up for the test: its own root, its own logs, and nothing asked of anybody."""
+    world = Sigstore()
+    signed = {path: digest for path, digest in digests(model).items() if not path.startswith(".git")}
+    bundle = model / "model.sig"
+    bundle.write_bytes(packed(world.bundle(signed)))
+    (tmp_path / "trust.json").write_bytes(world.client_config)
+    (tmp_path / "other.json").write_bytes(Sigstore().client_config)
+
+    def theirs(identity: str = IDENTITY, config: str = "trust.json") -> subprocess.CompletedProcess[str]:
+        return tool(
+            "verify", "sigstore", model, "--signature", bundle, "--trust_config", tmp_path / config,
+            "--identity", identity, "--identity_provider", ISSUER,
+        )  # fmt: skip
+
+    def ours(identity: str = IDENTITY, root: bytes = world.trusted_root) -> Coverage:
+        trust = Trust(identities=(Identity(ISSUER, identity),), trusted_root=root)
+        return held(model, bundle, trust)
+
+    done = theirs()
+    assert done.returncode == 0, done.stderr + done.stdout
+    pytest.importorskip("sigstore")
+    told = ours()
+    assert (told.valid, told.signer, told.method) == (True, IDENTITY, "keyless")
+    assert told.uncovered == (".gitattributes",)
+    bundle.write_bytes(packed(world.stamped_bundle(signed)))
+    done = theirs()
+    assert done.returncode == 0, done.stderr + done.stdout
+    assert ours().valid
+    assert theirs("mallory@acme.example").returncode != 0
+    assert not ours("mallory@acme.example").valid
+    assert theirs(config="other.json").returncode != 0
+    assert not ours(root=Sigstore().trusted_root).valid
+    (model / "config.json").write_text('{"a": 1}')
+    assert theirs().returncode != 0
+    assert ours().changed == ("config.json",)

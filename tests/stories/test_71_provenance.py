@@ -20,6 +20,7 @@ from moongate.core.records import FileEntry
 from moongate.policy.provenance.dsse import Envelope
 from moongate.policy.provenance.keys import PrivateKey
 from support.signers import new_key, write_key
+from support.sigstore_world import IDENTITY, ISSUER, Sigstore, packed
 
 Run = Callable[..., tuple[int, str, str]]
 
@@ -172,3 +173,30 @@ def test_06_bills_of_materials_tell_licence_task_and_digests(run: Run) -> None:
     code, out, _ = run("bom", "acme/tiny", "--format", "spdx")
     assert code == 0
     assert json.loads(out)["@context"] == "https://spdx.org/rdf/3.0.1/spdx-context.jsonld"
+
+
+def test_07_a_signature_without_a_key_counts_once_its_root_and_its_signer_are_believed(
+    run: Run, home: Path
+) -> None:
+    pytest.importorskip("sigstore")
+    world = Sigstore()
+    bundle = packed(world.bundle({path: hashlib.sha256(data).hexdigest() for path, data in FILES.items()}))
+    keep(home, "7" * 40, {**FILES, "model.sig": bundle})
+    code, out, _ = run("verify-signature", "acme/tiny")
+    assert (code, "put a trusted_root.json and an identities.yaml" in out) == (exits.FAILED, True)
+    (home / "signers" / "trusted_root.json").write_bytes(world.trusted_root)
+    code, out, _ = run("verify-signature", "acme/tiny")
+    assert code == exits.FAILED
+    assert f"not valid: it is signed by {IDENTITY} ({ISSUER}), who is not believed here" in out
+    identities = home / "signers" / "identities.yaml"
+    identities.write_text(f"- identity: {IDENTITY}\n  issuer: {ISSUER}\n")
+    code, out, _ = run("verify-signature", "acme/tiny")
+    assert (code, out) == (0, f"model.sig: complete, by {IDENTITY} (keyless), 3 files covered\n")
+    stock = open_store(Settings.load(home=home))
+    told = open_vouching(stock).signature_of(TINY, CommitHash("7" * 40), "config.json")
+    assert (told.signed, told.valid, told.signer) == (True, True, IDENTITY)
+    stock.close()
+    identities.write_text(f"- identity: {IDENTITY}\n")
+    code, _, err = run("verify-signature", "acme/tiny")
+    assert code == exits.USAGE
+    assert "identities.yaml:1: the issuer is missing" in err

@@ -146,8 +146,8 @@ class Settings(BaseSettings):
     )
     trusted_signers: Path | None = _row(
         None,
-        "Folder with public keys and root certificates whose signatures are believed; `signers` in the home "
-        "when unset.",
+        "Folder with public keys, root certificates and identities whose signatures are believed; `signers` "
+        "in the home when unset.",
         "path",
     )
     xet: bool = _row(

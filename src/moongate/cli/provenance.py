@@ -101,8 +101,8 @@ def verify_signature(
     """Say who signed the files of a commit, and which files no signature covers.
 
     Signers are believed whose keys or root certificates lie in the folder `signers` of the home (or
-    `trusted_signers`). Exit code 1 when no signature is right, in force, true of all files it names, and
-    covers every file that is there.
+    `trusted_signers`), and those without a key whom `identities.yaml` there lists. Exit code 1 when no
+    signature is right, in force, true of all files it names, and covers every file that is there.
 
     \b
     Examples:

@@ -9,7 +9,17 @@ from pathlib import Path
 from moongate.app.settings import Settings
 from moongate.app.wiring.stock import open_store
 
-LATER = ("alembic", "huggingface_hub", "jinja2", "markdown_it", "nh3", "numpy", "wasmtime", "yara_x")
+LATER = (
+    "alembic",
+    "huggingface_hub",
+    "jinja2",
+    "markdown_it",
+    "nh3",
+    "numpy",
+    "sigstore",
+    "wasmtime",
+    "yara_x",
+)
 """What the first answer does not need."""
 
 ELSEWHERE = ("moongate.scan.engine", "moongate.scan.glance", "moongate.weights.pickle_machine")

@@ -32,11 +32,14 @@ from cryptography.hazmat.primitives.serialization import (
 from cryptography.x509.oid import ExtendedKeyUsageOID, ExtensionOID, NameOID
 
 from moongate.core.errors import BadRequest, StoreError
+from moongate.policy.provenance.identities import Identity, read_identities
 
 _HASHES: Final[Mapping[int, hashes.HashAlgorithm]] = {
     256: hashes.SHA256(), 384: hashes.SHA384(), 521: hashes.SHA512()
 }  # fmt: skip
 _CURVES: Final = ("secp256r1", "secp384r1", "secp521r1")
+IDENTITIES: Final = "identities.yaml"
+TRUSTED_ROOT: Final = "trusted_root.json"
 _MOST_FILE_BYTES: Final = 4 << 20
 _LONGEST_CHAIN: Final = 8
 _MOST_CERTIFICATE_BYTES: Final = 64 << 10
@@ -143,17 +146,24 @@ class PrivateKey:
 
 @dataclass(frozen=True, slots=True)
 class Trust:
-    """Which signers are believed: keys, and the roots of certificate chains."""
+    """Which signers are believed: keys, the roots of certificate chains, and identities without a key.
+
+    trusted_root: who vouches for those identities, as sigstore writes it; empty when nobody does.
+    """
 
     keys: tuple[PublicKey, ...] = ()
     roots: tuple[x509.Certificate, ...] = ()
+    identities: tuple[Identity, ...] = ()
+    trusted_root: bytes = b""
 
     @classmethod
     def read(cls, folder: Path) -> Trust:
         """Every `*.pem`, `*.pub` and `*.crt` of a folder: public keys (named as their files), and roots.
 
+        With them `identities.yaml` and `trusted_root.json`, for signatures without a key.
+
         Raises:
-            BadRequest: one of them is neither.
+            BadRequest: one of them is something else.
         """
         keys: list[PublicKey] = []
         roots: list[x509.Certificate] = []
@@ -168,7 +178,16 @@ class Trust:
                     keys.append(PublicKey.of(load_pem_public_key(text), path.stem))
             except (ValueError, UnsupportedAlgorithm):
                 raise BadRequest(f"{path.name} is neither a public key nor a certificate, in PEM") from None
-        return cls(tuple(keys), tuple(roots))
+        named, root = folder / IDENTITIES, folder / TRUSTED_ROOT
+        try:
+            listed = _read(named).decode() if named.exists() else ""
+        except UnicodeDecodeError:
+            raise BadRequest(f"{IDENTITIES} is not UTF-8") from None
+        identities = read_identities(IDENTITIES, listed)
+        return cls(tuple(keys), tuple(roots), identities, _read(root) if root.exists() else b"")
+
+    def believes(self, identity: str, issuer: str) -> bool:
+        return any(one.names(identity, issuer) for one in self.identities)
 
     def by_hint(self, hint: str) -> list[PublicKey]:
         """The keys that a bundle may mean; all of them when it names none."""

@@ -23,7 +23,16 @@ from cryptography.hazmat.primitives.serialization import Encoding
 
 from moongate.core.errors import BadRequest
 from moongate.policy.provenance.dsse import IN_TOTO, Envelope, sealed, text_of, unbase64
-from moongate.policy.provenance.keys import PrivateKey, Trust, Untrusted, certificate_of, verify_chain
+from moongate.policy.provenance.keyless import printable, trusted_root
+from moongate.policy.provenance.keys import (
+    IDENTITIES,
+    TRUSTED_ROOT,
+    PrivateKey,
+    Trust,
+    Untrusted,
+    certificate_of,
+    verify_chain,
+)
 
 PREDICATE: Final = "https://model_signing/signature/v1.0"
 STATEMENT: Final = "https://in-toto.io/Statement/v1"
@@ -37,7 +46,7 @@ _BUNDLES: Final = re.compile(
 _HEX_CHARS: Final = 64
 _HEX: Final = re.compile(r"[0-9a-f]*")
 
-Method = Literal["key", "certificate"]
+Method = Literal["key", "certificate", "keyless"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,7 +114,7 @@ def verify(
 
     Args:
         own_path: the signature's own file, which cannot be part of what it signs.
-        at: seconds since the epoch; a certificate must be in force then.
+        at: seconds since the epoch; a certificate must be in force then, a keyless one when it signed.
     """
     try:
         signed = read_bundle(bundle, trust, at)
@@ -161,8 +170,32 @@ def read_bundle(bundle: bytes, trust: Trust, at: float) -> Signed:
     material = told.get("verificationMaterial")
     if not isinstance(material, dict):
         raise BadRequest("the signature does not say how to verify it")
-    signer, method = _signer(envelope, material, trust, at)
+    if isinstance(material.get("certificate"), dict):
+        return _keyless(bundle, trust)
+    try:
+        signer, method = _signer(envelope, material, trust, at)
+    except Untrusted:
+        # Older bundles hold the certificate as a chain, and a log's entry tells it from an authority's own.
+        if not (isinstance(material.get("x509CertificateChain"), dict) and material.get("tlogEntries")):
+            raise
+        return _keyless(bundle, trust)
     return _statement(envelope.payload, signer, method)
+
+
+def _keyless(bundle: bytes, trust: Trust) -> Signed:
+    if not trust.trusted_root:
+        raise Untrusted(
+            f"it is a keyless signature of sigstore; to verify those, put a {TRUSTED_ROOT} and an "
+            f"{IDENTITIES} into the folder of trusted signers"
+        )
+    proven = trusted_root(trust.trusted_root).prove(bundle)
+    if not trust.believes(proven.identity, proven.issuer):
+        who = printable(f"{proven.identity} ({proven.issuer})")
+        raise Untrusted(f"it is signed by {who}, who is not believed here; {IDENTITIES} says who is")
+    if proven.payload_type != IN_TOTO:
+        raise BadRequest("the signature is around something that is no in-toto statement")
+    # What was proven is read, not what this file took out of the bundle: two readers may read it in two ways.
+    return _statement(proven.payload, proven.identity, "keyless")
 
 
 def _signer(envelope: Envelope, material: Mapping[str, Any], trust: Trust, at: float) -> tuple[str, Method]:
@@ -182,8 +215,6 @@ def _signer(envelope: Envelope, material: Mapping[str, Any], trust: Trust, at: f
         if not envelope.is_signed_by(leaf):
             raise Untrusted("the signature is wrong")
         return leaf.name, "certificate"
-    if isinstance(material.get("certificate"), dict):
-        raise Untrusted("it is signed by a keyless sigstore identity, and those cannot be verified here")
     raise Untrusted("it is signed in a way that cannot be verified here")
 
 
