@@ -97,8 +97,9 @@ def announce(settings: Settings, listener: socket.socket) -> None:
 
 
 async def _serve(settings: Settings, listener: socket.socket, ready: Callable[[], None], parent: int) -> int:
-    from moongate.app.wiring.front import front_door  # noqa: PLC0415 - its counters look at the environment
-    from moongate.app.wiring.gateway import build  # noqa: PLC0415 - when they are imported
+    # Late, for its counters look at the environment when they are imported.
+    from moongate.app.wiring.front import front_door  # noqa: PLC0415 - see above
+    from moongate.app.wiring.gateway import build  # noqa: PLC0415 - see above
 
     stop = asyncio.Event()
     _on_signals(stop, parent)

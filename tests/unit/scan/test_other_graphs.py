@@ -60,7 +60,7 @@ DANGEROUS = {
     "Paddle as JSON": json.dumps({"base_code": {"magic": "pir"}, **PIR}),
     "Core ML leads out": coreml(556, field(1, field(1, field(1, "../../tmp/x")) + field(2, "/tmp"))),
     "MXNet calls an address": symbols("_Native", info="0x7fff00001234"),
-    "OpenVINO loads a library": openvino("Mine", "extension", 'library="/tmp/x.so"'),
+    "OpenVINO loads a library": openvino("Mine", "extension", 'library="/srv/x.so"'),
     "OpenVINO runs Python": openvino("Python", "extension"),
 }
 ODD = {

@@ -29,10 +29,10 @@ DANGEROUS = (
     ("bentofile.yaml", f'service: "s:svc"\npython:\n  index_url: "{FOREIGN}"\n'),
     ("environment.yml", "name: x\nchannels:\n  - http://x.test/conda\ndependencies:\n  - python=3.10\n"),
     ("package.json", json.dumps({"dependencies": {"x": "git+http://x.test/x.git"}})),
-    ("packages.txt", "ffmpeg\n-oDPkg::Pre-Invoke::=id>/tmp/x\n"),
+    ("packages.txt", "ffmpeg\n-oDPkg::Pre-Invoke::=id>/srv/x\n"),
     (".gitmodules", GIT + "url = -u./payload\n"),
-    (".gitmodules", GIT + "url = https://x.test/a\n\tupdate = !touch /tmp/x\n"),
-    ("config", '[core]\n\trepositoryformatversion = 0\n\tfsmonitor = "touch /tmp/x"\n'),
+    (".gitmodules", GIT + "url = https://x.test/a\n\tupdate = !touch /srv/x\n"),
+    ("config", '[core]\n\trepositoryformatversion = 0\n\tfsmonitor = "touch /srv/x"\n'),
 )
 ORDINARY = (
     ("uv.lock", f'version = 1\n[[package]]\nname = "torch"\nsource = {{ registry = "{OURS}" }}\n'),

@@ -12,6 +12,8 @@ import structlog
 
 from moongate.app.wiring.names import SIGNING_KEY
 from moongate.core.errors import StoreError
+from moongate.hub.audit_checkpoint import Signer, exporter
+from moongate.hub.audit_log import AuditLog
 from moongate.store.blobs import Blobs
 from moongate.store.index import Index
 from moongate.store.keeping import Ages, Keeping
@@ -20,9 +22,7 @@ from moongate.store.segments import Segments
 
 if TYPE_CHECKING:
     from moongate.app.settings import Settings
-    from moongate.hub.audit_checkpoint import Signer
     from moongate.hub.audit_desk import AuditDesk
-    from moongate.hub.audit_log import AuditLog
     from moongate.hub.recalling import Recalling
     from moongate.policy.provenance.keys import PrivateKey
     from moongate.policy.provenance.vouching import Vouching
@@ -65,8 +65,8 @@ class Stock:
         How many large files of old revisions that were; see `Sweeping.run` and `Retention.run`.
         """
         from moongate.hub.hosted.objects import GitObjects  # noqa: PLC0415 - only collection needs them
-        from moongate.hub.hosted.retention import Retention  # noqa: PLC0415
-        from moongate.hub.hosted.sweeping import Sweeping  # noqa: PLC0415
+        from moongate.hub.hosted.retention import Retention  # noqa: PLC0415 - as above
+        from moongate.hub.hosted.sweeping import Sweeping  # noqa: PLC0415 - as above
 
         objects = GitObjects(self.index)
         Sweeping(self.index, objects, time.time).run()
@@ -81,14 +81,14 @@ class Stock:
 
     def audit_desk(self) -> AuditDesk:
         """The audit log, to be read."""
-        from moongate.hub.audit_desk import AuditDesk  # noqa: PLC0415
+        from moongate.hub.audit_desk import AuditDesk  # noqa: PLC0415 - only readers of the log need it
 
         return AuditDesk(self.index, self.audit)
 
     def recover_deliveries(self) -> None:
         """Has written down what processes that died were sending, and to whom; if not now, another time."""
-        from moongate.app.deliveries import recover  # noqa: PLC0415
-        from moongate.store.journals import left_behind  # noqa: PLC0415
+        from moongate.app.deliveries import recover  # noqa: PLC0415 - only a gateway recovers
+        from moongate.store.journals import left_behind  # noqa: PLC0415 - as above
 
         try:
             recover(left_behind(self.layout.journals_dir), self.audit, self.audit_desk().delivered_since)
@@ -97,26 +97,26 @@ class Stock:
 
     def audit_key(self) -> PublicKey:
         """The public half of the key that checkpoints are signed with; made when there is none."""
-        from moongate.store.signing_key import SigningKey  # noqa: PLC0415
+        from moongate.store.signing_key import SigningKey  # noqa: PLC0415 - slow to import, seldom needed
 
         return SigningKey.of_home(self.settings.home, "audit").public
 
     def recalling(self) -> Recalling:
         """Where recalls are made."""
         from moongate.app.wiring.governing import announced  # noqa: PLC0415 - governing is wired on a stock
-        from moongate.hub.recalling import Recalling  # noqa: PLC0415
+        from moongate.hub.recalling import Recalling  # noqa: PLC0415 - only recalls need it
 
         return Recalling(self.index, announced(self, self.audit), time.time)
 
     def vouching(self) -> Vouching:
         """Who vouches for what is kept."""
-        from moongate.app.wiring.provenance import open_vouching  # noqa: PLC0415
+        from moongate.app.wiring.provenance import open_vouching  # noqa: PLC0415 - it is wired on a stock
 
         return open_vouching(self)
 
     def signing_key(self) -> PrivateKey:
         """The gateway's own key, which vouches and states; made when there is none."""
-        from moongate.policy.provenance.keys import PrivateKey  # noqa: PLC0415
+        from moongate.policy.provenance.keys import PrivateKey  # noqa: PLC0415 - slow to import, seldom needed
 
         return PrivateKey.own(self.settings.home / SIGNING_KEY)
 
@@ -154,15 +154,13 @@ def read_public_key(path: Path) -> PublicKey:
     Raises:
         StoreError: it cannot be read, or is none.
     """
-    from moongate.store.signing_key import PublicKey  # noqa: PLC0415
+    from moongate.store.signing_key import PublicKey  # noqa: PLC0415 - slow to import, seldom needed
 
     return PublicKey.read(path)
 
 
 def open_audit(settings: Settings, index: Index) -> AuditLog:
     """The audit log of an index. Its key is made when it first signs; usable from any thread."""
-    from moongate.hub.audit_checkpoint import exporter  # noqa: PLC0415
-    from moongate.hub.audit_log import AuditLog  # noqa: PLC0415
 
     def signer() -> Signer:
         from moongate.store.signing_key import SigningKey  # noqa: PLC0415 - slow to import, seldom needed
