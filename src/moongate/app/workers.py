@@ -36,7 +36,7 @@ _GRACE_SECONDS = 10.0
 """How much longer than `drain_seconds` a worker may take before it is killed."""
 
 _ROOMS = (
-    "app.admin_routes", "app.connection", "app.front", "app.identity", "app.lane", "app.pages.table",
+    "app.admin.routes", "app.connection", "app.front", "app.identity", "app.lane", "app.pages.table",
     "app.wiring.front", "app.wiring.gateway", "hub.rejudging", "hub.xet_made", "policy.gate",
     "scan.feeds.intelligence", "scan.pool",
 )  # fmt: skip

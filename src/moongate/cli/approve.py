@@ -184,13 +184,13 @@ def refuse(
 
 
 def _told(request: Any) -> dict[str, Any]:  # a Request; the model is slow to import
-    from moongate.app.admin_approvals import request_model
+    from moongate.app.admin.approvals import request_model
 
     return request_model(request).model_dump()
 
 
 def _waiver(waiver: Any) -> dict[str, Any]:
-    from moongate.app.admin_approvals import waiver_model
+    from moongate.app.admin.approvals import waiver_model
 
     return waiver_model(waiver).model_dump()
 

@@ -128,7 +128,7 @@ def verify(
       moongate audit verify --checkpoints /mnt/worm/checkpoints.jsonl --key audit.pub
       moongate audit verify audit-2026-11.jsonl
     """
-    from moongate.app.admin_audit import verification
+    from moongate.app.admin.audit import verification
     from moongate.app.wiring.stock import read_public_key
     from moongate.hub.audit_checkpoint import read_checkpoints
 

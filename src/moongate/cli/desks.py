@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from moongate.app.hooks import Hooks
+    from moongate.app.admin.webhooks import Hooks
     from moongate.hub.audit import Actor
     from moongate.policy.desk import Desk
 

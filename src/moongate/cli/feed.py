@@ -127,7 +127,7 @@ def list_feeds(home: options.Home = None, as_json: options.Json = False) -> None
     if gateway is not None:
         told: Mapping[str, object] = gateway.ask("GET", "/feeds")
     else:
-        from moongate.app.admin_feeds import feeds_now
+        from moongate.app.admin.feeds import feeds_now
 
         with open_home(home) as house:
             told = feeds_now(house.index).model_dump()
@@ -232,7 +232,7 @@ def check(
         answer = gateway.ask("GET", f"/feeds/check?subject={quote(subject, safe='')}")
         findings = rows(answer, "findings")
     else:
-        from moongate.app.admin_feeds import plain
+        from moongate.app.admin.feeds import plain
         from moongate.app.wiring.intelligence import open_intelligence
         from moongate.scan.feeds.subjects import read_subject
 
@@ -262,7 +262,7 @@ def hunt(home: options.Home = None, as_json: options.Json = False) -> None:
         told = gateway.ask("GET", "/feeds/hunt").get("kept")
         kept = told if isinstance(told, dict) else {}
     else:
-        from moongate.app.admin_feeds import plain
+        from moongate.app.admin.feeds import plain
         from moongate.app.wiring.intelligence import open_intelligence
 
         with open_home(home) as house:

@@ -92,7 +92,7 @@ def _recall(
         told = gateway.ask("POST", "/recalls", {"target": target, "reason": reason, "dry_run": dry_run})
         _tell(told, as_json)
         return
-    from moongate.app.admin_audit import imagined, report
+    from moongate.app.admin.audit import imagined, report
     from moongate.cli.house import open_home
     from moongate.hub.recalls import SURE_SECONDS
 
@@ -114,7 +114,7 @@ def _undo(recall_id: str, home: Path | None, as_json: bool) -> None:
     if gateway is not None:
         told = gateway.ask("DELETE", f"/recalls/{_segment(recall_id)}")
     else:
-        from moongate.app.admin_audit import recall_model
+        from moongate.app.admin.audit import recall_model
 
         with _home(home) as house:
             told = recall_model(house.recalling().undo(recall_id, local_actor())).model_dump()
@@ -129,7 +129,7 @@ def _list(home: Path | None, as_json: bool) -> None:
     if gateway is not None:
         known = rows(gateway.ask("GET", "/recalls"), "recalls")
     else:
-        from moongate.app.admin_audit import recall_model
+        from moongate.app.admin.audit import recall_model
 
         with _home(home) as house:
             known = [recall_model(row).model_dump() for row in house.recalling().recalls()]
@@ -166,7 +166,7 @@ def _shown(recall_id: str, home: Path | None, archives: list[Path]) -> Mapping[s
     gateway = _gateway(home, archives)
     if gateway is not None:
         return gateway.ask("GET", f"/recalls/{_segment(recall_id)}")
-    from moongate.app.admin_audit import report
+    from moongate.app.admin.audit import report
     from moongate.hub.recalling import target_of
 
     with _home(home) as house:

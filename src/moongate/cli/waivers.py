@@ -128,7 +128,7 @@ def _made(body: dict[str, Any], home: Any) -> dict[str, Any]:
 
 
 def _told(waiver: Any) -> dict[str, Any]:  # a Waiver; the model is slow to import
-    from moongate.app.admin_approvals import waiver_model
+    from moongate.app.admin.approvals import waiver_model
 
     return waiver_model(waiver).model_dump()
 

@@ -119,7 +119,7 @@ def send_test(webhook_id: Id, home: options.Home = None, as_json: options.Json =
 
 
 async def _added(body: dict[str, Any], home: Path | None) -> dict[str, Any]:
-    from moongate.app.webhook_models import NewWebhook
+    from moongate.app.admin.webhook_models import NewWebhook
 
     async with hooks_here(home) as hooks:
         return hooks.add(NewWebhook(**body), who()).model_dump()

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from moongate.app.admin_feeds import feeds_now
+from moongate.app.admin.feeds import feeds_now
 from moongate.web.security_views import FeedLine
 
 if TYPE_CHECKING:

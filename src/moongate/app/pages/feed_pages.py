@@ -8,8 +8,8 @@ from __future__ import annotations
 import asyncio
 from typing import Final
 
-from moongate.app.admin_feeds import feeds_now
-from moongate.app.feed_models import Feed
+from moongate.app.admin.feed_models import Feed
+from moongate.app.admin.feeds import feeds_now
 from moongate.app.pages.security import Place, Places
 from moongate.app.pages.visits import PageAnswer, Sent, Shown, Visit, actor_of_visit
 from moongate.core.errors import BadRequest

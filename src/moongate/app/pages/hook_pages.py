@@ -8,10 +8,10 @@ from typing import Final
 
 from pydantic import ValidationError
 
-from moongate.app.hooks import Hooks
+from moongate.app.admin.webhook_models import AddedWebhook, NewWebhook
+from moongate.app.admin.webhooks import Hooks
 from moongate.app.pages.security import Place, Places
 from moongate.app.pages.visits import PageAnswer, Sent, Shown, Visit, actor_of_visit
-from moongate.app.webhook_models import AddedWebhook, NewWebhook
 from moongate.core.errors import BadRequest
 from moongate.core.webhooks import DeliveryRow, DeliveryState
 from moongate.policy.announcing import KINDS, MEANINGS

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from moongate.app.admin_routes import AdminRoutes
+from moongate.app.admin.operations import Operation
+from moongate.app.admin.routes import AdminRoutes
 from moongate.app.auditing import Auditing
 from moongate.app.connection import FrontDoor
 from moongate.app.dispatch import Dispatcher
@@ -16,7 +17,6 @@ from moongate.app.health import Health
 from moongate.app.hub_routes import HubRoutes
 from moongate.app.lane import FastLane
 from moongate.app.ollama_routes import OllamaRoutes
-from moongate.app.operations import Operation
 from moongate.app.pages.table import make_pages
 from moongate.app.passing import Passing
 from moongate.app.request_log import RequestLog

@@ -7,7 +7,6 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from moongate.app.admin_audit import AdminAudit
 from moongate.app.governing import Governing
 from moongate.app.identity import Identity
 from moongate.app.metrics import Metrics
@@ -91,12 +90,6 @@ class Gateway:
     @property
     def index(self) -> Index:
         return self.stock.index
-
-    def audit_office(self) -> AdminAudit:
-        """What the admin API does with the audit log and recalls."""
-
-        stock = self.stock
-        return AdminAudit(stock.audit_desk(), stock.audit, stock.audit_key, stock.recalling())
 
     @property
     def keeping(self) -> Keeping:

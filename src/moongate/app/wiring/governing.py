@@ -5,8 +5,8 @@ from __future__ import annotations
 import time
 from dataclasses import dataclass
 
+from moongate.app.admin.webhooks import Hooks
 from moongate.app.governing import Governing, govern
-from moongate.app.hooks import Hooks
 from moongate.app.settings import Settings
 from moongate.app.wiring.names import USER_AGENT
 from moongate.app.wiring.stock import Stock

@@ -3,28 +3,41 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
 from dataclasses import asdict
-from typing import Any, Protocol
 
-from moongate.app import hosting_models as models
-from moongate.app.admin_models import Gone, Model
-from moongate.core.errors import BadRequest
+from moongate.app.admin import hosting_models as models
+from moongate.app.admin.models import Gone, Model
+from moongate.app.admin.operations import Asked, Operation, needing, required
 from moongate.hub.hosted.places import Places
 
 
-class Asked(Protocol):
-    """A request to one operation; see `admin_routes.Asked`."""
+def hosting_operations(places: Places) -> tuple[Operation, ...]:
+    """The operations. What they change holds from the next request on, in every process."""
+    admin, new, member, role = _AdminHosting(places), models.NewNamespace, models.Member, models.Access
+    place, who = ("place",), ("place", "subject")
+    return needing(
+        "admin",
+        Operation("GET", "/namespaces", "What is hosted here", admin.namespaces, models.Namespaces),
+        Operation("POST", "/namespaces", "Host one", admin.add_namespace, models.Added, new,
+                  status=201, audited="namespace.create"),
+        Operation("POST", "/limits", "Limit one", admin.limit, models.Limits, models.NewLimits,
+                  audited="namespace.change"),
+        Operation("DELETE", "/namespaces", "Give one up", admin.give_up, Gone, query=("name",),
+                  audited="namespace.delete"),
+        Operation("GET", "/teams", "Teams and their members", admin.teams, models.Teams),
+        Operation("POST", "/teams", "Put a user into one", admin.join, member, member,
+                  status=201, audited="access.grant"),
+        Operation("DELETE", "/teams", "Take a user out", admin.leave, Gone, query=("team", "user"),
+                  audited="access.revoke"),
+        Operation("GET", "/access", "Roles at places", admin.access, models.Accesses, query=place),
+        Operation("POST", "/access", "Give a role", admin.allow, role, role,
+                  status=201, audited="access.grant", administers="place"),
+        Operation("DELETE", "/access", "Take a role back", admin.disallow, Gone, query=who,
+                  audited="access.revoke", administers="place"),
+    )  # fmt: skip
 
-    @property
-    def query(self) -> Mapping[str, str]: ...
-    @property
-    def body(self) -> Any: ...  # a value of the operation's `takes`
 
-
-class AdminHosting:
-    """Runs these operations. What they change holds from the next request on, in every process."""
-
+class _AdminHosting:
     def __init__(self, places: Places) -> None:
         self._places = places
 
@@ -53,7 +66,7 @@ class AdminHosting:
         return models.Limits(**asdict(await asyncio.to_thread(self._places.limit, wanted.name, changes)))
 
     async def give_up(self, asked: Asked) -> Model:
-        name = _required(asked.query, "name")
+        name = required(asked.query, "name")
         return Gone(removed=await asyncio.to_thread(self._places.remove_namespace, name))
 
     async def teams(self, _: Asked) -> Model:
@@ -67,7 +80,7 @@ class AdminHosting:
         return models.Member(team=asked.body.team, user=asked.body.user)
 
     async def leave(self, asked: Asked) -> Model:
-        team, user = _required(asked.query, "team"), _required(asked.query, "user")
+        team, user = required(asked.query, "team"), required(asked.query, "user")
         return Gone(removed=await asyncio.to_thread(self._places.leave, team, user))
 
     async def access(self, asked: Asked) -> Model:
@@ -83,12 +96,5 @@ class AdminHosting:
         return wanted
 
     async def disallow(self, asked: Asked) -> Model:
-        place, subject = _required(asked.query, "place"), _required(asked.query, "subject")
+        place, subject = required(asked.query, "place"), required(asked.query, "subject")
         return Gone(removed=await asyncio.to_thread(self._places.disallow, place, subject))
-
-
-def _required(query: Mapping[str, str], name: str) -> str:
-    value = query.get(name)
-    if not value:
-        raise BadRequest(f"the query lacks {name!r}")
-    return value

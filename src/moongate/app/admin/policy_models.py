@@ -6,7 +6,7 @@ from typing import Any, Literal
 
 from pydantic import Field
 
-from moongate.app.admin_models import Model
+from moongate.app.admin.models import Model
 from moongate.core.approvals import Scope
 from moongate.core.decisions import Action, Effect
 

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
 from typing import Any, Protocol
 
-from moongate.app.admin_models import Model
+from moongate.app.admin.models import Model
+from moongate.app.admin.operations import Asked, Operation, needing
 from moongate.core.digests import Etag, parse_etag
 from moongate.core.errors import Absent, BadRequest
 from moongate.core.names import RepoId, parse_repo
@@ -15,15 +15,6 @@ from moongate.core.verdicts import VERDICTS, Judged, Verdict
 
 _MOST = 1000
 _PLACES = 50
-
-
-class Asked(Protocol):
-    """A request to one operation; see `admin_routes.Asked`."""
-
-    @property
-    def part(self) -> str: ...
-    @property
-    def query(self) -> Mapping[str, str]: ...
 
 
 class VerdictRows(Protocol):
@@ -83,9 +74,17 @@ class VerdictList(Model):
     before: float | None
 
 
-class AdminVerdicts:
-    """Runs these operations."""
+def verdict_operations(rows: VerdictRows) -> tuple[Operation, ...]:
+    """The operations."""
+    admin, asked = _AdminVerdicts(rows), ("verdict", "repo", "before", "limit")
+    return needing(
+        "approve",
+        Operation("GET", "/verdicts", "What scans said", admin.listed, VerdictList, query=asked),
+        Operation("GET", "/verdicts/{etag}", "One content", admin.details, VerdictDetails),
+    )
 
+
+class _AdminVerdicts:
     def __init__(self, rows: VerdictRows) -> None:
         self._rows = rows
 

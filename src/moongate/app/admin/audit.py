@@ -6,12 +6,12 @@ import asyncio
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import asdict
-from typing import Any, Final, Protocol
+from typing import Final, Protocol
 
-from moongate.app import audit_models as models
-from moongate.app.admin_models import Model
+from moongate.app.admin import audit_models as models
+from moongate.app.admin.models import Model
+from moongate.app.admin.operations import Asked, Operation, needing
 from moongate.core.errors import BadRequest
-from moongate.hub.audit import Actor
 from moongate.hub.audit_checkpoint import Verifier
 from moongate.hub.audit_desk import AuditDesk, Search, wanted_of
 from moongate.hub.audit_log import AuditLog
@@ -20,20 +20,7 @@ from moongate.hub.recalling import Recall, Recalling, Target, Trace, target_of
 from moongate.hub.recalls import SURE_SECONDS
 
 _MOST_LINES: Final = 1000
-SEARCHED: Final = ("kind", "user", "repo", "digest", "since", "until", "before", "limit")
-
-
-class Asked(Protocol):
-    """A request to one operation; see `admin_routes.Asked`."""
-
-    @property
-    def part(self) -> str: ...
-    @property
-    def query(self) -> Mapping[str, str]: ...
-    @property
-    def body(self) -> Any: ...  # a value of the operation's `takes`
-    @property
-    def actor(self) -> Actor: ...
+_SEARCHED: Final = ("kind", "user", "repo", "digest", "since", "until", "before", "limit")
 
 
 class PublicKey(Verifier, Protocol):
@@ -43,9 +30,28 @@ class PublicKey(Verifier, Protocol):
     def pem(self) -> str: ...
 
 
-class AdminAudit:
-    """Runs these operations."""
+def audit_operations(
+    desk: AuditDesk, log: AuditLog, key: Callable[[], PublicKey], recalling: Recalling
+) -> tuple[Operation, ...]:
+    """The operations. key: whose signature checkpoints bear."""
+    admin, new, report = _AdminAudit(desk, log, key, recalling), models.NewRecall, models.RecallReport
+    pages = ("after", "limit")
+    return needing(
+        "admin",
+        Operation("GET", "/audit", "Search it", admin.search_audit, models.AuditLines, query=_SEARCHED),
+        Operation("GET", "/audit-lines", "As hashed", admin.raw_audit, models.RawLines, query=pages),
+        Operation("GET", "/audit-verification", "Check it", admin.verify_audit, models.Verification),
+        Operation("GET", "/audit-checkpoints", "What was signed", admin.checkpoints, models.Checkpoints),
+        Operation("POST", "/audit-checkpoints", "Sign the end", admin.checkpoint, models.Checkpoints),
+        Operation("GET", "/audit-key", "Who signs", admin.audit_key, models.AuditKey),
+        Operation("GET", "/recalls", "What was recalled", admin.recalls, models.Recalls),
+        Operation("POST", "/recalls", "Recall", admin.recall, report, new, status=201),
+        Operation("GET", "/recalls/{id}", "Who received it", admin.show_recall, report),
+        Operation("DELETE", "/recalls/{id}", "Take it back", admin.undo_recall, models.Recall),
+    )
 
+
+class _AdminAudit:
     def __init__(
         self, desk: AuditDesk, log: AuditLog, key: Callable[[], PublicKey], recalling: Recalling
     ) -> None:

@@ -6,9 +6,9 @@ import asyncio
 import time
 from dataclasses import asdict
 
-from moongate.app import policy_models as models
-from moongate.app.admin_models import Model
-from moongate.app.operations import Asked, Operation, needing
+from moongate.app.admin import policy_models as models
+from moongate.app.admin.models import Model
+from moongate.app.admin.operations import Asked, Operation, needing
 from moongate.core.approvals import REQUEST_STATES, Request, RequestState, Terms, Waiver
 from moongate.core.errors import BadRequest, ScopeMissing
 from moongate.hub.audit import Actor

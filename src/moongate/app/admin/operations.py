@@ -6,11 +6,13 @@ from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
-from moongate.app.admin_models import Model
+from moongate.app.admin.models import Model
 from moongate.app.exchange import Exchange
 from moongate.app.permissions import Permission
 from moongate.core.errors import BadRequest
 from moongate.hub.audit import Actor, actor_of
+
+BASE = "/api/moongate/v1"
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,7 +36,14 @@ class Asked:
 
 @dataclass(frozen=True, slots=True)
 class Operation:
-    """One operation. `path` is below `/api/moongate/v1` and may hold one piece in braces, at its end."""
+    """One operation.
+
+    path: below `/api/moongate/v1`; may hold one piece in braces, at its end.
+    audited: the kind of event (`hub.audit.KINDS`) that is written down when it changed something. Feeds,
+        requests, waivers, recalls, webhooks and the rules are written down by whoever changes them.
+    administers: what its query or body calls the repository that it administers; the policy is asked before.
+        Recalls are not asked about: no rule may keep dangerous content served.
+    """
 
     method: str
     path: str
@@ -45,6 +54,8 @@ class Operation:
     query: tuple[str, ...] = ()
     status: int = 200
     permission: Permission | None = None
+    audited: str = ""
+    administers: str = ""
 
 
 def needing(permission: Permission, *operations: Operation) -> tuple[Operation, ...]:
@@ -62,3 +73,8 @@ def required(query: Mapping[str, str], name: str) -> str:
     if not value:
         raise BadRequest(f"the query lacks {name!r}")
     return value
+
+
+def fields(row: object, model: type[Model]) -> dict[str, object]:
+    """Those attributes of a row that the model shows."""
+    return {name: getattr(row, name) for name in model.model_fields}

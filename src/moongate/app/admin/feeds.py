@@ -8,16 +8,14 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Mapping
 from dataclasses import asdict
-from typing import Any, Protocol
 
-from moongate.app import feed_models as models
-from moongate.app.admin_models import Gone, Model
-from moongate.core.errors import BadRequest
+from moongate.app.admin import feed_models as models
+from moongate.app.admin.models import Gone, Model
+from moongate.app.admin.operations import Asked, Operation, needing, required
 from moongate.core.feeds import FeedRow
 from moongate.core.verdicts import Finding
-from moongate.hub.audit import Actor, Audit, AuditEvent
+from moongate.hub.audit import Audit, AuditEvent
 from moongate.hub.intelligence import Intelligence, Subject
 from moongate.scan.feeds import refreshing
 from moongate.scan.feeds.ledger import FeedLedger
@@ -25,20 +23,24 @@ from moongate.scan.feeds.options import FeedOptions
 from moongate.scan.feeds.subjects import read_subject
 
 
-class Asked(Protocol):
-    """A request to one operation; see `admin_routes.Asked`."""
+def feed_operations(
+    ledger: FeedLedger, refresher: refreshing.Refresher, intelligence: Intelligence, audit: Audit
+) -> tuple[Operation, ...]:
+    """The operations."""
+    admin, name = _AdminFeeds(ledger, refresher, intelligence, audit), models.FeedName
+    subject = ("subject",)
+    return needing(
+        "admin",
+        Operation("GET", "/feeds", "Threat intelligence, and how old it is", admin.list, models.Feeds),
+        Operation("GET", "/feeds/check", "What feeds know", admin.check, models.Checked, query=subject),
+        Operation("GET", "/feeds/hunt", "What is kept and known to feeds", admin.hunt, models.Hunted),
+        Operation("POST", "/feeds/refresh", "Fetch one now", admin.refresh, models.Refreshed, name),
+        Operation("POST", "/feeds/approve", "Let it count", admin.approve, models.Refreshed, name),
+        Operation("POST", "/feeds/refuse", "Forget what is held", admin.refuse, Gone, name),
+    )
 
-    @property
-    def query(self) -> Mapping[str, str]: ...
-    @property
-    def body(self) -> Any: ...  # a value of the operation's `takes`
-    @property
-    def actor(self) -> Actor: ...
 
-
-class AdminFeeds:
-    """Runs these operations."""
-
+class _AdminFeeds:
     def __init__(
         self, ledger: FeedLedger, refresher: refreshing.Refresher, intelligence: Intelligence, audit: Audit
     ) -> None:
@@ -65,9 +67,7 @@ class AdminFeeds:
         return Gone(removed=True)
 
     async def check(self, asked: Asked) -> Model:
-        told = asked.query.get("subject")
-        if not told:
-            raise BadRequest("the query lacks 'subject'")
+        told = required(asked.query, "subject")
         subject = read_subject(told)
         found = await self._intelligence.ask(subject) if isinstance(subject, Subject) else (
             await asyncio.to_thread(self._intelligence.packages, subject)

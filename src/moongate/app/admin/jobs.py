@@ -15,7 +15,7 @@ from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Literal
 
-from moongate.app.admin_models import Job
+from moongate.app.admin.models import Job
 from moongate.core.errors import Absent, BadName, MoongateError
 
 _TOLD_EVERY_SECONDS = 0.5

@@ -6,7 +6,7 @@ from typing import Literal
 
 from pydantic import Field
 
-from moongate.app.admin_models import Model
+from moongate.app.admin.models import Model
 
 Role = Literal["read", "write", "admin"]
 _NAME = r"^[A-Za-z0-9][A-Za-z0-9._@+-]*$"

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
-from typing import Any, Protocol
 
-from moongate.app import identity_models as models
-from moongate.app.admin_models import Gone, Model
+from moongate.app.admin import identity_models as models
+from moongate.app.admin.models import Gone, Model
+from moongate.app.admin.operations import Asked, Operation, needing, required
 from moongate.core.accounts import TrustRow
 from moongate.core.callers import GatewayRole
 from moongate.core.errors import BadRequest
@@ -16,20 +15,35 @@ from moongate.hub.standing import GATEWAY_ROLES
 from moongate.hub.trusts import NewTrust, Trusts
 
 
-class Asked(Protocol):
-    """A request to one operation; see `admin_routes.Asked`."""
+def identity_operations(people: People, trusts: Trusts) -> tuple[Operation, ...]:
+    """The operations. What they change holds at once here, and within moments in other processes."""
+    admin, role, account = _AdminIdentity(people, trusts), models.Role, models.NewAccount
+    state, pair, of_role = models.AccountState, models.GroupTeam, ("subject", "role", "namespace")
+    return needing(
+        "admin",
+        Operation("GET", "/trusts", "Trusted issuers", admin.trusts, models.Trusts),
+        Operation("POST", "/trusts", "Trust one", admin.trust, models.Trust, models.NewTrust,
+                  status=201, audited="trust.create"),
+        Operation("DELETE", "/trusts/{id}", "Trust no more", admin.distrust, Gone, audited="trust.delete"),
+        Operation("GET", "/roles", "Roles of the gateway", admin.roles, models.Roles),
+        Operation("POST", "/roles", "Give a role", admin.give_role, role, role,
+                  status=201, audited="access.grant"),
+        Operation("DELETE", "/roles", "Take a role back", admin.take_role, Gone, query=of_role,
+                  audited="access.revoke"),
+        Operation("GET", "/accounts", "People and service accounts", admin.accounts, models.Accounts),
+        Operation("POST", "/accounts", "A service account", admin.add_service, account, account,
+                  status=201, audited="account.create"),
+        Operation("POST", "/accounts/state", "Disable, enable", admin.set_disabled, state, state,
+                  audited="account.change"),
+        Operation("GET", "/groups", "Groups in teams", admin.groups, models.GroupTeams),
+        Operation("POST", "/groups", "Have a group be in a team", admin.map_group, pair, pair,
+                  status=201, audited="access.grant"),
+        Operation("DELETE", "/groups", "Take that back", admin.unmap_group, Gone, query=("group", "team"),
+                  audited="access.revoke"),
+    )  # fmt: skip
 
-    @property
-    def part(self) -> str: ...
-    @property
-    def query(self) -> Mapping[str, str]: ...
-    @property
-    def body(self) -> Any: ...  # a value of the operation's `takes`
 
-
-class AdminIdentity:
-    """Runs these operations. What they change holds at once here, and within moments in other processes."""
-
+class _AdminIdentity:
     def __init__(self, people: People, trusts: Trusts) -> None:
         self._people = people
         self._trusts = trusts
@@ -62,8 +76,8 @@ class AdminIdentity:
         return wanted
 
     async def take_role(self, asked: Asked) -> Model:
-        role = _role(_required(asked.query, "role"))
-        given = RoleGiven(_required(asked.query, "subject"), role, asked.query.get("namespace") or None)
+        role = _role(required(asked.query, "role"))
+        given = RoleGiven(required(asked.query, "subject"), role, asked.query.get("namespace") or None)
         return Gone(removed=await asyncio.to_thread(self._people.take, given))
 
     async def accounts(self, _: Asked) -> Model:
@@ -107,7 +121,7 @@ class AdminIdentity:
         return models.GroupTeam(group=asked.body.group, team=asked.body.team)
 
     async def unmap_group(self, asked: Asked) -> Model:
-        group, team = _required(asked.query, "group"), _required(asked.query, "team")
+        group, team = required(asked.query, "group"), required(asked.query, "team")
         return Gone(removed=await asyncio.to_thread(self._people.unmap_group, group, team))
 
 
@@ -133,10 +147,3 @@ def _role(text: str) -> GatewayRole:
         if role == text:
             return role
     raise BadRequest(f"not a role: {text[:20]!r} (one of {', '.join(GATEWAY_ROLES)})")
-
-
-def _required(query: Mapping[str, str], name: str) -> str:
-    value = query.get(name)
-    if not value:
-        raise BadRequest(f"the query lacks {name!r}")
-    return value

@@ -6,7 +6,7 @@ from typing import Any
 
 from pydantic import Field
 
-from moongate.app.admin_models import Model
+from moongate.app.admin.models import Model
 
 
 class AuditLines(Model):

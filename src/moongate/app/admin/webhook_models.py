@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pydantic import Field
 
-from moongate.app.admin_models import Model
+from moongate.app.admin.models import Model
 
 
 class NewWebhook(Model):

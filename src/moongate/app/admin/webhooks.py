@@ -9,9 +9,9 @@ from collections.abc import Callable
 from typing import Protocol
 from urllib.parse import urlsplit
 
-from moongate.app import webhook_models as models
-from moongate.app.admin_models import Gone, Model
-from moongate.app.operations import Asked, Operation, needing
+from moongate.app.admin import webhook_models as models
+from moongate.app.admin.models import Gone, Model
+from moongate.app.admin.operations import Asked, Operation, needing
 from moongate.core.errors import Absent, BadRequest, UpstreamBroken, UpstreamRefused
 from moongate.core.webhooks import DeliveryRow, HookRow
 from moongate.hub.audit import Actor, Audit, AuditEvent

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import asyncio
 
-from moongate.app import policy_models as models
-from moongate.app.admin_models import Model
+from moongate.app.admin import policy_models as models
+from moongate.app.admin.models import Model
+from moongate.app.admin.operations import Asked, Operation, needing
 from moongate.app.governing import Governing
-from moongate.app.operations import Asked, Operation, needing
 from moongate.policy.facts import Facts
 from moongate.policy.knowledge import Knowledge
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pydantic import Field
 
-from moongate.app.admin_models import Model
+from moongate.app.admin.models import Model
 from moongate.core.accounts import AccountKind
 from moongate.core.callers import GatewayRole, Scope
 
