@@ -18,7 +18,6 @@ from moongate.scan.active_documents import judge_pdf, scan_office
 from moongate.scan.archives import (
     compressed,
     scan_opaque,
-    scan_seven_zip,
     scan_skippable,
     scan_tar,
     scan_zip,
@@ -32,6 +31,14 @@ from moongate.scan.inspection import Inspection, Place, Scanner
 from moongate.scan.keras import judge_embedded
 from moongate.scan.ledger import Counted, Ledger
 from moongate.scan.pickles import judge_pickles, may_begin, probe
+from moongate.scan.rarer_archives import (
+    scan_ar,
+    scan_cabinet,
+    scan_cpio,
+    scan_rar,
+    scan_rpm,
+    scan_seven_zip,
+)
 from moongate.scan.sniff import HEAD_BYTES, is_text, sniff
 from moongate.scan.tensors import scan_gguf, scan_numpy, scan_safetensors
 from moongate.scan.texts import scan_text
@@ -45,6 +52,8 @@ _FORMER_JOBLIB_BYTES = 32
 _MOST_PROGRAMS = 3
 _ISO_AT = 32_769
 _DMG_BYTES = 512
+_WALKED = frozenset(("tar", "7z", "rar", "cab", "ar", "cpio", "rpm"))
+"""Archives that may have a zip as their last member."""
 _WEIGHTS = (".bin", ".pt", ".pth", ".ckpt", ".pkl", ".safetensors", ".gguf", ".onnx", ".h5", ".keras", ".pb",
             ".npy", ".npz", ".joblib", ".model", ".tflite", ".msgpack", ".pickle")  # fmt: skip
 _PROGRAMS = (
@@ -175,21 +184,22 @@ def _ends_as_archive(content: Ranged, *, far: bool = True) -> bool:
     return b"PK\x05\x06" in content.read(ByteSpan(max(0, size - _TAIL_BYTES), size))
 
 
-def otherwise(inspection: Inspection, content: Ranged, place: Place, *, far: bool) -> None:
+def otherwise(inspection: Inspection, content: Ranged, place: Place, kind: str) -> None:
     """What has a format by its mark may still be a pickle from its first byte on, or end as an archive.
 
     Marks are chosen by whoever makes the file: the name of a tar's first member can be a pickle.
     """
     if may_begin(content.read(ByteSpan(0, HEAD_BYTES))):
         judge_pickles(content, inspection.ledger, place.member, inner=inspection.loaded(place))
-    if _ends_as_archive(content, far=far):
-        scan_zip(inspection, content, place)
+    # What is read by its header only is to stay cheap, however large it is.
+    if _ends_as_archive(content, far=kind != "safetensors"):
+        scan_zip(inspection, content, place, member_of=kind in _WALKED)
 
 
-def _both_ways(scanner: Scanner, *, far: bool) -> Scanner:
+def _both_ways(scanner: Scanner, kind: str) -> Scanner:
     def scan(inspection: Inspection, content: Ranged, place: Place) -> None:
         scanner(inspection, content, place)
-        otherwise(inspection, content, place, far=far)
+        otherwise(inspection, content, place, kind)
 
     return scan
 
@@ -261,7 +271,13 @@ _SCANNERS: dict[str, Scanner] = {
     "office": scan_office,
     "program": scan_program,
     "7z": scan_seven_zip,
-    "rar": scan_opaque,
+    "rar": scan_rar,
+    "cab": scan_cabinet,
+    "ar": scan_ar,
+    "cpio": scan_cpio,
+    "rpm": scan_rpm,
+    "lzip": compressed("lzip", "lzip"),
+    "compress": compressed("compress", "compress"),
     "opaque": scan_opaque,
     "zstd": compressed("zstd", "zstd"),
     "skippable": scan_skippable,
@@ -271,6 +287,5 @@ _SCANNERS: dict[str, Scanner] = {
 }
 SCANNERS: Final[dict[str, Scanner]] = {
     "zip": scan_zip,
-    # What is read by its header only is to stay cheap, however large it is.
-    **{kind: _both_ways(scanner, far=kind != "safetensors") for kind, scanner in _SCANNERS.items()},
+    **{kind: _both_ways(scanner, kind) for kind, scanner in _SCANNERS.items()},
 }
