@@ -23,7 +23,7 @@ from moongate.core.verdicts import VERDICTS
 from moongate.scan.engine import judge
 from moongate.weights.ranged import Held
 from support.pickled import EVIL, zipped
-from support.scan_samples import containers, documents, graphs, headers
+from support.scan_samples import containers, documents, graphs, headers, rarer_archives
 from support.scan_samples.seven_zip import seven_zipped
 
 PIECES = 20
@@ -54,6 +54,14 @@ def _bases() -> list[bytes]:
             {"m": lzma.compress(b"x", lzma.FORMAT_RAW, filters=[{"id": lzma.FILTER_LZMA2}])}, b"\x21"
         ),
         containers.tarred({"model.pkl": EVIL})[:2048],
+        rarer_archives.rar4({"m.pkl": EVIL}),
+        rarer_archives.rar5({"m.pkl": EVIL}),
+        rarer_archives.cabinet({"m.pkl": EVIL}),
+        rarer_archives.ar({"m.pkl": EVIL}),
+        rarer_archives.cpio({"m.pkl": EVIL}),
+        rarer_archives.rpm(gzip.compress(rarer_archives.cpio({"m.pkl": EVIL}), mtime=0), "true"),
+        rarer_archives.seven_zip_of_bcj2("m.pkl", EVIL),
+        rarer_archives.lzw(EVIL),
         gzip.compress(EVIL, mtime=0),
         bz2.compress(plain),
         lzma.compress(plain),

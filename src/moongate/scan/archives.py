@@ -13,7 +13,7 @@ from typing import Final
 
 from moongate.core.spans import ByteSpan
 from moongate.scan.inspection import Inspection, Place, Scanner
-from moongate.weights import seven_zip, tar_members, unpacking, zip_directory
+from moongate.weights import tar_members, unpacking, zip_directory
 from moongate.weights.ranged import Held, Part, Ranged
 from moongate.weights.zip_directory import BadZip, Directory, Header, Member
 
@@ -28,6 +28,7 @@ _FULL_CHECKS = 64
 _BEGINNING_BYTES = 32
 _METHODS = {
     zip_directory.DEFLATED: "deflate",
+    zip_directory.DEFLATE64: "deflate64",
     zip_directory.BZIP2: "bzip2",
     zip_directory.LZMA: "zip lzma",
     zip_directory.ZSTD: "zstd",
@@ -40,7 +41,11 @@ _HOLE_BYTES = 24
 _MAX_HOLE_BYTES = 4 << 20
 
 
-def scan_zip(inspection: Inspection, content: Ranged, place: Place) -> None:
+def scan_zip(inspection: Inspection, content: Ranged, place: Place, *, member_of: bool = False) -> None:
+    """Judges every member, and what lies around them.
+
+    member_of: it may be a member of an archive whose members were looked at, so what is around it was, too.
+    """
     ledger = inspection.ledger
     ledger.saw("zip")
     try:
@@ -60,7 +65,9 @@ def scan_zip(inspection: Inspection, content: Ranged, place: Place) -> None:
     for member in directory.members:
         if not member.is_folder:
             _look_at(inspection, content, member, headers.get(member.header_at), place, is_torch=is_torch)
-    _judge_edges(inspection, content, directory, headers, place)
+    if not member_of:
+        _judge_edges(inspection, content, directory, place)
+    _judge_holes(inspection, content, directory, headers, place)
 
 
 def _judge_names(inspection: Inspection, members: Sequence[Member], place: Place) -> None:
@@ -215,7 +222,6 @@ def _judge_edges(
     inspection: Inspection,
     content: Ranged,
     directory: Directory,
-    headers: dict[int, Header],
     place: Place,
 ) -> None:
     """What lies before, between and behind the members is looked at, too."""
@@ -232,7 +238,6 @@ def _judge_edges(
         words = f"{behind.length} bytes stand behind the archive"
         inspection.ledger.add("archive-oddity", words, member=place.member)
         inspection.look(Part(content, behind), place.inside("(behind the archive)"))
-    _judge_holes(inspection, content, directory, headers, place)
 
 
 def _judge_holes(
@@ -309,19 +314,6 @@ def scan_tar(inspection: Inspection, content: Ranged, place: Place) -> None:
                 inspection.ledger.add("archive-oddity", words, member=place.member)
     except (tar_members.BadTar, ValueError) as bad:
         inspection.ledger.add("archive-unreadable", str(bad)[:200], member=place.member)
-
-
-def scan_seven_zip(inspection: Inspection, content: Ranged, place: Place) -> None:
-    ledger = inspection.ledger
-    ledger.saw("7z")
-    try:
-        for name, data in seven_zip.members(content, inspection.may_unpack(unpacking.MAX_UNPACKED_BYTES)):
-            inspection.unpacked(len(data))
-            judge_name(inspection, name, place)
-            inspection.look(Held(data), place.inside(name))
-    except seven_zip.BadSevenZip as bad:
-        rule = "archive-encrypted" if bad.encrypted else "archive-unreadable"
-        ledger.add(rule, bad.message, member=place.member)
 
 
 def scan_skippable(inspection: Inspection, content: Ranged, place: Place) -> None:

@@ -6,8 +6,6 @@ one, for a pickle may stand before an archive, and an archive behind anything.
 
 from __future__ import annotations
 
-import base64
-import binascii
 import re
 from itertools import islice
 from typing import Final
@@ -18,12 +16,12 @@ from moongate.scan.active_documents import judge_pdf, scan_office
 from moongate.scan.archives import (
     compressed,
     scan_opaque,
-    scan_seven_zip,
     scan_skippable,
     scan_tar,
     scan_zip,
     unwrap,
 )
+from moongate.scan.columns import scan_arrow, scan_parquet
 from moongate.scan.foreign_objects import is_torch7, scan_dotnet, scan_java, scan_r, scan_torch7
 from moongate.scan.graphs import scan_graph, scan_tflite
 from moongate.scan.hdf5_links import compressed_links, hdf5_begins, outside_files
@@ -32,6 +30,14 @@ from moongate.scan.inspection import Inspection, Place, Scanner
 from moongate.scan.keras import judge_embedded
 from moongate.scan.ledger import Counted, Ledger
 from moongate.scan.pickles import judge_pickles, may_begin, probe
+from moongate.scan.rarer_archives import (
+    scan_ar,
+    scan_cabinet,
+    scan_cpio,
+    scan_rar,
+    scan_rpm,
+    scan_seven_zip,
+)
 from moongate.scan.sniff import HEAD_BYTES, is_text, sniff
 from moongate.scan.tensors import scan_gguf, scan_numpy, scan_safetensors
 from moongate.scan.texts import scan_text
@@ -39,12 +45,15 @@ from moongate.weights.ranged import Part, Ranged
 
 _TAIL_BYTES = 32 << 10
 _NEAR_TAIL_BYTES = 1 << 10
-_SCHEMA_BYTES = 1 << 20
 _MOST_SEARCHED_BYTES = 64 << 20
 _FORMER_JOBLIB_BYTES = 32
 _MOST_PROGRAMS = 3
 _ISO_AT = 32_769
 _DMG_BYTES = 512
+# Arrow as a stream has no mark of its own: a message, its length, and a schema in a flat buffer.
+_ARROW_STREAM = re.compile(rb"\xff\xff\xff\xff[\s\S]{2}[\x00-\x0f]\x00[\x04-\x40]\x00\x00\x00")
+_WALKED = frozenset(("tar", "7z", "rar", "cab", "ar", "cpio", "rpm"))
+"""Archives that may have a zip as their last member."""
 _WEIGHTS = (".bin", ".pt", ".pth", ".ckpt", ".pkl", ".safetensors", ".gguf", ".onnx", ".h5", ".keras", ".pb",
             ".npy", ".npz", ".joblib", ".model", ".tflite", ".msgpack", ".pickle")  # fmt: skip
 _PROGRAMS = (
@@ -145,6 +154,8 @@ def _scan_data(inspection: Inspection, content: Ranged, place: Place, head: byte
         ledger.add(
             "archive-unreadable", "it is the image of a disk, which is not read here", member=place.member
         )
+    if _ARROW_STREAM.match(head):
+        scan_arrow(inspection, content, place)
     if (block := hdf5_begins(content)) is not None:
         inspection.look(Part(content, ByteSpan(block, content.size_bytes)), place.within())
 
@@ -175,21 +186,22 @@ def _ends_as_archive(content: Ranged, *, far: bool = True) -> bool:
     return b"PK\x05\x06" in content.read(ByteSpan(max(0, size - _TAIL_BYTES), size))
 
 
-def otherwise(inspection: Inspection, content: Ranged, place: Place, *, far: bool) -> None:
+def otherwise(inspection: Inspection, content: Ranged, place: Place, kind: str) -> None:
     """What has a format by its mark may still be a pickle from its first byte on, or end as an archive.
 
     Marks are chosen by whoever makes the file: the name of a tar's first member can be a pickle.
     """
     if may_begin(content.read(ByteSpan(0, HEAD_BYTES))):
         judge_pickles(content, inspection.ledger, place.member, inner=inspection.loaded(place))
-    if _ends_as_archive(content, far=far):
-        scan_zip(inspection, content, place)
+    # What is read by its header only is to stay cheap, however large it is.
+    if _ends_as_archive(content, far=kind != "safetensors"):
+        scan_zip(inspection, content, place, member_of=kind in _WALKED)
 
 
-def _both_ways(scanner: Scanner, *, far: bool) -> Scanner:
+def _both_ways(scanner: Scanner, kind: str) -> Scanner:
     def scan(inspection: Inspection, content: Ranged, place: Place) -> None:
         scanner(inspection, content, place)
-        otherwise(inspection, content, place, far=far)
+        otherwise(inspection, content, place, kind)
 
     return scan
 
@@ -216,32 +228,6 @@ def scan_engine(inspection: Inspection, content: Ranged, place: Place) -> None:
         inspection.ledger.add("native-code", words, member=place.member, offset=at)
 
 
-def scan_columns(inspection: Inspection, content: Ranged, place: Place) -> None:
-    """Parquet and Arrow: an extension type of Python's in the schema is a pickle that a reader may load."""
-    inspection.ledger.saw("columns")
-    size = content.size_bytes
-    ends = (
-        content.read(ByteSpan(0, min(size, _SCHEMA_BYTES))),
-        content.read(ByteSpan(max(0, size - _SCHEMA_BYTES), size)),
-    )
-    for data in ends:
-        if b"arrow.py_extension_type" in data or b"arrow.py_extension_type" in _decoded_schemas(data):
-            words = "its schema holds a pickled extension type"
-            inspection.ledger.add("pickle-nested", words, member=place.member, severity=Severity.HIGH)
-            return
-
-
-def _decoded_schemas(data: bytes) -> bytes:
-    """Parquet keeps Arrow's schema in base64."""
-    pieces = []
-    for found in re.finditer(rb"[A-Za-z0-9+/]{64,}={0,2}", data):
-        try:
-            pieces.append(base64.b64decode(found.group()[: len(found.group()) // 4 * 4]))
-        except (binascii.Error, ValueError):
-            continue
-    return b"".join(pieces)
-
-
 _SCANNERS: dict[str, Scanner] = {
     "tar": scan_tar,
     "tflite": scan_tflite,
@@ -261,16 +247,21 @@ _SCANNERS: dict[str, Scanner] = {
     "office": scan_office,
     "program": scan_program,
     "7z": scan_seven_zip,
-    "rar": scan_opaque,
+    "rar": scan_rar,
+    "cab": scan_cabinet,
+    "ar": scan_ar,
+    "cpio": scan_cpio,
+    "rpm": scan_rpm,
+    "lzip": compressed("lzip", "lzip"),
+    "compress": compressed("compress", "compress"),
     "opaque": scan_opaque,
     "zstd": compressed("zstd", "zstd"),
     "skippable": scan_skippable,
     "hdf5": scan_hdf5,
-    "parquet": scan_columns,
-    "arrow": scan_columns,
+    "parquet": scan_parquet,
+    "arrow": scan_arrow,
 }
 SCANNERS: Final[dict[str, Scanner]] = {
     "zip": scan_zip,
-    # What is read by its header only is to stay cheap, however large it is.
-    **{kind: _both_ways(scanner, far=kind != "safetensors") for kind, scanner in _SCANNERS.items()},
+    **{kind: _both_ways(scanner, kind) for kind, scanner in _SCANNERS.items()},
 }

@@ -21,14 +21,12 @@ _MAGICS: Final[tuple[tuple[bytes, str], ...]] = (
     (b"\x28\xb5\x2f\xfd", "zstd"),
     (b"7z\xbc\xaf\x27\x1c", "7z"),
     (b"Rar!\x1a\x07", "rar"),
-    (b"!<arch>\n", "opaque"),
-    (b"070701", "opaque"),
-    (b"070702", "opaque"),
-    (b"MSCF\x00\x00\x00\x00", "opaque"),
-    (b"LZIP\x01", "opaque"),
+    (b"!<arch>\n", "ar"),
+    (b"MSCF\x00\x00\x00\x00", "cab"),
+    (b"LZIP\x01", "lzip"),
     (b"xar!\x00\x1c", "opaque"),
-    (b"\x1f\x9d", "opaque"),
-    (b"\xed\xab\xee\xdb", "opaque"),
+    (b"\x1f\x9d", "compress"),
+    (b"\xed\xab\xee\xdb", "rpm"),
     (b"ITSF\x03\x00\x00\x00", "opaque"),
     (b"hsqs", "opaque"),
     (b"ftrt", "engine"),
@@ -87,6 +85,7 @@ _BYTECODE = re.compile(
 )
 # Flash, and what Erlang compiles; the length behind the mark must fit a file.
 _OTHER_BYTECODE = re.compile(rb"[FCZ]WS[\x01-\x32][\s\S]{3}[\x00-\x0f]|FOR1[\s\S]{4}BEAM")
+_CPIO = re.compile(rb"07070[12][0-9A-Fa-f]{104}|070707[0-7]{70}")
 _TEXT_CONTROL = re.compile(rb"[\x00-\x08\x0e-\x1a\x1c-\x1f\x7f]")
 
 
@@ -103,6 +102,8 @@ def sniff(head: bytes, size_bytes: int) -> str:
         return "tflite"
     if head[1:4] == b"\x2a\x4d\x18" and head[0] & 0xF0 == 0x50:
         return "skippable"
+    if _CPIO.match(head):
+        return "cpio"
     if head[4:8] == b"ftyp":
         return "video"
     if head.startswith(b"RIFF"):

@@ -1,5 +1,5 @@
-"""The members of a 7z archive whose coders are plain: copy, LZMA, LZMA2, deflate, bzip2, zstd, and filters
-of LZMA.
+"""The members of a 7z archive: copy, LZMA, LZMA2, deflate, deflate64, bzip2, zstd, and filters of programs,
+put together in any way. PPMd is not read here.
 
 Source: 7zFormat.txt of the LZMA SDK.
 """
@@ -12,31 +12,30 @@ import struct
 import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from itertools import islice
 from typing import Final
 
 from moongate.core.spans import ByteSpan
+from moongate.weights.branch_filters import FILTERS, joined_calls, unfiltered
+from moongate.weights.deflate64 import inflate64
 from moongate.weights.ranged import Cursor, Ended, Held, Ranged
 from moongate.weights.unpacking import DECODERS, unpack
 
 MAX_HEADER_BYTES: Final = 8 << 20
 MAX_FOLDERS: Final = 10_000
 MAX_FILES: Final = 100_000
+MAX_CODERS: Final = 8
 _LZMA, _LZMA2, _COPY, _DEFLATE, _BZIP2 = b"\x03\x01\x01", b"\x21", b"\x00", b"\x04\x01\x08", b"\x04\x02\x02"
 _ZSTD = b"\x04\xf7\x11\x01"
-_FILTERS = {
-    b"\x03\x03\x01\x03": lzma.FILTER_X86,
-    b"\x03\x03\x02\x05": lzma.FILTER_POWERPC,
-    b"\x03\x03\x04\x01": lzma.FILTER_IA64,
-    b"\x03\x03\x05\x01": lzma.FILTER_ARM,
-    b"\x03\x03\x07\x01": lzma.FILTER_ARMTHUMB,
-    b"\x03\x03\x08\x05": lzma.FILTER_SPARC,
-    b"\x03": lzma.FILTER_DELTA,
-}
+_DEFLATE64, _BCJ2 = b"\x04\x01\x09", b"\x03\x03\x01\x1b"
 _AES = b"\x06\xf1\x07\x01"
 
 
 class BadSevenZip(Exception):
-    """A header that cannot be, or a coder that is not known here; encrypted: it needs a password."""
+    """A header that cannot be, or a coder that is not known here.
+
+    encrypted: it needs a password.
+    """
 
     def __init__(self, message: str, *, encrypted: bool = False) -> None:
         super().__init__(message)
@@ -45,13 +44,28 @@ class BadSevenZip(Exception):
 
 
 @dataclass(slots=True)
+class _Coder:
+    """inputs: the numbers of its streams among those of the folder. size_bytes: of what it gives."""
+
+    identity: bytes
+    properties: bytes
+    inputs: range
+    size_bytes: int = 0
+
+
+@dataclass(slots=True)
 class _Folder:
-    coders: list[tuple[bytes, bytes]] = field(default_factory=list)
+    """bound: which coder gives an input. packed: which inputs are packed, and where they lie."""
+
+    coders: list[_Coder] = field(default_factory=list)
+    bound: dict[int, int] = field(default_factory=dict)
+    inputs: list[int] = field(default_factory=list)
+    last: int = 0
     size_bytes: int = 0
     sizes: list[int] = field(default_factory=list)
     streams: int = 1
     has_digest: bool = False
-    packed: ByteSpan = field(default_factory=lambda: ByteSpan(0, 0))
+    packed: list[ByteSpan] = field(default_factory=list)
 
 
 class _Parser:
@@ -96,10 +110,11 @@ class _Parser:
                         raise BadSevenZip("an unknown property")
             elif kind == 7:
                 self.unpack_info()
-                place = pack_at
-                for folder, length in zip(self.folders, packed, strict=False):
-                    folder.packed = ByteSpan(place, place + length)
-                    place += length
+                place, lengths = pack_at, iter(packed)
+                for folder in self.folders:
+                    for length in islice(lengths, len(folder.inputs)):
+                        folder.packed.append(ByteSpan(place, place + length))
+                        place += length
             elif kind == 8:
                 self.substreams()
             else:
@@ -120,9 +135,10 @@ class _Parser:
         if self.number() != 12:
             raise BadSevenZip("no sizes")
         for folder in self.folders:
-            sizes = [self.number() for _ in folder.coders]
-            folder.size_bytes = sizes[-1]
-            folder.sizes = sizes[-1:]
+            for coder in folder.coders:
+                coder.size_bytes = self.number()
+            folder.size_bytes = folder.coders[folder.last].size_bytes
+            folder.sizes = [folder.size_bytes]
         while (kind := self.number()) != 0:
             if kind != 10:
                 raise BadSevenZip("an unknown property")
@@ -130,15 +146,25 @@ class _Parser:
                 made.has_digest = known
 
     def folder(self) -> _Folder:
-        made = _Folder()
-        for _ in range(self.bounded(8)):
+        made, inputs = _Folder(), 0
+        for _ in range(self.bounded(MAX_CODERS)):
             flags = self.c.take(1)[0]
             identity = self.c.take(flags & 15)
-            if flags & 16 and (self.number(), self.number()) != (1, 1):
-                raise BadSevenZip("a coder with several streams")
-            made.coders.append((identity, self.c.take(self.bounded(1 << 16)) if flags & 32 else b""))
+            takes, gives = (self.bounded(4), self.bounded(4)) if flags & 16 else (1, 1)
+            if gives != 1:
+                raise BadSevenZip("a coder that gives several streams")
+            properties = self.c.take(self.bounded(1 << 16)) if flags & 32 else b""
+            made.coders.append(_Coder(identity, properties, range(inputs, inputs + takes)))
+            inputs += takes
         for _ in range(len(made.coders) - 1):
-            self.number(), self.number()
+            taken, given = self.number(), self.number()
+            made.bound[taken] = given
+        ends = set(range(len(made.coders))) - set(made.bound.values())
+        if len(ends) != 1 or not set(made.bound) <= set(range(inputs)):
+            raise BadSevenZip("its coders do not fit together")
+        made.last = ends.pop()
+        free = [place for place in range(inputs) if place not in made.bound]
+        made.inputs = [self.number() for _ in free] if len(free) > 1 else free
         return made
 
     def substreams(self) -> None:
@@ -231,25 +257,26 @@ def _described(parser: _Parser) -> tuple[list[str], list[_Folder], list[int]]:
 
 
 def _decode(content: Ranged, folder: _Folder, max_bytes: int) -> bytes:
-    data = content.read(folder.packed)
-    if any(identity == _AES for identity, _ in folder.coders):
+    if any(coder.identity == _AES for coder in folder.coders):
         raise BadSevenZip("it is encrypted", encrypted=True)
-    wanted = min(folder.size_bytes, max_bytes)
-    if folder.size_bytes > max_bytes:
+    if any(coder.size_bytes > max_bytes for coder in folder.coders):
         raise BadSevenZip("it unpacks to more than we look at")
-    coders = dict(folder.coders)
-    if len(coders) == 1:
-        return _one(*folder.coders[0], data, wanted)
-    main = next((identity for identity in coders if identity in {_LZMA, _LZMA2}), None)
-    if main is None or any(identity not in _FILTERS for identity in coders if identity != main):
-        raise BadSevenZip("it is packed in a way that is not read here")
-    chain = [_filter(identity, properties) for identity, properties in folder.coders if identity != main]
-    chain.append(_lzma_filter(main, coders[main]))
-    return lzma.LZMADecompressor(lzma.FORMAT_RAW, filters=chain).decompress(data, wanted)
+    return _given(content, folder, folder.last, 0)
 
 
-def _filter(identity: bytes, properties: bytes) -> dict[str, int]:
-    return {"id": _FILTERS[identity], **({"dist": properties[0] + 1} if identity == b"\x03" else {})}
+def _given(content: Ranged, folder: _Folder, place: int, depth: int) -> bytes:
+    """What a coder gives, after those whose output it takes."""
+    if depth > len(folder.coders):
+        raise BadSevenZip("its coders go round")
+    coder, taken = folder.coders[place], list[bytes]()
+    for number in coder.inputs:
+        if number in folder.bound:
+            taken.append(_given(content, folder, folder.bound[number], depth + 1))
+        else:
+            taken.append(content.read(folder.packed[folder.inputs.index(number)]))
+    if coder.identity == _BCJ2 and len(taken) == 4:
+        return joined_calls(taken[0], taken[1], taken[2], taken[3], coder.size_bytes)
+    return _one(coder.identity, coder.properties, taken[0], coder.size_bytes)
 
 
 def _lzma_filter(identity: bytes, properties: bytes) -> dict[str, int]:
@@ -269,11 +296,18 @@ def _lzma_filter(identity: bytes, properties: bytes) -> dict[str, int]:
 def _one(identity: bytes, properties: bytes, data: bytes, wanted: int) -> bytes:
     if identity == _COPY:
         return data[:wanted]
+    if identity in FILTERS:
+        return unfiltered(identity, properties, data[:wanted])
     if identity in {_LZMA, _LZMA2}:
         chain = [_lzma_filter(identity, properties)]
         return lzma.LZMADecompressor(lzma.FORMAT_RAW, filters=chain).decompress(data, wanted)
     if identity == _DEFLATE:
         return zlib.decompressobj(-15).decompress(data, wanted)
+    if identity == _DEFLATE64:
+        out, cut, _, _ = inflate64(data, wanted)
+        if cut and len(out) < wanted:
+            raise BadSevenZip("it unpacks to more than we look at")
+        return out
     if identity == _BZIP2:
         return bz2.BZ2Decompressor().decompress(data, wanted)
     if identity == _ZSTD and "zstd" in DECODERS:

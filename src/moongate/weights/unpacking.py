@@ -1,6 +1,7 @@
 """Decompresses within bounds, into memory, and says how it went: whole, cut at the bound, or broken.
 
-gzip, zlib, raw deflate, bzip2, xz, lzma, lz4 and zstd frames. Several streams in a row count as one.
+gzip, zlib, raw deflate and deflate64, bzip2, xz, lzma, lzip, lz4 and zstd frames, and what `compress`
+wrote. Several streams in a row count as one.
 """
 
 from __future__ import annotations
@@ -17,6 +18,8 @@ from typing import Any, Final, Protocol
 from lz4.frame import LZ4FrameDecompressor
 
 from moongate.core.spans import ByteSpan
+from moongate.weights.compress_lzw import unpacked_lzw
+from moongate.weights.deflate64 import inflate64
 from moongate.weights.ranged import Ranged
 
 MAX_UNPACKED_BYTES: Final = 64 << 20
@@ -91,6 +94,39 @@ class _ZipLzma:
         return self._decoder.decompress(data, max_length)
 
 
+class _Lzip:
+    """One member of lzip: a mark, the size of the dictionary, LZMA with an end of its own, checks."""
+
+    needs_input = True
+    _LETTERS_AND_PLACES = 93  # lc=3, lp=0, pb=2, always
+
+    def __init__(self) -> None:
+        self._decoder: lzma.LZMADecompressor | None = None
+        self._begun = b""
+
+    @property
+    def eof(self) -> bool:
+        return self._decoder is not None and self._decoder.eof
+
+    @property
+    def unused_data(self) -> bytes:
+        """What stands behind the checks; of them, nothing where they are cut off."""
+        return self._decoder.unused_data[20:] if self._decoder else b""
+
+    def decompress(self, data: bytes, max_length: int = -1) -> bytes:
+        if self._decoder is None:
+            self._begun += data
+            if len(self._begun) < 6:
+                return b""
+            letter, data = self._begun[5], self._begun[6:]
+            size = (1 << (letter & 31)) - ((1 << (letter & 31)) >> 4) * (letter >> 5)
+            raw = bytes((self._LETTERS_AND_PLACES,)) + min(size, 0xFFFFFFFF).to_bytes(4, "little")
+            self._decoder = lzma.LZMADecompressor(lzma.FORMAT_RAW, filters=[_settings(raw)])
+        given = self._decoder.decompress(data, max_length)
+        self.needs_input = self._decoder.needs_input
+        return given
+
+
 def _zstd_module() -> Any:
     """What Python 3.14 brings, and a package gives to older ones; None where neither is there."""
     for name in ("compression.zstd", "backports.zstd"):
@@ -130,6 +166,9 @@ DECODERS: Final[dict[str, Callable[[], object]]] = {
     "lzma": _lzma_alone,
     "lz4": LZ4FrameDecompressor,
     "zip lzma": _ZipLzma,
+    "lzip": _Lzip,
+    "deflate64": object,
+    "compress": object,
     **({} if _ZSTD is None else {"zstd": _zstd}),
 }
 
@@ -147,6 +186,9 @@ _BROKEN = (
 
 def unpack(content: Ranged, method: str, max_bytes: int = MAX_UNPACKED_BYTES) -> Unpacked:
     """The first `max_bytes` of what content decompresses to; never raises."""
+    if method in _WHOLE:
+        data = content.read(ByteSpan(0, min(content.size_bytes, MAX_UNPACKED_BYTES)))
+        return _WHOLE[method](data, max_bytes)
     decoder: _Decoder = DECODERS[method]()  # type: ignore[assignment]
     pieces: list[bytes] = []
     length, at, broken = 0, 0, False
@@ -181,8 +223,22 @@ def unpack(content: Ranged, method: str, max_bytes: int = MAX_UNPACKED_BYTES) ->
     return Unpacked(b"".join(pieces), False, broken, at)
 
 
+def _inflated64(data: bytes, max_bytes: int) -> Unpacked:
+    out, cut, broken, used = inflate64(data, max_bytes)
+    return Unpacked(out, cut, broken, used)
+
+
+def _uncompressed(data: bytes, max_bytes: int) -> Unpacked:
+    out, cut, broken = unpacked_lzw(data, max_bytes)
+    return Unpacked(out, cut, broken, len(data))
+
+
+_WHOLE: Final = {"deflate64": _inflated64, "compress": _uncompressed}
+"""What is no stream, but read at once."""
+
+
 _MAGICS = {"gzip": b"\x1f\x8b", "bzip2": b"BZh", "xz": b"\xfd7zXZ\x00", "lz4": b"\x04\x22\x4d\x18",
-           "zstd": b"\x28\xb5\x2f\xfd"}  # fmt: skip
+           "zstd": b"\x28\xb5\x2f\xfd", "lzip": b"LZIP\x01"}  # fmt: skip
 _SKIPPING = frozenset(("lz4", "zstd"))
 _MOST_SKIPPED = 10_000
 
