@@ -12,7 +12,8 @@ from __future__ import annotations
 
 import os
 import threading
-from bisect import bisect_right
+from array import array
+from bisect import bisect_left, bisect_right
 from collections import OrderedDict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -24,10 +25,11 @@ from moongate.core.spans import ByteSpan
 from moongate.store.chunk_reader import BadSegment, ChunksLost
 from moongate.store.index import ReconstructionRow
 from moongate.store.segments import Segment, Segments
+from moongate.xet.compiled import MOST_CHUNKS
 from moongate.xet.decoding import Decoder, new_decoder, retire
 from moongate.xet.hashes import XetHash
 from moongate.xet.loops import ROOM_BYTES
-from moongate.xet.xorb import HEADER_BYTES, BadXorb, Scheme, StoredChunk, read_header
+from moongate.xet.xorb import HEADER_BYTES, ROW_WORDS, BadXorb, Scheme, read_header
 
 _DECODED_BYTES = 1 << 20
 _RAW_BYTES = 8 << 20
@@ -49,11 +51,25 @@ Piece: TypeAlias = FilePiece | memoryview
 
 
 class _Map(NamedTuple):
-    """Where the chunks of a segment lie in its file, and where their raw bytes begin among those of all."""
+    """Where the chunks of a segment lie in its file, and where their raw bytes begin among those of all.
+
+    `rows` as `xorb.rows_of` has them: what is done for each of a million chunks adds up.
+    """
 
     inode: int
-    chunks: tuple[StoredChunk, ...]
+    rows: array[int]
     raw_starts: tuple[int, ...]
+
+    def stored_bytes(self, at: int, until: int) -> int:
+        """How long these chunks are in the file, but for the first one's header."""
+        last = (until - 1) * ROW_WORDS
+        return self.rows[last] + self.rows[last + 1] - self.rows[at * ROW_WORDS]
+
+    def raw_until(self, at: int, end: int) -> int:
+        """The end of the chunks from `at` on that are stored raw."""
+        while at < end and self.rows[at * ROW_WORDS + 2] == Scheme.NONE:
+            at += 1
+        return at
 
 
 class _Part(NamedTuple):
@@ -70,7 +86,7 @@ class _Run(NamedTuple):
     """Neighbours in one segment."""
 
     file: _Opened
-    chunks: Sequence[StoredChunk]
+    rows: array[int]
 
 
 class _Opened:
@@ -131,7 +147,8 @@ class Batch:
         run, fd = self.run, self.run.file.fd()
         pieces: list[Piece]
         if self.is_raw:
-            pieces = [FilePiece(fd, chunk.data_start, chunk.stored_bytes) for chunk in run.chunks]
+            spans = zip(run.rows[::ROW_WORDS], run.rows[1::ROW_WORDS], strict=True)
+            pieces = [FilePiece(fd, start, length) for start, length in spans]
         else:
             self._decoder = new_decoder()
             pieces = [*_decoded(fd, run, self._decoder)]
@@ -202,25 +219,21 @@ class Batches:
 
     def _batches(self, part: _Part, file: _Opened, start: int, end: int) -> Iterator[Batch]:
         """Those of the raw bytes from `start` to `end`, counted as the part's map does."""
-        chunks, raw_starts, shift = part.known.chunks, part.known.raw_starts, part.shift
+        known, raw_starts, shift = part.known, part.known.raw_starts, part.shift
         at = max(part.low, bisect_right(raw_starts, start, part.low, part.high) - 1)
         while at < part.high and raw_starts[at] < end:
-            until = _raw_until(chunks, at, min(part.high, at + _MOST_RAW_CHUNKS))
+            until = known.raw_until(at, min(part.high, at + _MOST_RAW_CHUNKS))
             is_raw = until == part.high or until - at >= _LEAST_RAW_CHUNKS
-            most = until if is_raw else part.high
+            most = until if is_raw else min(part.high, at + MOST_CHUNKS)
             limit = min(end, raw_starts[at] + (_RAW_BYTES if is_raw else _DECODED_BYTES))
-            until = at + 1
-            while (
-                until < most
-                and raw_starts[until] < limit
-                and (is_raw or chunks[until].end - chunks[at].data_start <= ROOM_BYTES)
-            ):
-                until += 1
+            until = bisect_left(raw_starts, limit, at + 1, most)
+            while not is_raw and known.stored_bytes(at, until) > ROOM_BYTES:
+                until -= 1
             begin = max(raw_starts[at], start)
             span = ByteSpan(begin + shift, min(raw_starts[until], end) + shift)
             if span:
                 file.hold()
-                run = _Run(file, chunks[at:until])
+                run = _Run(file, known.rows[at * ROW_WORDS : until * ROW_WORDS])
                 yield Batch(self, span, run, begin - raw_starts[at], is_raw)
             at = until
 
@@ -269,23 +282,16 @@ def cut(pieces: Sequence[Piece], skip_bytes: int, count: int) -> list[Piece]:
     return kept
 
 
-def _decoded(fd: int, run: _Run, decoder: Decoder) -> list[memoryview]:
-    start, end = run.chunks[0].data_start, run.chunks[-1].end
+def _decoded(fd: int, run: _Run, decoder: Decoder) -> Sequence[memoryview]:
+    start, end = run.rows[0], run.rows[-ROW_WORDS] + run.rows[1 - ROW_WORDS]
     try:
         if os.preadv(fd, [decoder.stored[: end - start]], start) < end - start:
             raise BadSegment("it is shorter than it should be")
-        return decoder.decode(run.chunks, start)
+        return decoder.decode_rows(run.rows, start)
     except OSError as error:
         raise BadSegment(f"cannot be read at byte {start}: {error.strerror}") from error
     except BadXorb as error:
         raise BadSegment(error.message) from error
-
-
-def _raw_until(chunks: Sequence[StoredChunk], at: int, end: int) -> int:
-    """The end of the chunks from `at` on that are stored raw."""
-    while at < end and chunks[at].scheme is Scheme.NONE:
-        at += 1
-    return at
 
 
 def _opened(segments: Segments, segment: Segment) -> int:
@@ -301,10 +307,11 @@ def _opened(segments: Segments, segment: Segment) -> int:
 def _mapped(segments: Segments, segment: Segment, inode: int) -> _Map:
     fd = _opened(segments, segment)
     try:
-        chunks, at = [], 0
+        rows, raw_starts, at = array("I"), [0], 0
         for _ in range(segment.end - segment.first):
             chunk = read_header(os.pread(fd, HEADER_BYTES, at), at)
-            chunks.append(chunk)
+            rows.extend(chunk)
+            raw_starts.append(raw_starts[-1] + chunk.raw_bytes)
             at = chunk.end
     except OSError as error:
         raise BadSegment(f"cannot be read: {error.strerror}") from error
@@ -314,8 +321,7 @@ def _mapped(segments: Segments, segment: Segment, inode: int) -> _Map:
         os.close(fd)
     if at != segment.length:
         raise BadSegment(f"its bytes are not the {segment.end - segment.first} chunks of its name")
-    raw_starts = tuple(accumulate((chunk.raw_bytes for chunk in chunks), initial=0))
-    return _Map(inode, tuple(chunks), raw_starts)
+    return _Map(inode, rows, tuple(raw_starts))
 
 
 def _lost(segment: Segment) -> ChunksLost:

@@ -16,6 +16,7 @@ from typing import Any, Final
 
 from moongate.xet.gear import GEAR
 from moongate.xet.loops import (
+    BASE_AT,
     COUNT_AT,
     LENGTHS_AT,
     MOST_LENGTHS,
@@ -25,6 +26,7 @@ from moongate.xet.loops import (
     STATE_AT,
     TEXT,
 )
+from moongate.xet.xorb import ROW_WORDS
 
 FRESH: Final = bytes(12)
 """The state of a cut where a stream begins."""
@@ -32,10 +34,8 @@ FRESH: Final = bytes(12)
 _STATE: Final = struct.Struct("<QI")
 _TABLE: Final = struct.pack("<256Q", *GEAR)
 _WORD: Final = 4
+_DONE: Final = 2
 _IDLE_KEPT: Final = 16
-
-ROW_WORDS: Final = 4
-"""What `unpack` is told of a chunk."""
 
 MOST_CHUNKS: Final = MOST_LENGTHS // ROW_WORDS
 """How many it takes at once."""
@@ -58,6 +58,7 @@ class Loops:
         memory[: len(_TABLE)] = _TABLE
         self._state = memory[STATE_AT : STATE_AT + _STATE.size]
         self._count = memory[COUNT_AT : COUNT_AT + _WORD].cast("I")
+        self._base = memory[BASE_AT : BASE_AT + _WORD].cast("I")
         self._lengths = memory[LENGTHS_AT : LENGTHS_AT + MOST_LENGTHS * _WORD].cast("I")
         self.room = memory[ROOM_AT : ROOM_AT + ROOM_BYTES]
         self.out = memory[OUT_AT : OUT_AT + ROOM_BYTES]
@@ -73,15 +74,15 @@ class Loops:
             state = bytes(self._state)
         return lengths, state
 
-    def unpack(self, rows: array[int]) -> list[int]:
+    def unpack(self, rows: array[int], base: int) -> list[int]:
         """Unpack chunks that lie in `room` into `out`, one after the other; 1 for each that was, else 0.
 
-        rows: of each chunk where it begins in `room`, its stored length, its raw length, and its scheme.
-        The caller has seen that they lie in there, and that all of them fit. Lets go of the interpreter.
+        base: which byte of their xorb `room` begins with. The caller has seen that they lie in there, and
+        that all of them fit. Lets go of the interpreter.
         """
-        self._lengths[: len(rows)], self._count[0] = rows, len(rows) // ROW_WORDS
+        self._lengths[: len(rows)], self._count[0], self._base[0] = rows, len(rows) // ROW_WORDS, base
         self._unpack(self._store)
-        return self._lengths[ROW_WORDS - 1 : len(rows) : ROW_WORDS].tolist()
+        return self._lengths[_DONE : len(rows) : ROW_WORDS].tolist()
 
 
 @contextmanager

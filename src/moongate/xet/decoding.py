@@ -28,10 +28,13 @@ from moongate.xet.xorb import (
     HEADER_BYTES,
     MAX_XORB_BYTES,
     MAX_XORB_CHUNKS,
+    ROW_WORDS,
     BadXorb,
     Scheme,
     StoredChunk,
+    chunks_in,
     read_headers,
+    rows_of,
 )
 
 
@@ -51,8 +54,11 @@ class Decoder(Protocol):
             BadXorb: one does not decompress to the length that its header tells.
         """
 
+    def decode_rows(self, rows: array[int], base: int = 0) -> Sequence[memoryview]:
+        """As `decode`, chunks given by `rows_of`, for whom it is the same where one ends: in few pieces."""
+
     def together(self) -> memoryview | bytes:
-        """What the last call gave, in one piece; good as long as that."""
+        """What the last `decode` gave, in one piece; good as long as that."""
 
 
 def new_decoder() -> Decoder:
@@ -157,26 +163,38 @@ class _Compiled:
         if raw is not None:
             self._last = raw
             return raw
-        rows = array("I")
-        for chunk in chunks:
-            rows.extend((chunk.data_start - base, chunk.stored_bytes, chunk.raw_bytes, chunk.scheme))
-        unpacked = self.loops.unpack(rows)
+        self._last = self._unpack(rows_of(chunks), base)
         pieces, at = list[memoryview](), 0
-        for chunk, done in zip(chunks, unpacked, strict=True):
-            piece = self.loops.out[at : at + chunk.raw_bytes]
-            if not done:
-                self._otherwise(chunk, self.stored[chunk.data_start - base : chunk.end - base], piece)
-            pieces.append(piece)
-            at += len(piece)
-        self._last = at
+        for chunk in chunks:
+            pieces.append(self.loops.out[at : at + chunk.raw_bytes])
+            at += chunk.raw_bytes
         return pieces
+
+    def decode_rows(self, rows: array[int], base: int = 0) -> Sequence[memoryview]:
+        return [self.loops.out[: self._unpack(rows, base)]]
 
     def together(self) -> memoryview | bytes:
         last = self._last
         return self.loops.out[:last] if isinstance(last, int) else _together(last, self.loops.out)
 
-    def _otherwise(self, chunk: StoredChunk, stored: memoryview, out: memoryview) -> None:
-        raw = _unframed(self._frames, chunk, stored)
+    def _unpack(self, rows: array[int], base: int) -> int:
+        """Unpack all of them into `out`; how many bytes that makes."""
+        raw_bytes = sum(rows[3::ROW_WORDS])
+        if rows[-ROW_WORDS] + rows[1 - ROW_WORDS] - base > ROOM_BYTES or raw_bytes > ROOM_BYTES:
+            raise ValueError("more chunks than fit")
+        unpacked = self.loops.unpack(rows, base)
+        if not all(unpacked):
+            at = 0
+            for chunk, done in zip(chunks_in(rows), unpacked, strict=True):
+                if not done:
+                    self._otherwise(chunk, base, self.loops.out[at : at + chunk.raw_bytes])
+                at += chunk.raw_bytes
+        return raw_bytes
+
+    def _otherwise(self, chunk: StoredChunk, base: int, out: memoryview) -> None:
+        if chunk.scheme is Scheme.NONE:
+            raise _other_length(chunk, chunk.stored_bytes)
+        raw = _unframed(self._frames, chunk, self.stored[chunk.data_start - base : chunk.end - base])
         out[:] = _ungrouped(raw) if chunk.scheme is Scheme.BG4_LZ4 else raw
 
 
@@ -194,6 +212,9 @@ class _Plain:
         raw = _stored_raw(self.stored, chunks, base)
         self._last = self._decoded(chunks, base) if raw is None else raw
         return self._last
+
+    def decode_rows(self, rows: array[int], base: int = 0) -> Sequence[memoryview]:
+        return self.decode(chunks_in(rows), base)
 
     def together(self) -> memoryview | bytes:
         return _together(self._last, self._joined)

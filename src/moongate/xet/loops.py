@@ -2,10 +2,11 @@
 
     0      256 entries of the hash's table, 8 bytes each
     2048   how many u32: bytes to cut, or chunks to unpack; and of chunks that ended
+    2052   which byte of a xorb comes in first u32
     2056   a cut's state: hash u64 · bytes of the chunk so far u32
     2112   the heads of LZ4 frames that are understood, behind the magic number, u32 each
-    4096   u32 each: lengths of the chunks that ended; or of each chunk to unpack where it begins in what
-           came in, stored length, raw length, scheme, in whose place is told whether it was unpacked
+    4096   u32 each: lengths of the chunks that ended; or of each chunk to unpack where it begins in its xorb,
+           stored length, scheme, in whose place is told whether it was unpacked, raw length
     64 KiB what comes in
     +1 MiB what was unpacked, one after the other; then scratch for a chunk whose groups are to be woven
 
@@ -24,6 +25,7 @@ from collections.abc import Sequence
 from typing import Final
 
 COUNT_AT: Final = 2048
+BASE_AT: Final = 2052
 STATE_AT: Final = 2056
 LENGTHS_AT: Final = 4096
 MOST_LENGTHS: Final = 8192
@@ -121,7 +123,8 @@ TEXT: Final = f"""
   ;; Unpacks as many chunks as it is told. Those stored raw are copied, so that all of it is in one piece.
   (func (export "unpack")
     (local $entry i32) (local $end i32) (local $from i32) (local $stop i32) (local $raw i32) (local $to i32)
-    (local $scheme i32) (local $done i32)
+    (local $scheme i32) (local $done i32) (local $shift i32)
+    (local.set $shift (i32.sub (i32.const {ROOM_AT}) (i32.load offset={BASE_AT} (i32.const 0))))
     (local.set $entry (i32.const {LENGTHS_AT}))
     (local.set $end (i32.add (local.get $entry)
       (i32.shl (i32.load offset={COUNT_AT} (i32.const 0)) (i32.const 4))))
@@ -129,13 +132,15 @@ TEXT: Final = f"""
     (block $over
       (loop $chunk
         (br_if $over (i32.ge_u (local.get $entry) (local.get $end)))
-        (local.set $from (i32.add (i32.const {ROOM_AT}) (i32.load (local.get $entry))))
+        (local.set $from (i32.add (local.get $shift) (i32.load (local.get $entry))))
         (local.set $stop (i32.add (local.get $from) (i32.load offset=4 (local.get $entry))))
-        (local.set $raw (i32.load offset=8 (local.get $entry)))
-        (local.set $scheme (i32.load offset=12 (local.get $entry)))
-        (local.set $done (i32.const 1))
+        (local.set $scheme (i32.load offset=8 (local.get $entry)))
+        (local.set $raw (i32.load offset=12 (local.get $entry)))
         (if (i32.eqz (local.get $scheme))
-          (then (memory.copy (local.get $to) (local.get $from) (local.get $raw)))
+          (then
+            (local.set $done (i32.eq (i32.sub (local.get $stop) (local.get $from)) (local.get $raw)))
+            (if (local.get $done) (then
+              (memory.copy (local.get $to) (local.get $from) (local.get $raw)))))
           (else (if (i32.eq (local.get $scheme) (i32.const 1))
             (then (local.set $done (call $unframe (local.get $from) (local.get $stop)
               (local.get $to) (i32.add (local.get $to) (local.get $raw)))))
@@ -144,7 +149,7 @@ TEXT: Final = f"""
                 (i32.const {_SCRATCH_AT}) (i32.add (i32.const {_SCRATCH_AT}) (local.get $raw))))
               (if (local.get $done) (then
                 (call $weave (i32.const {_SCRATCH_AT}) (local.get $raw) (local.get $to))))))))
-        (i32.store offset=12 (local.get $entry) (local.get $done))
+        (i32.store offset=8 (local.get $entry) (local.get $done))
         (local.set $to (i32.add (local.get $to) (local.get $raw)))
         (local.set $entry (i32.add (local.get $entry) (i32.const 16)))
         (br $chunk))))

@@ -15,10 +15,11 @@ Rules of this file:
 from __future__ import annotations
 
 import struct
-from collections.abc import Sequence
+from array import array
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from enum import IntEnum
-from itertools import accumulate
+from itertools import accumulate, chain
 from typing import Final, Literal, NamedTuple
 
 import lz4.frame
@@ -70,6 +71,23 @@ class StoredChunk(NamedTuple):
         return self.data_start + self.stored_bytes
 
 
+ROW_WORDS: Final = 4
+"""How many numbers a `StoredChunk` is."""
+
+
+def rows_of(chunks: Iterable[StoredChunk]) -> array[int]:
+    """Chunks as numbers, one after the other: many are kept, cut and handed on so at once."""
+    return array("I", chain.from_iterable(chunks))
+
+
+def chunks_in(rows: Sequence[int]) -> list[StoredChunk]:
+    """The opposite of `rows_of`."""
+    return [
+        StoredChunk(rows[at], rows[at + 1], _SCHEMES[rows[at + 2]], rows[at + 3])
+        for at in range(0, len(rows), ROW_WORDS)
+    ]
+
+
 @dataclass(frozen=True, slots=True)
 class XorbLayout:
     """Where a xorb's chunks lie: serialized chunk i ends at `ends[i]`, its raw bytes at `raw_ends[i]`."""
@@ -100,7 +118,7 @@ def read_headers(data: memoryview) -> list[StoredChunk]:
     while at < end:
         if begins_footer(data[at:]):
             break
-        chunk = _read_header(data, at)
+        chunk = _read_header(data, at, at)
         if chunk.end > end:
             raise BadXorb(f"a chunk at byte {at} goes beyond the end of its xorb")
         chunks.append(chunk)
@@ -119,7 +137,7 @@ def whole_chunks(data: memoryview, most: int = MAX_XORB_CHUNKS) -> list[StoredCh
     chunks: list[StoredChunk] = []
     at, end = 0, len(data)
     while len(chunks) < most and at + HEADER_BYTES <= end and not (data[at] and begins_footer(data[at:])):
-        chunk = _read_header(data, at)
+        chunk = _read_header(data, at, at)
         if chunk.end > end:
             break
         chunks.append(chunk)
@@ -180,14 +198,14 @@ def read_header(header: bytes, at: int) -> StoredChunk:
     Raises:
         BadXorb: it makes no sense.
     """
-    chunk = _read_header(memoryview(header), 0)
-    return StoredChunk(at + HEADER_BYTES, chunk.stored_bytes, chunk.scheme, chunk.raw_bytes)
+    return _read_header(header, 0, at)
 
 
-def _read_header(data: memoryview, at: int) -> StoredChunk:
-    if at + HEADER_BYTES > len(data):
+def _read_header(data: memoryview | bytes, offset: int, at: int) -> StoredChunk:
+    """The chunk whose header is at `offset` of the data, and at byte `at` of what is counted in."""
+    if offset + HEADER_BYTES > len(data):
         raise BadXorb(f"a chunk header at byte {at} is cut off")
-    (word,) = _HEADER.unpack_from(data, at)  # version u8 · stored u24 · scheme u8 · raw u24, least first
+    (word,) = _HEADER.unpack_from(data, offset)  # version u8 · stored u24 · scheme u8 · raw u24, least first
     version, stored, scheme, raw = word & 0xFF, word >> 8 & 0xFFFFFF, word >> 32 & 0xFF, word >> 40
     if version != 0 or scheme > Scheme.BG4_LZ4:
         raise BadXorb(f"a chunk header at byte {at} of unknown version or scheme")

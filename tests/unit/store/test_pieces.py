@@ -14,8 +14,10 @@ from moongate.store.chunk_reader import ChunksLost
 from moongate.store.index import ReconstructionRow
 from moongate.store.pieces import Batches, FilePiece
 from moongate.store.segments import Segment, Segments
+from moongate.xet.hashes import chunk_hash, xorb_hash
+from moongate.xet.xorb import encode_chunk, layout_of, read_headers
 from store_house import House
-from support.xorbs import make_xorb, xet_content
+from support.xorbs import Xorb, make_xorb, xet_content
 
 XORBS = [make_xorb(number, chunks=30) for number in (1, 2)]
 FILE = xet_content(XORBS, [(0, 0, 30), (1, 3, 20), (0, 5, 9)])
@@ -46,12 +48,26 @@ def descriptors() -> int:
 
 def test_every_span_is_what_the_file_has_there(house: House, row: ReconstructionRow) -> None:
     batches, dice = Batches(house.segments), random.Random(3)
+    pieces.read_span(batches, row, ByteSpan(0, row.size_bytes))  # what unpacks chunks may open a file itself
     before = descriptors()
     for _ in range(60):
         start = dice.randrange(len(FILE.content))
         span = ByteSpan(start, dice.randrange(start, len(FILE.content)) + 1)
         assert pieces.read_span(batches, row, span) == FILE.content[span.start : span.end]
     assert descriptors() == before
+
+
+def test_thousands_of_tiny_chunks_are_read(house: House) -> None:
+    raw = tuple(b"%d" % (number % 7) * 90 for number in range(5000))
+    data = b"".join(encode_chunk(one, "lz4") for one in raw)
+    leaves = tuple((chunk_hash(one), len(one)) for one in raw)
+    layout = layout_of(read_headers(memoryview(data)))
+    xorbs = [Xorb(xorb_hash(leaves), data, raw, leaves, layout)]
+    file = xet_content(xorbs, [(0, 0, len(raw))])
+    house.put_xet(xorbs, file)
+    row = house.index.get_reconstruction(file.file_id)
+    assert row is not None
+    assert pieces.read_span(Batches(house.segments), row, ByteSpan(0, row.size_bytes)) == file.content
 
 
 def test_neighbours_share_a_file_that_closes_with_the_last_of_them(

@@ -13,7 +13,15 @@ from moongate.xet import compiled
 from moongate.xet.bounds import MAX_CHUNK_BYTES
 from moongate.xet.decoding import Decoder, decode_chunks, fitting, new_decoder, retire
 from moongate.xet.groups import grouped
-from moongate.xet.xorb import BadXorb, Compression, Scheme, encode_chunk, read_headers
+from moongate.xet.xorb import (
+    BadXorb,
+    Compression,
+    Scheme,
+    chunks_in,
+    encode_chunk,
+    read_headers,
+    rows_of,
+)
 
 FRAMES = [
     {"block_size": size, "block_linked": linked, "store_size": told, **sums}
@@ -57,6 +65,7 @@ def decoded(decoder: Decoder, data: bytes) -> list[bytes]:
         decoder.stored[: some[-1].end - start] = data[start : some[-1].end]
         run = [bytes(piece) for piece in decoder.decode(some, start)]
         assert bytes(decoder.together()) == b"".join(run)
+        assert b"".join(decoder.decode_rows(rows_of(some), start)) == b"".join(run)
         found += run
         chunks = chunks[len(some) :]
     return found
@@ -124,8 +133,12 @@ def test_a_run_that_failed_leaves_nothing_behind(way: str) -> None:
 @pytest.mark.parametrize("scheme", [Scheme.NONE, Scheme.LZ4, Scheme.BG4_LZ4])
 def test_a_chunk_stored_raw_has_the_length_it_tells(way: str, scheme: Scheme) -> None:
     bad = b"\0" + (5).to_bytes(3, "little") + b"\0" + (6).to_bytes(3, "little") + b"12345"
+    data, decoder = stored(scheme, b"abcd" * 5000, {}) + bad, new_decoder()
     with pytest.raises(BadXorb):
-        decoded(new_decoder(), stored(scheme, b"abcd" * 5000, {}) + bad)
+        decoded(decoder, data)
+    decoder.stored[: len(data)] = data
+    with pytest.raises(BadXorb):
+        decoder.decode_rows(rows_of(read_headers(memoryview(data))))
 
 
 def test_many_chunks_at_once_are_what_each_of_them_is(way: str) -> None:
@@ -149,6 +162,14 @@ def test_more_than_fits_is_not_begun(way: str) -> None:
     decoder.stored[: len(data)] = data
     with pytest.raises(ValueError, match="more chunks than fit"):
         decoder.decode(read_headers(memoryview(data)))
+    with pytest.raises(ValueError, match="more chunks than fit"):
+        decoder.decode_rows(rows_of(read_headers(memoryview(data))))
+
+
+def test_rows_are_the_chunks_they_were_made_of() -> None:
+    chunks = read_headers(memoryview(encode_chunk(bytes(90), "lz4") + encode_chunk(b"abc")))
+    assert chunks_in(rows_of(chunks)) == chunks
+    assert [chunk.scheme for chunk in chunks_in(rows_of(chunks))] == [Scheme.LZ4, Scheme.NONE]
 
 
 def test_what_was_decoded_outlives_the_decoder(way: str) -> None:
