@@ -194,8 +194,9 @@ def test_07_what_cannot_be_exported_is_said_plainly(run: Run, tmp_path: Path) ->
     assert not (tmp_path / "b1").exists()
     code, out, err = run("export", "acme/tiny", "-o", "b1", "--home", "near", "--json")
     assert code == 0
-    assert "model.safetensors" in {item["path"] for item in json.loads(out)["missing"]}
-    assert "model.safetensors" in err
+    missing = {(item["repo"], item["path"]) for item in json.loads(out)["missing"]}
+    assert ("acme/tiny", "model.safetensors") in missing
+    assert "acme/tiny model.safetensors" in err
 
 
 @pytest.mark.clients

@@ -159,6 +159,16 @@ def test_09_an_unknown_revision_and_a_bad_name_are_told_apart(run: Run) -> None:
     assert run("pull", "a/b/c")[0] == exits.USAGE
 
 
+def test_09_a_pattern_without_a_namespace_is_refused_before_anything_is_fetched(
+    run: Run, double: HubDouble
+) -> None:
+    code, _, err = run("pull", "acme/tiny", "--include", "*.json", "*.safetensors")
+    assert code == exits.USAGE
+    assert "*.safetensors leaves the namespace open" in err
+    assert "--include of its own" in err
+    assert run("ls")[1] == ""
+
+
 def test_10_upstream_away_is_4_with_a_hint(run: Run, double: HubDouble) -> None:
     double.stop()
     code, _out, err = run("pull", "acme/tiny")

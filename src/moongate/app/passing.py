@@ -154,7 +154,11 @@ class Passing:
         if reads:
             return self._read_credential(caller, exchange.repo)
         if caller.kind == "token":
-            raise NotAllowed("Writing to the Hub needs your own Hub token; this gateway's tokens only read.")
+            where = exchange.repo or "This"
+            raise NotAllowed(
+                f"{where} is on the Hub, not hosted here. Writing there needs your own Hub token, for this "
+                "gateway's tokens only read."
+            )
         return caller.credential
 
     def _headers_down(self, exchange: Exchange, headers: Mapping[str, str]) -> list[tuple[str, str]]:

@@ -33,6 +33,7 @@ from pydantic_settings import (
 from moongate.core.callers import Secret
 from moongate.core.errors import MoongateError
 from moongate.core.names import is_repo_segment
+from moongate.core.sizes import size_in
 
 PREFIX = "MOONGATE_"
 FILE_NAME = "moongate.toml"
@@ -219,13 +220,11 @@ class Settings(BaseSettings):
         file_secret_settings: PydanticBaseSettingsSource,
     ) -> tuple[PydanticBaseSettingsSource, ...]:
         given = init_settings.init_kwargs if isinstance(init_settings, InitSettingsSource) else {}
-        here = Path(FILE_NAME)
-        home = given.get("home") or os.environ.get(PREFIX + "HOME") or _home_named_in(here) or "~/.moongate"
-        files = [Path(str(home)).expanduser() / FILE_NAME, here]
+        files = _files(given)
         return (
             init_settings,
             _Environment(settings_cls),
-            TomlConfigSettingsSource(settings_cls, toml_file=[file for file in files if file.is_file()]),
+            TomlConfigSettingsSource(settings_cls, toml_file=files),
         )
 
     @classmethod
@@ -235,12 +234,13 @@ class Settings(BaseSettings):
         Raises:
             BadSettings: something is unknown, malformed or impossible.
         """
+        given = {name: value for name, value in flags.items() if value is not None}
         try:
-            return cls(**{name: value for name, value in flags.items() if value is not None})  # type: ignore[arg-type]
+            return cls(**given)  # type: ignore[arg-type]
         except ValidationError as error:
-            raise BadSettings("\n".join(_problem(detail) for detail in error.errors())) from None
+            raise BadSettings("\n".join(_problem(detail, given) for detail in error.errors())) from None
         except tomllib.TOMLDecodeError as error:
-            raise BadSettings(f"{FILE_NAME} is not TOML: {error}") from None
+            raise BadSettings(f"{_not_toml(given)} is not TOML: {error}") from None
         except OSError as error:
             raise BadSettings(f"cannot read {error.filename}: {error.strerror}") from None
 
@@ -257,6 +257,26 @@ class Settings(BaseSettings):
     @classmethod
     def _split_at_commas(cls, value: object) -> object:
         return tuple(word for word in re.split(r"[,\s]+", value) if word) if isinstance(value, str) else value
+
+    @field_validator(
+        "quota_bytes",
+        "min_free_bytes",
+        "memory_cache_bytes",
+        "sparse_span_bytes",
+        "upload_part_bytes",
+        mode="before",
+    )
+    @classmethod
+    def _read_size(cls, value: object) -> object:
+        size_bytes = size_in(value) if isinstance(value, str) else None
+        return value if size_bytes is None else size_bytes
+
+    @field_validator("home", "store", mode="before")
+    @classmethod
+    def _check_folder(cls, value: object) -> object:
+        if "://" in str(value):
+            raise ValueError("expected a folder of this machine; buckets cannot be used yet")
+        return value
 
     @field_validator("upstream", "public_url", "oidc_issuer")
     @classmethod
@@ -345,22 +365,49 @@ def unknown_variables(environ: Mapping[str, str]) -> list[str]:
     return lines
 
 
-def _home_named_in(file: Path) -> str | None:
-    """The `home` a file in the working directory names; malformed files are reported by the real reading."""
+def _files(given: Mapping[str, object]) -> list[Path]:
+    """The files that are there to read, beside these flags; a later one wins."""
+    here = Path(FILE_NAME)
+    home = given.get("home") or os.environ.get(PREFIX + "HOME") or _home_named_in(here) or "~/.moongate"
+    return [file for file in (Path(str(home)).expanduser() / FILE_NAME, here) if file.is_file()]
+
+
+def _keys_of(file: Path) -> Mapping[str, object] | None:
+    """What a file sets; None when it is not TOML."""
     try:
         with file.open("rb") as opened:
-            home = tomllib.load(opened).get("home")
+            return tomllib.load(opened)
     except (OSError, tomllib.TOMLDecodeError):
         return None
+
+
+def _not_toml(given: Mapping[str, object]) -> str:
+    return next((str(file.absolute()) for file in _files(given) if _keys_of(file) is None), FILE_NAME)
+
+
+def _file_of(name: str, given: Mapping[str, object]) -> str:
+    """` in FILE` when a file's value of this setting is the one that counts."""
+    if name in given or PREFIX + name.upper() in os.environ:
+        return ""
+    found = [file for file in _files(given) if name in (_keys_of(file) or {})]
+    return f" (in {found[-1].absolute()})" if found else ""
+
+
+def _home_named_in(file: Path) -> str | None:
+    """The `home` a file in the working directory names; malformed files are reported by the real reading."""
+    home = (_keys_of(file) or {}).get("home")
     return home if isinstance(home, str) else None
 
 
-def _problem(detail: Mapping[str, Any]) -> str:
+def _problem(detail: Mapping[str, Any], given: Mapping[str, object]) -> str:
     name = str(detail["loc"][0]) if detail["loc"] else "settings"
+    where = _file_of(name, given)
     if detail["type"] == "extra_forbidden":
-        return f"unknown setting {name!r}{_did_you_mean(name, Settings.model_fields)}"
+        return f"unknown setting {name!r}{_did_you_mean(name, Settings.model_fields)}{where}"
     reason = str(detail["msg"]).removeprefix("Value error, ")
-    return f"{name} ({PREFIX}{name.upper()}): {reason[:1].lower()}{reason[1:]}"
+    if name.endswith("_bytes") and detail["type"] == "int_parsing":
+        reason = "expected a size such as 500, 20GB or 1.5TiB"
+    return f"{name} ({PREFIX}{name.upper()}): {reason[:1].lower()}{reason[1:]}{where}"
 
 
 def _did_you_mean(name: str, known: object) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Mapping
 from enum import StrEnum
+from textwrap import shorten
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -14,6 +15,7 @@ from moongate.cli.desks import here, who
 from moongate.cli.gateway import chosen_gateway, rows
 from moongate.cli.terminal import Column, put, put_json, put_pairs, put_table, say
 from moongate.cli.times import ago, moment, parse_duration
+from moongate.core.approvals import REQUEST_STATES
 
 if TYPE_CHECKING:
     from moongate.core.approvals import Terms
@@ -64,13 +66,19 @@ def list_requests(
         found = rows(gateway.ask("GET", f"/approvals?state={state.value}"), "requests")
     else:
         with here(home) as desk:
-            wanted = [request for request in desk.requests(None) if state.value in (request.state, "all")]
-            found = [_told(request) for request in wanted]
+            wanted = next((known for known in REQUEST_STATES if known == state.value), None)
+            found = [_told(request) for request in desk.requests(wanted)]
     if as_json:
         put_json({"requests": found})
         return
     cells = [
-        [str(row["id"]), str(row["state"]), _place(row), str(row["reason"])[:80], _asked(row)]
+        [
+            str(row["id"]),
+            str(row["state"]),
+            _place(row),
+            shorten(str(row["reason"]), 80, placeholder="…"),
+            _asked(row),
+        ]
         for row in found
     ]
     put_table(

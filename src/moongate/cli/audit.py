@@ -100,7 +100,8 @@ def list_lines(  # noqa: PLR0913 - each is an option
     if as_json:
         put_json({"lines": lines})
         return
-    columns = [Column(word) for word in ("seq", "at", "kind", "who", "from", "what", "more")]
+    words = ("seq", "at", "kind", "who", "from", "what", "more")
+    columns = [Column(word, whole=word in ("seq", "at", "kind")) for word in words]
     put_table(columns, [_row(line) for line in lines])
     if not lines:
         say("no such lines")

@@ -93,7 +93,10 @@ def export(
                 "xet_files": report.xet_files,
                 "xorb_bytes": report.xet_bytes,
                 "commits": [{"repo": str(repo), "commit_hash": commit} for repo, commit in report.commits],
-                "missing": [{"path": entry.path, "etag": entry.etag} for entry in report.missing],
+                "missing": [
+                    {"repo": str(repo), "path": entry.path, "etag": entry.etag}
+                    for repo, entry in report.missing
+                ],
             }
         )
     else:
@@ -102,7 +105,7 @@ def export(
             holds += f" ({report.xet_files} as {size(report.xet_bytes)} of chunks)"
         say(f"{out}: {holds}, {size(file_bytes)}")
     if report.missing:
-        names = [entry.path for entry in report.missing]
+        names = [f"{repo} {entry.path}" for repo, entry in report.missing]
         _warn_of_missing(names, "not here, so not in the bundle; `moongate pull` brings them")
 
 

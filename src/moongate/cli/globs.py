@@ -52,12 +52,22 @@ def expand_there(remote: RemoteGateway, pattern: RepoPattern) -> list[RepoId]:
     raise UpstreamError(f"the list of {pattern.namespace} does not end")
 
 
-def _query(pattern: RepoPattern) -> str:
+def must_be_closed(pattern: RepoPattern) -> None:
+    """Return when a pattern names its namespace.
+
+    Raises:
+        CommandFailed: it leaves it open (wrong usage).
+    """
     if pattern.namespace is None:
         raise wrong_usage(
             f"{pattern} leaves the namespace open",
-            hint="name it, as in 'acme/*': upstream has too many repositories",
+            hint="name it, as in 'acme/*': upstream has too many repositories. A glob over files goes behind "
+            "an --include of its own",
         )
+
+
+def _query(pattern: RepoPattern) -> str:
+    must_be_closed(pattern)
     return urlencode({"author": pattern.namespace, "limit": _PAGE_ROWS})
 
 

@@ -16,6 +16,7 @@ import typer
 from moongate.cli import exits, options
 from moongate.cli.exits import CommandFailed, exit_code_of, hint_of, wrong_usage
 from moongate.cli.gateway import Gateway, chosen_gateway, number
+from moongate.cli.globs import must_be_closed
 from moongate.cli.jobs import run_job
 from moongate.cli.recording import written
 from moongate.cli.repos import RepoAt, RepoPattern, parse_wanted
@@ -119,8 +120,12 @@ def pull(  # noqa: PLR0913  (a flag is an argument)
       moongate pull acme/llama-gguf --include '*Q4_K_M.gguf' --pin
       moongate pull acme/tiny --dry-run --json | jq '.repos[].size_bytes'
     """
+    wanted = [parse_wanted(text, repo_type.value) for text in repos]
+    for item in wanted:
+        if isinstance(item, RepoPattern):
+            must_be_closed(item)  # before anything is fetched
     wish = Wish(
-        [parse_wanted(text, repo_type.value) for text in repos],
+        wanted,
         parse_revision(revision),
         include or [],
         exclude or [],

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -21,7 +20,9 @@ def serve(  # noqa: PLR0913  (a flag is an argument)
     port: Annotated[int | None, typer.Option(help="Port; 0 takes a free one and prints it [8080].")] = None,
     upstream: Annotated[str | None, typer.Option(help="The Hub to stand in front of.")] = None,
     home: options.Home = None,
-    store: Annotated[Path | None, typer.Option(help="Where blobs are kept [HOME/store].")] = None,
+    store: Annotated[
+        str | None, typer.Option(metavar="<path>", help="Folder in which blobs are kept [HOME/store].")
+    ] = None,
     database: Annotated[
         str | None, typer.Option(help="sqlite:///… or postgresql://… [SQLite in the home].")
     ] = None,
@@ -36,7 +37,7 @@ def serve(  # noqa: PLR0913  (a flag is an argument)
         str | None, typer.Option(help="Our address as clients see it, behind a proxy.")
     ] = None,
     quota_bytes: Annotated[
-        int | None, typer.Option(help="Most bytes the store may hold; 0 is no limit [0].")
+        str | None, typer.Option(help="Most the store may hold: 500GB, 1.5TiB; 0 is no limit [0].")
     ] = None,
     log_level: Annotated[str | None, typer.Option(help="debug, info, warning or error [info].")] = None,
     log_format: Annotated[str | None, typer.Option(help="text or json [text].")] = None,
@@ -51,7 +52,7 @@ def serve(  # noqa: PLR0913  (a flag is an argument)
       moongate serve
       moongate serve --port 9000 --home /srv/moongate
       moongate serve --offline
-      MOONGATE_QUOTA_BYTES=500000000000 moongate serve --host 0.0.0.0
+      MOONGATE_QUOTA_BYTES=500GB moongate serve --host 0.0.0.0
     """
     from moongate.app.server import serve as serve_until_stopped
     from moongate.cli.house import load_settings

@@ -13,20 +13,22 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
+from moongate.core.sizes import shown_size
+
 if TYPE_CHECKING:
     from rich.console import Console
     from rich.progress import Progress, TaskID
 
 _PIPE_COLUMNS = 120
-_UNITS = ("B", "KiB", "MiB", "GiB", "TiB", "PiB")
 
 
 @dataclass(frozen=True, slots=True)
 class Column:
-    """One column of a table: its heading, and where its cells lean."""
+    """One column of a table: its heading, where its cells lean, and whether they stay on one line."""
 
     heading: str
     justify: Literal["left", "right"] = "left"
+    whole: bool = False
 
 
 def say(words: str) -> None:
@@ -61,7 +63,7 @@ def put_table(
 
     table = Table(box=SIMPLE_HEAD, title=title, title_justify="left", pad_edge=False)
     for column in columns:
-        table.add_column(column.heading, justify=column.justify, overflow="fold")
+        table.add_column(column.heading, justify=column.justify, overflow="fold", no_wrap=column.whole)
     for row in rows:
         table.add_row(*(_literal(cell) for cell in row))
     screen = console(stderr=False)
@@ -87,12 +89,7 @@ def console(*, stderr: bool = True) -> Console:
 
 def size(size_bytes: float) -> str:
     """`1.5 GiB`: three digits at most, exact below 1 KiB."""
-    amount = float(size_bytes)
-    for unit in _UNITS:
-        if abs(amount) < 1000 or unit == _UNITS[-1]:
-            break
-        amount /= 1024
-    return f"{amount:.0f} {unit}" if unit == "B" or amount >= 100 else f"{amount:.1f} {unit}"
+    return shown_size(size_bytes)
 
 
 def count(number: int, noun: str) -> str:

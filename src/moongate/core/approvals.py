@@ -16,6 +16,9 @@ REQUEST_STATES: Final[tuple[RequestState, ...]] = get_args(RequestState)
 
 EVERYBODY: Final = "all"
 
+MOST_REQUESTS: Final = 1000
+"""So many requests are listed at once, the newest first."""
+
 
 @dataclass(frozen=True, slots=True)
 class Terms:

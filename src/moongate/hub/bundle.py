@@ -50,7 +50,7 @@ class ExportReport:
     commits: tuple[tuple[RepoId, CommitHash], ...]
     blobs: int
     size_bytes: int
-    missing: tuple[FileEntry, ...]
+    missing: tuple[tuple[RepoId, FileEntry], ...]
     xet_files: int = 0
     xet_bytes: int = 0
 
@@ -115,7 +115,12 @@ def export_bundle(
         part.replace(out)
     except OSError as error:
         raise StoreFull(f"cannot write {part.name}: {error.strerror}") from error
-    missing = tuple(e for etag, e in entries.items() if etag not in here and etag not in before)
+    missing = tuple(
+        (record.repo, entry)
+        for record in records
+        for entry in record.files
+        if entry.etag not in here and entry.etag not in before
+    )
     xet_bytes = sum(said.carried_bytes for said in xet.files)
     size_bytes = manifest.size_bytes
     return ExportReport(out, commits, len(sizes), size_bytes, missing, len(xet.files), xet_bytes)

@@ -195,7 +195,7 @@ class PolicyGate:
 def _refusal(name: str, decision: Decision, found: Sequence[Finding], request: str) -> NotAllowed:
     why = _words(decision)
     if found:
-        why += f" ({found[0].what[:80]})"
+        why = f"{why.removesuffix('.')} ({found[0].what[:80]})"
     if decision.effect == "deny":
         return RefusedByPolicy(f"This gateway refuses {name}: {why}")
     then = f", request {request}" if request else ""

@@ -59,7 +59,10 @@ def load(source: str) -> Loaded:
     """
     if source in PRESETS:
         return assemble(source, [preset_text(source)])
-    return assemble(source, texts_of(Path(source)))
+    path = Path(source)
+    if path.name == source and not path.suffix and not path.exists():
+        raise BadPolicy(f"{source}:1: no preset and no file here; presets are {', '.join(PRESETS)}")
+    return assemble(source, texts_of(path))
 
 
 def texts_of(path: Path) -> list[tuple[str, str]]:

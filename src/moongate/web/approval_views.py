@@ -38,9 +38,16 @@ class WaiverLine:
 
 @dataclass(frozen=True, slots=True)
 class ApprovalsView:
-    """The queue, what was decided lately, and what is excepted now."""
+    """The queue, what was decided lately, and what is excepted now.
+
+    waiting: one page of it; total: how many wait, as words; search: what their names were searched for.
+    """
 
     waiting: Sequence[RequestLine]
+    total: str
+    search: str
+    newer: str | None
+    older: str | None
     decided: Sequence[RequestLine]
     waivers: Sequence[WaiverLine]
 

@@ -13,6 +13,8 @@ from moongate.web.icons import icon
 from moongate.web.words import (
     ago_words,
     count_words,
+    exact_words,
+    iso_words,
     moment_words,
     sentence_words,
     share_words,
@@ -47,6 +49,8 @@ def _environment() -> Environment:
         "ago": ago_words,
         "since": since_words,
         "moment": moment_words,
+        "exact": exact_words,
+        "iso": iso_words,
         "count": count_words,
         "pathed": quote,
         "sentence": sentence_words,

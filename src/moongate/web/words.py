@@ -63,6 +63,18 @@ def moment_words(moment: float | str | None) -> str:
     return "" if at is None else datetime.fromtimestamp(at, UTC).strftime("%Y-%m-%d %H:%M UTC")
 
 
+def exact_words(moment: float | str | None) -> str:
+    """A moment to the second, in UTC: what a record is read for."""
+    at = seconds_of(moment) if isinstance(moment, str) else moment
+    return "" if at is None else datetime.fromtimestamp(at, UTC).strftime("%Y-%m-%d %H:%M:%S UTC")
+
+
+def iso_words(moment: float | str | None) -> str:
+    """A moment as programs read it."""
+    at = seconds_of(moment) if isinstance(moment, str) else moment
+    return "" if at is None else datetime.fromtimestamp(at, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
 def sentence_words(text: str) -> str:
     """A remark as the beginning of a sentence."""
     return text[:1].upper() + text[1:]

@@ -87,6 +87,9 @@ _TABLE: tuple[tuple[type[MoongateError], int, str], ...] = (
     (MoongateError, 500, "Error"),
 )
 
+DISABLED = "Access to this resource is disabled."
+"""What the Hub says of a repository that it disabled; clients look for exactly this."""
+
 _CODE = re.compile(r"[A-Za-z]{1,40}")
 _RATE_LIMIT = re.compile(r"\bt=([0-9]{1,9})")
 _TOKEN = re.compile(r"hf_[A-Za-z0-9]{8,}")
@@ -113,6 +116,8 @@ def error_answer(error: MoongateError) -> ErrorAnswer:
     """The answer that tells a client about this error."""
     status, code = next((status, code) for kind, status, code in _TABLE if isinstance(error, kind))
     message = _clean(error.message)
+    if status == 403 and message != DISABLED:
+        message = message.removesuffix(".")  # clients put one behind it
     said = message
     more: list[tuple[str, str]] = []
     if isinstance(error, GatedRepo) and not error.authenticated:

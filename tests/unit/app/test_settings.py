@@ -51,6 +51,11 @@ def test_a_home_named_in_a_file_is_read_too(tmp_path: Path) -> None:
         ('hosted_namespaces = ["a/b"]', "'a/b' cannot be a namespace"),
         ('log_format = "xml"', "log_format (MOONGATE_LOG_FORMAT)"),
         ("port = ", "moongate.toml is not TOML"),
+        (
+            'quota_bytes = "ten"',
+            "quota_bytes (MOONGATE_QUOTA_BYTES): expected a size such as 500, 20GB or 1.5TiB",
+        ),
+        ('store = "gs://models"', "store (MOONGATE_STORE): expected a folder of this machine"),
     ],
 )
 def test_mistakes_are_named(text: str, message: str) -> None:
@@ -58,6 +63,29 @@ def test_mistakes_are_named(text: str, message: str) -> None:
     with pytest.raises(BadSettings) as caught:
         Settings.load()
     assert message in caught.value.message
+    assert str(Path.cwd() / "moongate.toml") in caught.value.message
+
+
+def test_a_mistake_of_the_environment_is_blamed_on_no_file(monkeypatch: pytest.MonkeyPatch) -> None:
+    Path("moongate.toml").write_text("port = 1\n")
+    monkeypatch.setenv("MOONGATE_PORT", "many")
+    with pytest.raises(BadSettings) as caught:
+        Settings.load()
+    assert "MOONGATE_PORT" in caught.value.message
+    assert "toml" not in caught.value.message
+
+
+@pytest.mark.parametrize(
+    ("written", "size_bytes"), [("500", 500), ("500GB", 500 * 10**9), ("1.5TiB", 3 << 39)]
+)
+def test_sizes_may_be_written_with_units(
+    written: str, size_bytes: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("MOONGATE_QUOTA_BYTES", written)
+    assert Settings.load().quota_bytes == size_bytes
+    monkeypatch.delenv("MOONGATE_QUOTA_BYTES")
+    Path("moongate.toml").write_text(f'quota_bytes = "{written}"\n')
+    assert Settings.load().quota_bytes == size_bytes
 
 
 def test_several_mistakes_are_several_lines() -> None:

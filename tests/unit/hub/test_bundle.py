@@ -246,7 +246,7 @@ async def test_what_is_not_here_is_said_so(connected: Connected) -> None:
     connected.side.blobs.remove(Etag(WEIGHTS.sha256))
     out = connected.side.folder / "b.tar"
     report = connected.side.give(out, REPO)
-    assert "model.safetensors" in [entry.path for entry in report.missing]
+    assert (REPO, "model.safetensors") in [(repo, entry.path) for repo, entry in report.missing]
     for repo, revision, error in (
         (parse_repo("acme/none"), MAIN, RepoAbsent),
         (REPO, Revision("nope"), RevisionAbsent),

@@ -4,7 +4,16 @@ from __future__ import annotations
 
 import time
 
-from moongate.web.words import ago_words, count_words, moment_words, seconds_of, since_words, size_words
+from moongate.web.words import (
+    ago_words,
+    count_words,
+    exact_words,
+    iso_words,
+    moment_words,
+    seconds_of,
+    since_words,
+    size_words,
+)
 
 
 def test_words_for_sizes_and_times() -> None:
@@ -26,5 +35,7 @@ def test_moments_by_number_and_by_name() -> None:
     assert seconds_of("1970-01-01T00:01:00.000Z") == 60
     assert seconds_of("yesterday") is None
     assert moment_words("2026-01-02T03:04:05.000Z") == "2026-01-02 03:04 UTC"
+    assert exact_words("2026-01-02T03:04:05.000Z") == "2026-01-02 03:04:05 UTC"
+    assert iso_words(1767323045.9) == "2026-01-02T03:04:05Z"
     assert since_words(None) == "never"
     assert since_words(time.time() + 10 * 86400 + 60) == "in 10 days"

@@ -90,6 +90,13 @@ def test_a_disabled_repository_keeps_its_exact_text() -> None:
     assert dict(error_answer(error).headers)["X-Error-Message"] == said
 
 
+def test_a_refusal_has_no_full_stop_for_clients_to_double() -> None:
+    answer = error_answer(errors.QuotaExceeded("The namespace is full. Delete something."))
+    said = "The namespace is full. Delete something"
+    assert dict(answer.headers)["X-Error-Message"] == said
+    assert json.loads(answer.body) == {"error": said}
+
+
 def test_busy_says_how_long() -> None:
     headers = dict(error_answer(errors.UpstreamBusy("slow", 4.2)).headers)
     assert headers["Retry-After"] == "5"

@@ -8,10 +8,10 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final
 from urllib.parse import urlencode
 
-from moongate.app.pages.asking import items, mapping, text
+from moongate.app.pages.asking import items, mapping, start_of, text
 from moongate.app.pages.security import Place, Places, content_href
 from moongate.app.pages.visits import PageAnswer, Sent, Shown, Visit, actor_of_visit
-from moongate.core.approvals import SCOPES, Request, Scope, Terms, Waiver
+from moongate.core.approvals import MOST_REQUESTS, SCOPES, Request, Scope, Terms, Waiver
 from moongate.core.digests import Etag, parse_etag
 from moongate.core.errors import BadName, BadRequest, Conflict, MoongateError, NotAllowed
 from moongate.core.names import parse_repo
@@ -37,6 +37,8 @@ _SCOPE_WORDS: Final[Mapping[Scope, str]] = {
     "finding": "files of the repository with only this finding",
 }
 _MOST_DECIDED = 30
+_PAGE = 50
+_MAX_SEARCH_CHARS = 200
 
 
 Evidence = Callable[[Etag], EvidenceView | None]
@@ -84,11 +86,28 @@ class ApprovalPages:
         return Sent(APPROVALS_PATH)
 
     def _queue(self, visit: Visit) -> ApprovalsView:
-        theirs = [request for request in self._desk.requests(None) if _is_theirs(visit, request)]
-        waiting = [_line(request) for request in theirs if request.state == "open"]
-        decided = [_line(request) for request in theirs if request.state != "open"][:_MOST_DECIDED]
-        waivers = [_waiver(waiver) for waiver in self._desk.waivers() if _may_revoke(visit, waiver)]
-        return ApprovalsView(waiting, decided, waivers)
+        search = visit.query.get("search", "")[:_MAX_SEARCH_CHARS].strip()
+        every = self._desk.requests("open")
+        waiting = [
+            request
+            for request in every
+            if _is_theirs(visit, request) and search.lower() in _name(request).lower()
+        ]
+        decided = [
+            _line(request)
+            for request in self._desk.requests(None)
+            if request.state != "open" and _is_theirs(visit, request)
+        ]
+        start = start_of(visit.query.get("from", "0"))
+        return ApprovalsView(
+            waiting=[_line(request) for request in waiting[start : start + _PAGE]],
+            total=f"{len(waiting):,}" + ("+" if len(every) >= MOST_REQUESTS else ""),
+            search=search,
+            newer=_queue_href(search, max(0, start - _PAGE)) if start else None,
+            older=_queue_href(search, start + _PAGE) if start + _PAGE < len(waiting) else None,
+            decided=decided[:_MOST_DECIDED],
+            waivers=[_waiver(waiver) for waiver in self._desk.waivers() if _may_revoke(visit, waiver)],
+        )
 
     async def _shown(self, visit: Visit, request_id: str, wrong: MoongateError | None = None) -> Shown:
         request = await asyncio.to_thread(self._theirs, visit, request_id)
@@ -149,6 +168,11 @@ def _may_revoke(visit: Visit, waiver: Waiver) -> bool:
 def _name(request: Request) -> str:
     repo = str(parse_repo(request.repo))
     return f"{repo}/{request.path}" if request.path else repo
+
+
+def _queue_href(search: str, start: int) -> str:
+    asked = {"search": search} if search else {}
+    return f"{APPROVALS_PATH}?{urlencode({**asked, 'from': start})}"
 
 
 def _href(request: Request) -> str:

@@ -11,7 +11,7 @@ from urllib.parse import urlencode
 import orjson
 
 from moongate.core.callers import Caller
-from moongate.core.errors import UpstreamBroken
+from moongate.core.errors import BadRequest, UpstreamBroken
 from moongate.hub.answers import Answer
 from moongate.wire import routes
 
@@ -73,3 +73,14 @@ def text(value: object) -> str:
 def number(value: object) -> int:
     """A whole number, 0 where something else stands."""
     return value if isinstance(value, int) and not isinstance(value, bool) else 0
+
+
+def start_of(written: str) -> int:
+    """The row that a page of a list begins with, as its address says it.
+
+    Raises:
+        BadRequest: it is no number, or absurdly large.
+    """
+    if not written.isascii() or not written.isdecimal() or len(written) > 9:
+        raise BadRequest("a number in the query is none, or absurdly large")
+    return int(written)

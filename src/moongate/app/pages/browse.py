@@ -7,10 +7,10 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qsl, urlencode, urlsplit
 
-from moongate.app.pages.asking import ask, items, number, text
+from moongate.app.pages.asking import ask, items, number, start_of, text
 from moongate.app.pages.shelf import Held, Shelves
 from moongate.app.pages.visits import Shown, Visit
-from moongate.core.errors import BadName, BadRequest, UpstreamError
+from moongate.core.errors import BadName, UpstreamError
 from moongate.core.names import REPO_TYPES, RepoId, RepoType, parse_repo_id
 from moongate.hub.hosted.search import read_question
 from moongate.web.views import BrowseView, RepoCard
@@ -51,7 +51,7 @@ class BrowsePages:
             except UpstreamError as error:
                 trouble = f"{self._upstream} cannot be asked: {error.message}"
         if not everywhere or trouble:
-            start = _start(visit.query.get("from", "0"))
+            start = start_of(visit.query.get("from", "0"))
             every = await asyncio.to_thread(self._here, visit, kind, asked)
             found = every[start : start + _PAGE]
             if start:
@@ -77,13 +77,19 @@ class BrowsePages:
     async def namespace(self, visit: Visit, name: str) -> Shown | None:
         """What a namespace has here; None when that is nothing."""
         cards: list[RepoCard] = []
+        total, more = 0, []
         for kind in REPO_TYPES:
             found = await asyncio.to_thread(self._here, visit, kind, {"author": name})
             cards += await self._cards(kind, found[:_PAGE])
+            total += len(found)
+            if len(found) > _PAGE:
+                more.append((f"/{kind}s?{urlencode({'author': name})}", f"All {len(found):,} {kind}s"))
         hosted = self._gateway.repos.hosted.places.hosts_namespace(name)
         if not cards and not hosted:
             return None
-        return Shown("namespace", name, {"items": cards, "hosted": hosted, "name": name})
+        return Shown(
+            "namespace", name, {"items": cards, "hosted": hosted, "name": name, "total": total, "more": more}
+        )
 
     @property
     def _upstream(self) -> str:
@@ -125,9 +131,3 @@ class BrowsePages:
             downloads=number(item.get("downloads")),
             here_bytes=here.stored_bytes if here is not None else 0,
         )
-
-
-def _start(text: str) -> int:
-    if not text.isascii() or not text.isdecimal() or len(text) > 9:
-        raise BadRequest("a number in the query is none, or absurdly large")
-    return int(text)

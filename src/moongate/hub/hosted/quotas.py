@@ -19,6 +19,7 @@ from typing import Final
 
 from moongate.core.digests import Etag
 from moongate.core.errors import BadRequest, QuotaExceeded
+from moongate.core.sizes import shown_size
 from moongate.store.index import Index, NamespaceRow
 
 QUOTA_BYTES: Final = "quota_bytes"
@@ -113,8 +114,9 @@ class Quotas:
         used = self._index.namespace_bytes(namespace)
         if used + coming > most:
             raise QuotaExceeded(
-                f"The namespace {namespace} holds {used} of the {most} bytes that its quota allows; "
-                f"{coming} more do not fit."
+                f"The namespace {namespace} holds {shown_size(used)} of the {shown_size(most)} that its "
+                f"quota allows; {shown_size(coming)} more do not fit. Delete what nobody needs, or ask an "
+                "administrator for a larger quota."
             )
 
     def _limits(self, namespace: str) -> Limits:

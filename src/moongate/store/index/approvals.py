@@ -9,12 +9,10 @@ from typing import Any
 
 from sqlalchemy import bindparam, select, update
 
-from moongate.core.approvals import Request, RequestState, Terms, Waiver
+from moongate.core.approvals import MOST_REQUESTS, Request, RequestState, Terms, Waiver
 from moongate.store.index.database import Database, Row, by
 from moongate.store.index.waivers import raise_serial, waiver_values
 from moongate.store.schema import approval_askers, approval_requests, waivers
-
-_MOST = 1000
 
 
 class ApprovalRows:
@@ -32,10 +30,10 @@ class ApprovalRows:
             select(table)
             .where(table.c.state == bindparam("state"))
             .order_by(table.c.opened_at.desc(), table.c.request_id)
-            .limit(_MOST)
+            .limit(MOST_REQUESTS)
         )
         self._requests_all = prepare(
-            select(table).order_by(table.c.opened_at.desc(), table.c.request_id).limit(_MOST)
+            select(table).order_by(table.c.opened_at.desc(), table.c.request_id).limit(MOST_REQUESTS)
         )
         self._ask_request_again = prepare(
             update(table)
