@@ -204,7 +204,7 @@ def test_an_administrator_by_role_uses_the_admin_api_from_our_own_pages_alone(ga
         browser = signed_in(gateway, "alice")
         tokens = f"{gateway.url}/api/moongate/v1/tokens"
         far = {"X-Forwarded-For": "10.0.0.1"}
-        # What the gateway knew of alice is believed for a moment, and a role given beside it counts after that.
+        # What the gateway knew of alice is believed for a moment; a role given beside it counts after that.
         until(lambda: browser.ask(tokens, headers=far)[0] == 200)
         gc = f"{gateway.url}/api/moongate/v1/gc"
         for foreign in (
