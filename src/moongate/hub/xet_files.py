@@ -27,7 +27,8 @@ from moongate.hub.bells import Bells
 from moongate.hub.flights import Flights, Turns
 from moongate.hub.sources import ByteSource
 from moongate.hub.xet_body import LONGEST_WAIT_SECONDS, SegmentBody
-from moongate.hub.xet_fill import JudgeRow, XetFill, XetRoom, XetRules, XetWatcher
+from moongate.hub.xet_fill import XetFill
+from moongate.hub.xet_room import JudgeRow, XetRoom, XetRules, XetWatcher
 from moongate.hub.xet_source import XetSource
 from moongate.store.chunk_ranges import ChunkRange
 from moongate.store.index import Index, ReconstructionRow
@@ -153,7 +154,7 @@ class XetFiles:
         if row is None:
             raise UpstreamUnreachable("what is known of this file was given up at once; ask for it again")
         if not row.verified:
-            self._fill(row).learn(answer)
+            self._fill(row).addresses.learn(answer)
         return row
 
     def known(self, file_id: str) -> ReconstructionRow | None:
@@ -187,7 +188,7 @@ class XetFiles:
             del self._roads[next(iter(self._roads))]
         self._roads[file_id] = road
         if (fill := self._fills.get(file_id)) is not None:
-            fill.road = road
+            fill.addresses.road = road
 
     def _road(self, row: ReconstructionRow) -> CasRoad | None:
         """How upstream may be asked for a file, when nobody said so in this process."""

@@ -17,21 +17,14 @@ only a proof that failed throws away what is not proven otherwise.
 
 from __future__ import annotations
 
-import asyncio
 import threading
 import time
 from collections.abc import Callable
-from concurrent.futures import CancelledError
-from concurrent.futures import TimeoutError as FutureTimeout
 from contextlib import suppress
 from dataclasses import dataclass
-from typing import Protocol
 
-from moongate.core.digests import Etag
 from moongate.core.errors import (
-    Absent,
     MoongateError,
-    NotAllowed,
     UpstreamBroken,
     UpstreamBusy,
     UpstreamError,
@@ -39,20 +32,18 @@ from moongate.core.errors import (
     UpstreamUnreachable,
 )
 from moongate.core.spans import ByteSpan
-from moongate.hub.bells import Bells
 from moongate.hub.leader import Probe
 from moongate.hub.pace import Pace
-from moongate.store.chunk_ranges import ChunkRange
-from moongate.store.index import Index, KeptFetch, ReconstructionRow
-from moongate.store.segments import Lead, Segment, Segments
-from moongate.upstream.cas import CasClient, CasRoad
+from moongate.hub.xet_addresses import Addresses, NobodyToAsk, Outdated
+from moongate.hub.xet_ranges import hold_of, in_order
+from moongate.hub.xet_room import XetRoom
+from moongate.store.index import KeptFetch, ReconstructionRow
+from moongate.store.segments import Lead, Segment
+from moongate.upstream.cas import CasRoad
 from moongate.upstream.connection import Body
 from moongate.upstream.xorbs import AddressExpired, XorbConnection
 from moongate.xet.hashes import XetHash
-from moongate.xet.reconstruction import FetchRange, Reconstruction, Term
-
-HOLD_BYTES = (128 << 10) + 8
-"""What is held of a file that is not proven: at least its last chunk, header and all."""
+from moongate.xet.reconstruction import Term
 
 _READ_BYTES = 256 << 10
 _NOTIFY_SECONDS = 0.008
@@ -72,73 +63,12 @@ _FOLLOW_SECONDS = 15.0
 
 
 @dataclass(frozen=True, slots=True)
-class XetRules:
-    """connections: most at once for one file. offline: never fetch.
-    distrust_seconds: how long plain readers stay away from the CAS of a file that it failed for.
-    proof_lease_seconds: how long a process that proves a file may be silent before another one takes over.
-    """
-
-    connections: int = 8
-    offline: bool = False
-    distrust_seconds: float = 300.0
-    proof_lease_seconds: float = 15.0
-
-
-class XetWatcher(Protocol):
-    """Who counts and records what fills do. Called from worker threads, so it must be thread-safe."""
-
-    def fetched(self, count: int) -> None:
-        """So many bytes of xorbs came from upstream."""
-
-    def retried(self, error: UpstreamError) -> None:
-        """Upstream failed, and is asked again."""
-
-    def proven(self, file_id: str, etag: Etag, size_bytes: int, seconds: float) -> None:
-        """Every byte of a file was proven; `seconds` since this process began to fetch it."""
-
-    def failed(self, file_id: str, etag: Etag, error: MoongateError) -> None:
-        """A fill ended without the file."""
-
-    def fell_back(self, etag: Etag, error: MoongateError) -> None:
-        """A plain reader goes on without the CAS."""
-
-
-JudgeRow = Callable[[ReconstructionRow, Callable[[ByteSpan], bytes]], None]
-"""Has a content judged that is read by span; blocks until the verdict is known."""
-
-
-@dataclass(frozen=True, slots=True)
-class XetRoom:
-    """What every fill of a process works with."""
-
-    cas: CasClient
-    segments: Segments
-    index: Index
-    rules: XetRules
-    watcher: XetWatcher
-    make_room: Callable[[int], None]
-    bells: Bells
-    loop: asyncio.AbstractEventLoop
-    clock: Callable[[], float]
-    judge: JudgeRow
-    """Called when a file's bytes were proven, before its end is given out."""
-
-
-@dataclass(frozen=True, slots=True)
 class _Worker:
     """What one thread works with; `serial` is that of the troubles when it began."""
 
     connection: XorbConnection
     buffer: memoryview
     serial: int
-
-
-class Outdated(UpstreamBroken):
-    """Upstream tells of a file in another way than it did when its row was put."""
-
-
-class _NobodyToAsk(UpstreamUnreachable):
-    """No caller came to this process with access to the file; to others one may have come."""
 
 
 class XetFill:
@@ -150,8 +80,6 @@ class XetFill:
         """guessed: no caller has shown yet that upstream lets this road be gone."""
         self.room = room
         self.row = row
-        self.road = road
-        self._guess = road if guessed else None
         self.ranges = in_order(row)
         self.began = time.monotonic()
         self.proven = False
@@ -184,8 +112,9 @@ class XetFill:
         self._probe = Probe(room.rules.connections)
         self._pace = Pace(time.monotonic())
         self._moved_at = time.monotonic()
-        self._addresses: dict[XetHash, tuple[FetchRange, ...]] = {}
-        self._asking = threading.Lock()
+        self.addresses = Addresses(
+            room, row, road, road if guessed else None, self._ranges_left, self._halt.is_set
+        )
         self._proof: threading.Thread | None = None
 
     # -- readers ---------------------------------------------------------------------------------------------
@@ -401,6 +330,9 @@ class XetFill:
                 self._idle -= 1
         return None
 
+    def _ranges_left(self) -> list[KeptFetch]:
+        return [self.ranges[at] for at in list(self._left)]
+
     def _give_back(self, at: int, *, done: bool) -> None:
         with self._changed:
             self._busy.discard(at)
@@ -480,19 +412,19 @@ class XetFill:
         """Whether this process can ask upstream; if not, wait for those who can, but not for ever."""
         if self.room.rules.offline:
             raise UpstreamUnreachable("this gateway is offline, and the file is not in its store")
-        if self.road is not None:
+        if self.addresses.road is not None:
             return True
-        if time.monotonic() - self._moved_at > _FOLLOW_SECONDS:
+        if time.monotonic() - max(self._moved_at, self.addresses.forgot_at) > _FOLLOW_SECONDS:
             raise UpstreamUnreachable("nobody fetches this file any more; ask for its reconstruction again")
         return False
 
     def _is_answered(self, segment: Segment) -> bool:
         """Whether upstream may answer this process; a guess is tried before others are kept off."""
-        if self.road is not self._guess:
+        if not self.addresses.is_guessed:
             return True
         try:
-            self._address(segment, "")
-        except _NobodyToAsk:
+            self.addresses.of(segment)
+        except NobodyToAsk:
             return False
         except UpstreamError:
             pass  # whoever leads asks again, with patience
@@ -506,7 +438,7 @@ class XetFill:
             begun = lead.position
             address = None
             try:
-                address = self._address(segment, stale)
+                address = self.addresses.of(segment, stale)
                 # Who refuses a part of what it signed gets asked for all of it.
                 asked = ByteSpan(position, segment.span.end) if refusals < 2 else address.span
                 body = worker.connection.open(address.url, asked)
@@ -567,72 +499,6 @@ class XetFill:
         self._probe.settle()
         self._not_before = self.room.clock() + wait_seconds
 
-    # -- addresses -------------------------------------------------------------------------------------------
-
-    def learn(self, answer: Reconstruction) -> None:
-        """Take in where upstream says that ranges can be fetched for a while."""
-        self._addresses = dict(answer.fetches)
-
-    def _address(self, segment: Segment, stale: str) -> FetchRange:
-        """Where these chunks can be fetched; asks the reconstruction again when it is not known."""
-        found = self._known_address(segment)
-        if found is not None and found.url != stale:
-            return found
-        with self._asking:
-            found = self._known_address(segment)
-            if found is None or found.url == stale:
-                answer = self._ask_again()
-                if not self._agrees(answer):
-                    raise Outdated("upstream tells of this file in another way than before; ask for it again")
-                self.learn(answer)
-                found = self._known_address(segment)
-        if found is None:
-            raise UpstreamBroken("upstream does not offer a range that it offered before")
-        return found
-
-    def _agrees(self, answer: Reconstruction) -> bool:
-        """Whether an answer offers what is left to fetch, at the same place."""
-        return all(
-            any(_offers(one, self.ranges[at].chunks) for one in answer.fetches.get(self.ranges[at].xorb, ()))
-            for at in list(self._left)
-        )
-
-    def _known_address(self, segment: Segment) -> FetchRange | None:
-        for one in self._addresses.get(segment.xorb, ()):
-            if one.start <= segment.first and segment.end <= one.end:
-                return one
-        return None
-
-    def _ask_again(self) -> Reconstruction:
-        road = self.road
-        if road is None:
-            raise _NobodyToAsk("nobody here knows how to ask upstream for this file")
-        asked = asyncio.run_coroutine_threadsafe(
-            self.room.cas.reconstruction(road, self.row.file_id, self.row.size_bytes), self.room.loop
-        )
-        try:
-            while not self._halt.is_set():
-                try:
-                    return asked.result(_SLOWEST_LOOK_SECONDS)
-                except FutureTimeout:
-                    if asked.done():
-                        raise UpstreamTimeout("upstream's CAS took too long to answer") from None
-        except CancelledError:
-            raise UpstreamUnreachable("this gateway is stopping") from None
-        except (NotAllowed, Absent) as error:  # the caller's own access was decided before; this is ours
-            if road is self._guess:
-                self._forget_guess(road)
-                raise _NobodyToAsk("upstream lets only some callers fetch this file") from error
-            raise UpstreamUnreachable(f"upstream does not let us fetch this file: {error.message}") from error
-        finally:
-            asked.cancel()
-        raise UpstreamUnreachable("this gateway is stopping")
-
-    def _forget_guess(self, road: CasRoad) -> None:
-        self._moved_at = time.monotonic()
-        if self.road is road:  # no caller came meanwhile
-            self.road = None
-
     def wait_for_workers(self, wait_seconds: float) -> None:
         """Return when nobody fetches here any more, or the time is up."""
         deadline = time.monotonic() + wait_seconds
@@ -664,39 +530,6 @@ class XetFill:
             connection.abort()
         self.room.watcher.failed(self.row.file_id, self.row.etag, error)
         self.room.bells.ring(*self.keys)
-
-
-def _offers(offer: FetchRange, chunks: ChunkRange) -> bool:
-    starts = (offer.start == chunks.first) == (offer.span.start == chunks.span.start)
-    ends = (offer.end == chunks.end) == (offer.span.end == chunks.span.end)
-    within = offer.start <= chunks.first and chunks.end <= offer.end
-    inside = offer.span.start <= chunks.span.start and chunks.span.end <= offer.span.end
-    return starts and ends and within and inside
-
-
-def in_order(row: ReconstructionRow) -> list[KeptFetch]:
-    """A file's ranges, in the order in which its terms first need them."""
-    by_xorb: dict[XetHash, list[KeptFetch]] = {}
-    for one in row.fetches:
-        by_xorb.setdefault(one.xorb, []).append(one)
-    ordered: dict[KeptFetch, None] = {}
-    for term in row.terms:
-        for one in by_xorb.get(term.xorb, ()):
-            if one.chunks.first <= term.start and term.end <= one.chunks.end:
-                ordered[one] = None
-                break
-    ordered.update(dict.fromkeys(row.fetches))
-    return list(ordered)
-
-
-def hold_of(row: ReconstructionRow) -> tuple[XetHash, ByteSpan] | None:
-    """The end of the last term's range, which nobody gets before the file is proven; None for no bytes."""
-    last = row.terms[-1] if row.terms else None
-    for one in row.fetches:
-        if last and one.xorb == last.xorb and one.chunks.first <= last.start and last.end <= one.chunks.end:
-            span = one.chunks.span
-            return one.xorb, ByteSpan(max(span.start, span.end - HOLD_BYTES), span.end)
-    return None
 
 
 class Patience:
