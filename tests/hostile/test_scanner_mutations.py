@@ -23,7 +23,7 @@ from moongate.core.verdicts import VERDICTS
 from moongate.scan.engine import judge
 from moongate.weights.ranged import Held
 from support.pickled import EVIL, zipped
-from support.scan_samples import containers, documents, graphs, headers, rarer_archives
+from support.scan_samples import containers, documents, graphs, headers, rarer_archives, tables
 from support.scan_samples.seven_zip import seven_zipped
 
 PIECES = 20
@@ -62,6 +62,10 @@ def _bases() -> list[bytes]:
         rarer_archives.rpm(gzip.compress(rarer_archives.cpio({"m.pkl": EVIL}), mtime=0), "true"),
         rarer_archives.seven_zip_of_bcj2("m.pkl", EVIL),
         rarer_archives.lzw(EVIL),
+        tables.parquet([EVIL], "snappy", tables.snapped),
+        tables.arrow([EVIL], lz4.frame.compress),
+        graphs.tflite("FlexReadFile", "Mine"),
+        b"%PDF-1.7\n4 0 obj<</Type/ObjStm/Filter/FlateDecode>>stream\r\n" + zlib.compress(b"5 0 <</JS(x)>>"),
         gzip.compress(EVIL, mtime=0),
         bz2.compress(plain),
         lzma.compress(plain),

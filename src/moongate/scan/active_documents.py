@@ -1,4 +1,4 @@
-"""Judges documents that can act when they are opened: OLE files, PDF, RTF, and text that a desktop runs.
+"""Judges documents that can act when they are opened: OLE files, RTF, pages, and text that a desktop runs.
 
 None of them is part of a model. What acts on opening is told, what starts a program then is dangerous.
 """
@@ -20,9 +20,6 @@ _MACROS = tuple(word.encode("utf-16-le") for word in ("_VBA_PROJECT", "Macros", 
 _RUN_ON_OPENING = re.compile(rb"(?i)Auto_?Open|Document_Open|Workbook_Open|AutoExec|Auto_Close")
 _STARTS = re.compile(rb"(?i)WScript\.Shell|Shell\.Application|powershell|cmd\.exe|URLDownloadToFile|mshta")
 _INSTALLER = bytes.fromhex("84100c0000000000c000000000000046")
-_PDF_STARTS = re.compile(rb"/S\s*/Launch\b|/Launch\s*<<|/Type\s*/Action[^>]{0,200}/Launch")
-_PDF_SCRIPT = re.compile(rb"/(?:JavaScript|JS)\b|/RichMedia\b")
-_HEX_NAME = re.compile(rb"#([0-9A-Fa-f]{2})")
 _RTF_OBJECT = re.compile(
     rb"\\objupdate|\\objdata|\\object\b|\\\*\\template|DDEAUTO|INCLUDEPICTURE", re.IGNORECASE
 )
@@ -84,19 +81,6 @@ def scan_office(inspection: Inspection, content: Ranged, place: Place) -> None:
         ledger.add("native-library", "it installs programs", member=place.member)
     elif content.size_bytes > _MOST_BYTES:
         ledger.add("too-large", f"only its first {_MOST_BYTES} bytes were looked at", member=place.member)
-
-
-def judge_pdf(content: Ranged, ledger: Ledger, member: str) -> None:
-    """Compressed objects are not looked into; readers of PDF ask before they start anything."""
-    data = content.read(ByteSpan(0, min(content.size_bytes, _MOST_BYTES)))
-    if b"#" in data:
-        data = _HEX_NAME.sub(lambda found: bytes((int(found.group(1), 16),)), data)
-    if _PDF_STARTS.search(data):
-        ledger.add(
-            "active-content", "it starts a program when it is opened", member=member, severity=Severity.HIGH
-        )
-    elif _PDF_SCRIPT.search(data):
-        ledger.add("active-content", "it is a document with a script", member=member)
 
 
 def judge_rtf(text: str, ledger: Ledger, member: str) -> None:

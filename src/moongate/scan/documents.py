@@ -30,6 +30,13 @@ _TARGET = re.compile(
     r"""(?:^|[{,\s-])["']?(?:_target_|class_path|\(\))["']?[ \t]*:[ \t]*["']?([\w.]+)""", re.MULTILINE
 )
 _TARGET_KEYS = ("_target_", "class_path", "()")
+# Configurations of diffusion models and NeMo name what they call by a plain word; only what is plain counts.
+_PLAIN_TARGET = re.compile(
+    r"""^[ \t-]{0,80}["']?target["']?[ \t]*:[ \t]*["']?"""
+    r"""((?:os|posix|nt|subprocess|builtins|sys|pty|shutil|importlib|runpy|ctypes|socket|pickle|marshal)"""
+    r"""\.[\w.]{1,80})""",
+    re.MULTILINE,
+)
 _LOADER = re.compile(r"""^[ \t]*loader_module\s*:\s*["']?([\w.]+)""", re.MULTILINE)
 _ENVIRONMENT = re.compile(r"^dependencies:\s*$", re.MULTILINE)
 _PERCENT = re.compile(r"![^\s!]{0,400}%[0-9a-fA-F]{2}")
@@ -71,6 +78,7 @@ _NAME = re.compile(r"""["']([A-Za-z0-9][\w.-]*)\s*(?:\[[^\]"']*\])?\s*(?:[=<>!~;
 _CALLERS = frozenset(
     f"hydra.utils.{name}" for name in ("get_method", "get_class", "get_object", "call", "instantiate")
 )
+_FETCHERS = frozenset(("torch.hub.load", "torch.utils.cpp_extension.load", "torch.ops.load_library"))
 PROSE: Final = (".md", ".rst", ".txt", ".html", ".htm", ".csv", ".tsv", ".jsonl", ".tex", ".log", ".srt")
 _PROSE_NAMES = re.compile(
     r"(?:changelog|changes|news|readme|licen[cs]e|copying|notice|authors|history|todo|\w*faq)(?:\.\w+)?\Z"
@@ -94,6 +102,8 @@ def judge_lines(text: str, ledger: Ledger, member: str, name: str) -> None:
         words = f"a tag makes an object: {found.group().strip()[-100:]!r}"
         ledger.add("yaml-object", words, member=member, offset=found.start())
     for target in dict.fromkeys(_TARGET.findall(text) if any(key in text for key in _TARGET_KEYS) else ()):
+        judge_target(target, ledger, member)
+    for target in dict.fromkeys(_PLAIN_TARGET.findall(text) if "target" in text else ()):
         judge_target(target, ledger, member)
     for module in dict.fromkeys(_LOADER.findall(text) if "loader_module" in text else ()):
         _judge_loader(module, ledger, member)
@@ -160,7 +170,9 @@ def judge_target(target: str, ledger: Ledger, member: str) -> None:
     """A class or function that a framework calls because a configuration names it."""
     module, _, name = target.rpartition(".")
     top = module.partition(".")[0]
-    if target in _CALLERS or (top in STANDARD_MODULES and standing(module, name) > Standing.INERT):
+    if target in _FETCHERS:
+        ledger.add("config-code", f"has {target} called, which fetches and runs code", member=member)
+    elif target in _CALLERS or (top in STANDARD_MODULES and standing(module, name) > Standing.INERT):
         ledger.add("schema-type", f"has {target[:100]} called", member=member)
     elif top in TOOLS:
         ledger.add("config-code", f"has {target[:100]} called", member=member)

@@ -12,7 +12,7 @@ from typing import Final
 
 from moongate.core.spans import ByteSpan
 from moongate.core.verdicts import Report, Severity
-from moongate.scan.active_documents import judge_pdf, scan_office
+from moongate.scan.active_documents import scan_office
 from moongate.scan.archives import (
     compressed,
     scan_opaque,
@@ -23,12 +23,13 @@ from moongate.scan.archives import (
 )
 from moongate.scan.columns import scan_arrow, scan_parquet
 from moongate.scan.foreign_objects import is_torch7, scan_dotnet, scan_java, scan_r, scan_torch7
-from moongate.scan.graphs import scan_graph, scan_tflite
+from moongate.scan.graphs import scan_graph
 from moongate.scan.hdf5_links import compressed_links, hdf5_begins, outside_files
 from moongate.scan.hidden_programs import programs_in
 from moongate.scan.inspection import Inspection, Place, Scanner
 from moongate.scan.keras import judge_embedded
 from moongate.scan.ledger import Counted, Ledger
+from moongate.scan.pdf import judge_pdf
 from moongate.scan.pickles import judge_pickles, may_begin, probe
 from moongate.scan.rarer_archives import (
     scan_ar,
@@ -41,6 +42,7 @@ from moongate.scan.rarer_archives import (
 from moongate.scan.sniff import HEAD_BYTES, is_text, sniff
 from moongate.scan.tensors import scan_gguf, scan_numpy, scan_safetensors
 from moongate.scan.texts import scan_text
+from moongate.scan.tflite import scan_tflite
 from moongate.weights.ranged import Part, Ranged
 
 _TAIL_BYTES = 32 << 10
@@ -129,7 +131,7 @@ def scan_anything(inspection: Inspection, content: Ranged, place: Place) -> None
     elif not is_pickle:
         _scan_data(inspection, content, place, head)
     if head.startswith(b"%PDF-"):
-        judge_pdf(content, ledger, place.member)
+        judge_pdf(inspection, content, place)
     if not is_pickle and head.lstrip()[:200].lower().startswith((b"<!doctype html", b"<html")):
         _judge_page(inspection, place)
     if not is_pickle and not is_text_here:

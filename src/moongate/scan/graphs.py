@@ -21,7 +21,7 @@ from moongate.weights.ranged import Ranged
 
 MAX_FIELDS: Final = 3_000_000
 _MAX_TEXT = 4096
-_BUSY_OPS = re.compile(
+BUSY_OPERATIONS = re.compile(
     r"PyFunc|^ReadFile|^WriteFile|MatchingFiles|^Reader(?:Read|Restore)|WholeFileReader|TextLine|FixedLengthRecord|"
     r"TFRecord|Sql|Snapshot|SaveDataset|LoadDataset|DataService|SummaryFileWriter|SummaryDbWriter|ImmutableConst|Rpc|"
     r"^Debug(?:Identity|Nan|Numeric)|^PrintV2|^Print$|FileSystem|^IO>|Shell|Command|Execute|LoadLibrary|Kafka|"
@@ -37,12 +37,12 @@ _DOMAINS = frozenset(
 _OPERATION = re.compile(r"[A-Za-z_][\w>.]*")
 _TEXT_OP = re.compile(r"""\bop\s*:\s*["']([\w>]{1,80})["']""")
 _PYTHON_LAYER = re.compile(r"\bpython_param\s*:?\s*\{")
-_FLEX = re.compile(rb"Flex([A-Z]\w{1,80})")
 _ASSET = 6
 _MOST_ASSETS = 10_000
-_STEP_BYTES = 8 << 20
 _MAX_NODE_BYTES = 1 << 20
-_PYTHON_OP = re.compile(r"(?i)py(?:thon)?_?(?:op|func|call|custom)|python|script|lambda|shell|exec|system")
+PYTHON_OPERATION = re.compile(
+    r"(?i)py(?:thon)?_?(?:op|func|call|custom)|python|script|lambda|shell|exec|system"
+)
 
 
 def _text(content: Ranged, span: ByteSpan) -> str:
@@ -121,7 +121,9 @@ def _scan_tensorflow(
     inspection.ledger.saw("tensorflow")
     try:
         for op, name, node in _tensorflow_ops(content, graphs):
-            if _BUSY_OPS.search(op) and not (op.startswith("Print") and not _prints_to_file(content, node)):
+            if BUSY_OPERATIONS.search(op) and not (
+                op.startswith("Print") and not _prints_to_file(content, node)
+            ):
                 words = f"the node {name[:80]!r} does {op}"
                 inspection.ledger.add("graph-operation", words, member=place.member)
     except BadMessage:
@@ -176,24 +178,10 @@ def _tensorflow_ops(content: Ranged, graphs: Sequence[ByteSpan]) -> Iterator[tup
 def judge_graph_text(text: str, ledger: Ledger, member: str) -> None:
     """A graph in the text form of protocol buffers, which TensorFlow and Caffe load as well."""
     for op in dict.fromkeys(_TEXT_OP.findall(text) if "node" in text else ()):
-        if _BUSY_OPS.search(op) and not op.startswith("Print"):
+        if BUSY_OPERATIONS.search(op) and not op.startswith("Print"):
             ledger.add("graph-operation", f"a node does {op}", member=member)
     if "python_param" in text and (found := _PYTHON_LAYER.search(text)):
         ledger.add("graph-operation", "a layer runs Python", member=member, offset=found.start())
-
-
-def scan_tflite(inspection: Inspection, content: Ranged, place: Place) -> None:
-    """Of a flat buffer only the names of operations that it borrows from TensorFlow are looked for."""
-    inspection.ledger.saw("tflite")
-    at = 0
-    while at < content.size_bytes:
-        data = content.read(ByteSpan(at, at + _STEP_BYTES + 100))
-        for found in _FLEX.finditer(data):
-            op = found.group(1).decode("ascii")
-            if _BUSY_OPS.search(op) and not op.startswith("Print"):
-                words = f"an operation does {op[:80]}"
-                inspection.ledger.add("graph-operation", words, member=place.member)
-        at += _STEP_BYTES
 
 
 def _scan_onnx(
@@ -248,9 +236,9 @@ def _judge_nodes(
             _judge_context(inspection, content, attributes, place)
         if domain not in _DOMAINS and domain not in own:
             words = f"an operation {domain[:60]}::{op[:60]}"
-            rule = "graph-operation" if _PYTHON_OP.search(f"{domain} {op}") else "graph-unknown"
+            rule = "graph-operation" if PYTHON_OPERATION.search(f"{domain} {op}") else "graph-unknown"
             inspection.ledger.add(rule, words, member=place.member)
-        elif _PYTHON_OP.search(op) and op in {"PythonOp", "PyOp", "PyCustomOp"}:
+        elif PYTHON_OPERATION.search(op) and op in {"PythonOp", "PyOp", "PyCustomOp"}:
             inspection.ledger.add("graph-operation", f"an operation {op}", member=place.member)
     return graphs
 

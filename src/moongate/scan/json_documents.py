@@ -95,6 +95,9 @@ class JsonJudge:
             self._ledger.add("remote-code", f"asks for the classes {names[:200]}", member=self._member)
         if isinstance(node.get("type"), str) and "idx" in node and "path" in node:
             self._judge_module(str(node["type"]))
+        parent, base = node.get("parent_library"), node.get("base_model_class")
+        if isinstance(parent, str) and isinstance(base, str):
+            judge_target(f"{parent}.{base}", self._ledger, self._member)
         if "runOn" in node:
             self._ledger.add("config-code", "an editor runs a task of it by itself", member=self._member)
         judge_json_graph(node, self._ledger, self._member)
@@ -162,6 +165,8 @@ def _classes(node: Mapping[str, object]) -> list[str]:
     elif isinstance(asked, str):
         values = (asked,)
     names = [str(value) for value in values if value]
+    if isinstance(own := node.get("_class_name"), list) and "_diffusers_version" in node:
+        names.append(".".join(str(part) for part in own[:2]))
     pipelines = node.get("custom_pipelines")
     if isinstance(pipelines, Mapping):
         names += [

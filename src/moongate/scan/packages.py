@@ -117,6 +117,8 @@ _POPULAR: Final = frozenset(
         "pydantic",
         "pyarrow",
         "pytest",
+        "pytorch",
+        "sklearn",
         "python-dateutil",
         "python-dotenv",
         "pytorch-lightning",

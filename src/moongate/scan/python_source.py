@@ -63,7 +63,8 @@ _SENDS = re.compile(
 )
 _READS = re.compile(r"(?:\.ssh/|\.aws/|\.netrc|\.kube/|\.docker/config|\.git-credentials|"
                     r"/proc/self/environ|169\.254\.169\.254|metadata\.google\.internal|"
-                    r"/etc/(?:passwd|shadow)|huggingface/token|wallet\.dat|Login Data|/id_rsa)")  # fmt: skip
+                    r"/etc/(?:passwd|shadow)|huggingface/token|wallet\.dat|Login Data|/id_rsa|"
+                    r"\A(?:\.ssh|\.aws|\.gnupg|id_(?:rsa|dsa|ecdsa|ed25519))\Z)")  # fmt: skip
 _DECODES = re.compile(
     r"(?:base64\.\w*decode|zlib\.decompress|codecs\.decode|bytes\.fromhex|binascii\.\w+|marshal\.loads)\Z"
 )

@@ -7,13 +7,14 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from itertools import islice
 from typing import Final
 
 _SECRETS: Final = {
     "an AWS access key": (("AKIA", "ASIA"), re.compile(r"\b(?:AKIA|ASIA)[0-9A-Z]{16}\b")),
     "an AWS secret key": (
         ("secret", "SECRET", "Secret"),
-        re.compile(r"(?i)aws.{0,20}secret.{0,20}[=:]\s*['\"][A-Za-z0-9/+=]{40}['\"]"),
+        re.compile(r"(?i)aws.{0,20}secret.{0,20}[=:]\s{0,9}['\"]?[A-Za-z0-9/+=]{40}(?![A-Za-z0-9/+=])"),
     ),
     "a Hugging Face token": (
         ("hf_", "api_org_"),
@@ -75,9 +76,19 @@ _SECRETS: Final = {
     ),
 }
 
+_MOST_TRIED = 100
+_EXAMPLE = re.compile(r"EXAMPLE|([A-Za-z0-9*])\1{15}")
+
 
 def find_secrets(text: str) -> Iterator[tuple[str, str, int]]:
     """What it is, how it begins, and where it stands; the first of each kind."""
     for what, (hints, pattern) in _SECRETS.items():
-        if any(hint in text for hint in hints) and (found := pattern.search(text)):
-            yield what, f"{found.group()[:6]}…", found.start()
+        if any(hint in text for hint in hints):
+            real = (found for found in islice(pattern.finditer(text), _MOST_TRIED) if not _is_example(found))
+            if found := next(real, None):
+                yield what, f"{found.group()[:6]}…", found.start()
+
+
+def _is_example(found: re.Match[str]) -> bool:
+    """Whether it is what documentation shows: `EXAMPLE` in it, or one letter over and over."""
+    return _EXAMPLE.search(found.group()) is not None

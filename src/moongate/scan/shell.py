@@ -16,13 +16,20 @@ from moongate.scan.packages import folded, judge_address, judge_index, judge_pac
 
 _SHELL = r"(?:sudo\s+(?:-\S+\s+)*)?(?:/\S*/)?(?:env\s+)?(?:ba|z|da|k|fi)?sh\b(?![\w.])"
 _KEPT = (
-    r"(?:\.ssh/|id_rsa|id_ed25519|/etc/shadow|\.aws/credentials|huggingface/token|\.netrc|/proc/\w+/environ)"
+    r"(?:\.ssh/|id_rsa|id_ed25519|/etc/(?:shadow|passwd)|\.aws/credentials|huggingface/token|\.netrc|"
+    r"/proc/\w+/environ)"
 )
 # What a command ends with, and what must stand before that in it. All of lines in small letters.
 _ENDS: Final = tuple(
     (re.compile(end), re.compile(before))
     for end, before in (
-        (rf"\|\s*{_SHELL}", r"\b(?:curl|wget|iwr)\b|base64\s+(?:-d|--decode)|xxd\s+-r|openssl\s+base64"),
+        (
+            rf"\|\s*{_SHELL}",
+            (
+                r"\b(?:curl|wget|iwr)\b|base64\s+(?:-d|--decode)|xxd\s+-r|openssl\s+base64|"
+                r"\b(?:printf|echo\s+-\w*e\w*)\s+[\"']?\\(?:x|0?[0-7]{3})"
+            ),
+        ),
         (r"\|\s*(?:sudo\s+)?(?:python[\d.]*|perl|node|ruby|php)(?!\S)(?!\s+-\w)", r"\b(?:curl|wget)\b"),
         (r"(?:&&|;)\s*(?:chmod\s+(?:\+x|[0-7]*7[0-7]*)|(?:ba)?sh\s)", r"\b(?:curl|wget)\b"),
         (
@@ -62,12 +69,19 @@ _WHOLE: Final = tuple(
 )  # fmt: skip
 # One of these is in all of them; looking for a word is much faster than for a pattern.
 _WORDS = ("curl", "wget", "iwr", "base64", "xxd", "id_rsa", ".ssh/", "environ", "mkfifo",
+          "\\x", "/etc/passwd",
           *(hint for hints, _ in _WHOLE for hint in hints))  # fmt: skip
 # Installers of well-known projects: what they do may change, but they are what they say.
 _INSTALLERS: Final = frozenset(
     "deb.nodesource.com sh.rustup.rs astral.sh ollama.com ollama.ai get.docker.com install.python-poetry.org "  # noqa: SIM905
     "bun.sh deno.land get.pnpm.io repo.anaconda.com repo.continuum.io micro.mamba.pm".split()
 )
+# A variable that holds a token of whoever runs it, and whose it is.
+_TOKEN = re.compile(r"\$\{?(?:hf|hugging\w{0,20}|aws|github|gh|npm|pypi)_\w{0,20}(?:token|key|secret|pat)\b")
+_HOMES = (
+    "huggingface.co", "hf.co", "hf.space", "huggingface.cloud", "github.com", "githubusercontent.com",
+    "amazonaws.com", "npmjs.org", "pypi.org", "localhost", "127.0.0.1",
+)  # fmt: skip
 _ADDRESS = re.compile(r"(https?)://([^\s/'\"|)]+)(/\S*)?")
 _FETCHED_TO = re.compile(
     r"\b(?:curl|wget)\b[^\n]{0,500}?\s(?:-[a-zA-Z]*[oO]|--output(?:-document)?)(?:\s+|=)[\"']?([\w./~$-]*[\w])"
@@ -126,7 +140,22 @@ def fetches_and_runs(text: str) -> str | None:
     return mild
 
 
+def _sends_token(line: str) -> str | None:
+    """What a request carries to a host whose token it is not."""
+    if "$" not in line or not ("curl" in line or "wget" in line):
+        return None
+    found = _TOKEN.search(line)
+    if found is None:
+        return None
+    hosts = [host.rpartition("@")[2].partition(":")[0] for _, host, _ in _ADDRESS.findall(line)]
+    strange = [host for host in hosts if not any(host == one or host.endswith("." + one) for one in _HOMES)]
+    plain = [host for host in strange if "$" not in host]
+    return f"{found.group()} to {plain[0]}" if plain and len(strange) == len(hosts) else None
+
+
 def _commands(line: str) -> Iterator[str]:
+    if sent := _sends_token(line):
+        yield f"sends {sent}"
     for hints, pattern in _WHOLE:
         if any(hint in line for hint in hints) and (found := pattern.search(line)):
             yield found.group()

@@ -59,10 +59,17 @@ def judge_environment(text: str, ledger: Ledger, member: str) -> None:
     """The packages of a conda environment, those for pip among them."""
     for name in _LISTED.findall(text):
         judge_package(folded(name), ledger, member)
+    for_pip = False
     for line in text.splitlines():
         words = line.strip().removeprefix("- ").strip("\"'")
         if words.startswith("--"):
             judge_options(words, ledger, member)
+        elif not line.startswith(" ") and not line.startswith("-"):
+            for_pip = False
+        elif words == "pip:":
+            for_pip = True
+        elif for_pip and (found := _NAME.match(words)):
+            judge_package(folded(found.group(1)), ledger, member)
 
 
 def judge_sources(text: str, ledger: Ledger, member: str) -> None:

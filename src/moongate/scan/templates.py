@@ -258,7 +258,7 @@ def _closes(text: str, at: int, limit: int, mark: str) -> int:
 def _judge_whole(text: str, longest: int | None = None) -> Iterator[tuple[str, str]]:
     """Names that are put together over several pieces of code."""
     texts: set[str] = set()
-    multiplies = formats = False
+    multiplies = formats = repeats = False
     for code in _pieces(text, longest):
         tokens = [found.group() for found in _TOKEN.finditer(code)]
         for place, token in enumerate(tokens):
@@ -266,7 +266,9 @@ def _judge_whole(text: str, longest: int | None = None) -> Iterator[tuple[str, s
             if token[:1] in {"'", '"'}:
                 texts.add(_decoded(token[1:-1]))
                 multiplies = multiplies or (after == "*" and token[1:-1].strip("_") == "")
+            repeats = repeats or (after == "*" and token.isidentifier())
             formats = formats or (token in {"format", "format_map"} and after == "(")
+    multiplies = multiplies or (repeats and "_" in texts)
     underscores = multiplies or any(len(one) > 1 and not one.strip("_") for one in texts)
     if underscores and any(one.lower().strip("_") in _CORE for one in texts):
         yield "template-escape", "puts together the name of an attribute"

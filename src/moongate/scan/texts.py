@@ -59,9 +59,13 @@ _HTML = re.compile(
 )
 _DOCKER = re.compile(r"^FROM\s+\S+", re.MULTILINE | re.IGNORECASE)
 _DOCKER_STEP = re.compile(r"^(?:RUN|CMD|ENTRYPOINT|COPY|ADD|ENV|WORKDIR)\s", re.MULTILINE | re.IGNORECASE)
-_HIDDEN = re.compile("[\u202a-\u202e\u2066-\u2069\U000e0020-\U000e007f]|[\u200b\u200c\u2060\ufeff]{4,}")
+_HIDDEN = re.compile(
+    "[\u202a-\u202e\u2066-\u2069\U000e0020-\U000e007f]|\u00ad{3,}|[\U000e0100-\U000e01ef]{3,}|"
+    "[\u200b\u200c\u2060-\u2064\ufeff\u3164\u115f\u1160\uffa0]{4,}"
+)
 _INJECTION = re.compile(
-    r"(?i)(?:ignore|disregard|forget) (?:all |any |the )*(?:previous|prior|above) (?:instructions|prompts)"
+    r"(?i)(?:ignore|disregard|forget|override) (?:all |any |the |your |my |these ){0,4}"
+    r"(?:previous|prior|above|earlier|preceding) (?:instructions|prompts|rules|messages)"
 )
 
 

@@ -65,3 +65,34 @@ BENIGN: dict[str, bytes] = {
     "tf_ok2/saved_model.pb": saved_model("SaveV2", "RestoreV2", "MergeV2Checkpoints", "ShardedFilename"),
     "model.tflite": struct.pack("<I", 28) + b"TFL3" + bytes(64),
 }
+
+
+def tflite(*custom: str) -> bytes:
+    """A model with one built-in operation and some custom ones."""
+
+    def table(fields: dict[int, bytes]) -> bytes:
+        """Its virtual table, then its fields; offsets in them count from where they stand."""
+        places, body = [0] * (max(fields) + 1), b""
+        for number, data in fields.items():
+            places[number] = 4 + len(body)
+            body += data
+        virtual = struct.pack(f"<HH{len(places)}H", 4 + 2 * len(places), 4 + len(body), *places)
+        virtual += bytes(-len(virtual) % 4)
+        return virtual + struct.pack("<i", len(virtual)) + body
+
+    texts = [struct.pack("<I", len(name)) + name.encode() + bytes(4 - len(name) % 4) for name in custom]
+    codes = [table({0: struct.pack("<I", 3)})]
+    for text in texts:
+        code = table({0: struct.pack("<I", 32), 1: struct.pack("<I", 8), 3: struct.pack("<I", 32)})
+        codes.append(code + text)
+    model = table({0: struct.pack("<I", 3), 1: struct.pack("<I", 4)})
+    vector_at = 8 + len(model)
+    vector, at = struct.pack("<I", len(codes)), 4 * (1 + len(codes))
+    for number, code in enumerate(codes):
+        virtual = int.from_bytes(code[:2], "little")
+        begins = at + virtual + -virtual % 4
+        vector += struct.pack("<I", begins - 4 * (1 + number))
+        at += len(code)
+    root = 8 + len(model) - 12
+    assert vector_at == root + 12
+    return struct.pack("<I", root) + b"TFL3" + model + vector + b"".join(codes)

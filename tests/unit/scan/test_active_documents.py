@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import base64
 import pickle
 import struct
+import zlib
 
 import pytest
 
 from moongate.scan.engine import judge
 from moongate.weights.ranged import Held
-from support.pickled import zipped
+from support.pickled import EVIL, zipped
 
 
 def verdict(data: bytes | str, name: str = "file") -> str:
@@ -74,3 +76,48 @@ def test_what_acts_is_not_clean(name: str) -> None:
 @pytest.mark.parametrize("name", ORDINARY)
 def test_what_does_nothing_is_clean(name: str) -> None:
     assert verdict(ORDINARY[name]) == "clean"
+
+
+LAUNCH = b"5 0 6 30 <</Type/Catalog/OpenAction 6 0 R>> <</S/Launch/F(cmd.exe)>>"
+SCRIPT = b"5 0 6 30 <</Type/Catalog/OpenAction 6 0 R>> <</S/JavaScript/JS(x)>>"
+PAGES = b"5 0 6 30 <</Type/Catalog/Pages 6 0 R>> <</Type/Pages/Kids[]>>"
+DRAWN = b"1 0 0 1 72 720 cm BT /F1 12 Tf (see /JavaScript and cmd.exe) Tj ET"
+
+
+def pdf(data: bytes, filters: bytes = b"/FlateDecode", about: bytes = b"/Type/ObjStm/N 2/First 10") -> bytes:
+    told = b"<<%s/Filter[%s]/Length %d>>" % (about, filters, len(data))
+    return b"%PDF-1.7\n4 0 obj" + told + b"stream\r\n" + data + b"\r\nendstream endobj\n%%EOF\n"
+
+
+PACKED = {
+    "deflated": (b"/FlateDecode", zlib.compress),
+    "by a short name": (b"/Fl", zlib.compress),
+    "by a hidden name": (b"/F#6cateDecode", zlib.compress),
+    "as digits": (b"/ASCIIHexDecode", lambda data: data.hex().encode() + b">"),
+    "as letters, deflated": (
+        b"/ASCII85Decode /FlateDecode",
+        lambda data: base64.a85encode(zlib.compress(data)) + b"~>",
+    ),
+}
+
+
+@pytest.mark.parametrize("name", PACKED)
+def test_objects_of_a_pdf_are_found_in_streams(name: str) -> None:
+    filters, pack = PACKED[name]
+    assert verdict(pdf(pack(LAUNCH), filters)) == "dangerous"
+    assert verdict(pdf(pack(LAUNCH.replace(b"Launch", b"L#61unch")), filters)) == "dangerous"
+    assert verdict(pdf(pack(SCRIPT), filters)) == "suspicious"
+    assert verdict(pdf(pack(PAGES), filters)) == "clean"
+
+
+def test_what_a_pdf_carries_is_looked_at() -> None:
+    for carried, expected in ((EVIL, "dangerous"), (PE, "dangerous"), (b"a,b\n1,2\n", "clean")):
+        assert verdict(pdf(zlib.compress(carried), about=b"/Type/EmbeddedFile")) == expected
+
+
+def test_a_pdf_is_searched_within_bounds() -> None:
+    bomb = zlib.compress(bytes(200 << 20))
+    assert verdict(pdf(bomb) + pdf(zlib.compress(LAUNCH))[9:]) == "dangerous"
+    assert verdict(pdf(zlib.compress(LAUNCH)[:-5])) in {"dangerous", "clean"}
+    locked = b"%PDF-1.7\ntrailer<</Encrypt 9 0 R>>" + pdf(bytes(range(60)))[9:]
+    assert verdict(locked) == "unscanned"
