@@ -1,6 +1,6 @@
 """`AssembledBody`: the bytes of a proven Xet file, sent from its chunks as they lie, kept nowhere else.
 
-    Assembler ── AssembledBody   one open file; batches are decoded in threads ahead of the socket
+    Assembler ── AssembledBody   one open file; batches are decoded ahead of the socket (`ahead`)
                     └── instead  what goes on in mid-file when chunks turn out to be lost
 
 Nothing is hashed again: as with a blob, what was proven when it came is believed until `verify` looks.
@@ -12,19 +12,19 @@ import os
 import threading
 from collections import deque
 from collections.abc import Awaitable, Callable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Final, Literal
 
 from moongate.core.digests import Etag
 from moongate.core.errors import StoreError
 from moongate.core.spans import ByteSpan
+from moongate.hub.ahead import Decoding, Helpers
 from moongate.hub.fill import FileBody
 from moongate.store.index import ReconstructionRow
 from moongate.store.pieces import Batch, Batches, FilePiece, Piece, cut, term_starts
 from moongate.store.segments import Segments
 
 _AHEAD = 3
-_MOST_THREADS = 4
+_MOST_HELPERS = 4
 _ROWS_KEPT = 64
 
 Instead = Callable[[ByteSpan], Awaitable[FileBody]]
@@ -121,7 +121,7 @@ class AssembledBody:
                 self._flow.close()
             end = self._wanted.end if position < self._wanted.end else self.size_bytes
             batches = self._assembler.batches_of(self._row, ByteSpan(position, end))
-            self._flow = _Flow(batches, position, end, self._assembler.pool)
+            self._flow = _Flow(batches, position, end, self._assembler.helpers)
         self._current = self._flow.next()
         return self._current
 
@@ -137,13 +137,13 @@ class AssembledBody:
 class _Flow:
     """Batches in order, decoded ahead. For one thread at a time."""
 
-    def __init__(self, batches: Iterator[Batch], position: int, end: int, pool: ThreadPoolExecutor) -> None:
+    def __init__(self, batches: Iterator[Batch], position: int, end: int, helpers: Helpers) -> None:
         self.position = position
         self.end = end
         """From here on there are no batches."""
         self._batches = batches
-        self._pool = pool
-        self._ahead: deque[tuple[Batch, Future[list[Piece]] | None]] = deque()
+        self._helpers = helpers
+        self._ahead: deque[Decoding] = deque()
         self._trouble: StoreError | None = None
         self._depth = 1
 
@@ -152,16 +152,25 @@ class _Flow:
         self._look_ahead()
         if not self._ahead:
             raise self._trouble or StoreError("a file ends early")
-        batch, decoding = self._ahead.popleft()
+        self._lend_a_hand()
+        decoding = self._ahead.popleft()
         try:
-            pieces = batch.pieces() if decoding is None else decoding.result()
+            pieces = decoding.pieces()
         except BaseException:
-            batch.close()
+            decoding.give_up()
             raise
+        batch = decoding.batch
         self.position = batch.span.end
         self._depth = min(self._depth + 1, _AHEAD)
         self._look_ahead()
         return batch, pieces
+
+    def _lend_a_hand(self) -> None:
+        """Decode what nobody has begun with, until the next batch is there."""
+        for decoding in self._ahead:
+            if self._ahead[0].is_done:
+                return
+            decoding.begin()
 
     def _look_ahead(self) -> None:
         """Have the next few decoded; but one alone when nothing of it was asked for yet."""
@@ -173,16 +182,14 @@ class _Flow:
                 return
             if batch is None:
                 return
-            self._ahead.append((batch, None if batch.is_raw else self._pool.submit(batch.pieces)))
+            self._ahead.append(Decoding(batch))
+            if not batch.is_raw:
+                self._helpers.offer(self._ahead[-1])
 
     def close(self) -> None:
         """Give up what was decoded ahead."""
         while self._ahead:
-            batch, decoding = self._ahead.popleft()
-            if decoding is None or decoding.cancel():
-                batch.close()
-            else:
-                decoding.add_done_callback(lambda _, batch=batch: batch.close())  # type: ignore[misc]
+            self._ahead.popleft().give_up()
 
 
 class Assembler:
@@ -191,8 +198,7 @@ class Assembler:
     def __init__(self, segments: Segments) -> None:
         self.batches = Batches(segments)
         self._starts: dict[str, tuple[ReconstructionRow, list[int]]] = {}
-        threads = max(2, min(_MOST_THREADS, os.cpu_count() or 1))
-        self.pool = ThreadPoolExecutor(threads, thread_name_prefix="decode")
+        self.helpers = Helpers(max(1, min(_MOST_HELPERS, (os.cpu_count() or 1) - 1)))
 
     def open(self, row: ReconstructionRow, span: ByteSpan, instead: Instead) -> AssembledBody:
         """A file of which `span` is wanted. `instead` opens it in another way should chunks be lost.
@@ -214,7 +220,7 @@ class Assembler:
         return self.batches.of(row, span, known[1])
 
     def close(self) -> None:
-        self.pool.shutdown(wait=False, cancel_futures=True)
+        self.helpers.close()
 
 
 def _bytes(piece: Piece) -> bytes:

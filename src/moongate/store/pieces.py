@@ -307,11 +307,10 @@ def _opened(segments: Segments, segment: Segment) -> int:
 def _mapped(segments: Segments, segment: Segment, inode: int) -> _Map:
     fd = _opened(segments, segment)
     try:
-        rows, raw_starts, at = array("I"), [0], 0
+        rows, at = array("I"), 0
         for _ in range(segment.end - segment.first):
             chunk = read_header(os.pread(fd, HEADER_BYTES, at), at)
             rows.extend(chunk)
-            raw_starts.append(raw_starts[-1] + chunk.raw_bytes)
             at = chunk.end
     except OSError as error:
         raise BadSegment(f"cannot be read: {error.strerror}") from error
@@ -321,7 +320,7 @@ def _mapped(segments: Segments, segment: Segment, inode: int) -> _Map:
         os.close(fd)
     if at != segment.length:
         raise BadSegment(f"its bytes are not the {segment.end - segment.first} chunks of its name")
-    return _Map(inode, rows, tuple(raw_starts))
+    return _Map(inode, rows, tuple(accumulate(rows[ROW_WORDS - 1 :: ROW_WORDS], initial=0)))
 
 
 def _lost(segment: Segment) -> ChunksLost:

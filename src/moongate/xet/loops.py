@@ -202,11 +202,41 @@ TEXT: Final = f"""
   (func $unblock (param $from i32) (param $stop i32) (param $to i32) (param $end i32) (param $window i32)
     (result i32)
     (local $token i32) (local $byte i32) (local $literals i32) (local $length i32) (local $back i32)
-    (local $match i32) (local $until i32) (local $far i32) (local $far_from i32) (local $far_to i32)
+    (local $match i32) (local $until i32) (local $count i32) (local $reach i32)
+    (local $far i32) (local $far_from i32) (local $far_to i32)
     (local.set $far_from (i32.sub (local.get $stop) (i32.const 32)))
     (local.set $far_to (i32.sub (local.get $end) (i32.const 64)))
     (block $odd
       (loop $sequence
+        ;; Short ones move on by 32 bytes at most. As many as stay far from both ends for certain
+        ;; are only looked at for being short, and for going back 16 bytes at least and not too far.
+        (block $careful
+          (local.set $reach (i32.sub (i32.sub (local.get $to) (local.get $window)) (i32.const 15)))
+          (local.set $count (i32.sub (local.get $far_from) (local.get $from)))
+          (local.set $byte (i32.sub (local.get $far_to) (local.get $to)))
+          (if (i32.gt_s (local.get $count) (local.get $byte)) (then (local.set $count (local.get $byte))))
+          (local.set $count (i32.shr_s (local.get $count) (i32.const 5)))
+          (br_if $careful (i32.or
+            (i32.le_s (local.get $reach) (i32.const 0)) (i32.le_s (local.get $count) (i32.const 0))))
+          (loop $quick
+            (local.set $token (i32.load8_u (local.get $from)))
+            (local.set $literals (i32.shr_u (local.get $token) (i32.const 4)))
+            (local.set $length (i32.and (local.get $token) (i32.const 15)))
+            (br_if $careful (i32.eq (local.get $literals) (i32.const 15)))
+            (br_if $careful (i32.eq (local.get $length) (i32.const 15)))
+            (v128.store (local.get $to) (v128.load offset=1 (local.get $from)))
+            (local.set $back
+              (i32.load16_u offset=1 (i32.add (local.get $from) (local.get $literals))))
+            (br_if $careful (i32.ge_u (i32.sub (local.get $back) (i32.const 16)) (local.get $reach)))
+            (local.set $from
+              (i32.add (i32.add (local.get $from) (local.get $literals)) (i32.const 3)))
+            (local.set $to (i32.add (local.get $to) (local.get $literals)))
+            (local.set $match (i32.sub (local.get $to) (local.get $back)))
+            (v128.store (local.get $to) (v128.load (local.get $match)))
+            (i32.store offset=16 (local.get $to) (i32.load offset=16 (local.get $match)))
+            (local.set $to (i32.add (i32.add (local.get $to) (local.get $length)) (i32.const 4)))
+            (local.set $count (i32.sub (local.get $count) (i32.const 1)))
+            (br_if $quick (local.get $count))))
         (br_if $odd (i32.ge_u (local.get $from) (local.get $stop)))
         (local.set $token (i32.load8_u (local.get $from)))
         (local.set $from (i32.add (local.get $from) (i32.const 1)))
