@@ -110,6 +110,7 @@ def test_kept_content_is_found_by_its_sha256_whatever_its_etag(index: Index) -> 
     index.put_digest(SMALL, WORSE)
     assert index.undigested(10) == []
     assert (index.digest_of(SMALL), index.digest_of(BAD), index.digest_of("e" * 40)) == (WORSE, BAD, None)
+    assert (index.etag_of(WORSE), index.etag_of(BAD)) == (SMALL, None)
     number = show(index, Indicator("sha256", BAD), Indicator("sha256", WORSE, confidence=20))
     assert sorted(etag for etag, _ in index.kept_hits(0.0)) == [BAD, SMALL]
     assert index.kept_in_generation("ours", number) == {BAD}

@@ -17,6 +17,7 @@ ROOT = Path(__file__).resolve().parents[2]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
 _BLOCK = re.compile(r"^```(?:console|sh|bash|text)?\n(.*?)^```", re.DOTALL | re.MULTILINE)
 _COMMAND = re.compile(r"(?:^|[|(]\s*)((?:[A-Z_]+=\S+ )*moongate .*)")
+_OTHERS = re.compile(r"\$\((?!(?:[A-Z_]+=\S+ )*moongate )[^)]*\)")  # what another program says
 _ENDS = frozenset({"|", ">", ">>", "&&", ";", ")", "#"})
 
 
@@ -25,7 +26,8 @@ def _typed(text: str) -> list[list[str]]:
     found = []
     for block in _BLOCK.findall(text):
         for line in re.sub(r"\\\n\s*", " ", block).splitlines():
-            match = _COMMAND.search(line.removeprefix("$ ").replace("$(", "( ").strip())
+            plain = _OTHERS.sub("WORDS", line.removeprefix("$ ")).replace("$(", "( ")
+            match = _COMMAND.search(plain.strip())
             if match is not None:
                 found.append(_words(match[1]))
     return [words for words in found if words]

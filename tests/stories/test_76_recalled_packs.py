@@ -197,3 +197,45 @@ def test_4_receivers_are_found_in_archives_too(
     made = moongate("recall", oid, "--yes", "--archive", str(archive))
     shown = moongate("recall", "show", made["recall"]["id"], "--archive", str(archive))
     assert len(shown["receivers"]) == 1
+
+
+@pytest.fixture
+def guarded(tmp_path: Path) -> Iterator[Gateway]:
+    """A gateway that judges, in front of small files that nobody asked for yet."""
+    double = HubDouble(tmp_path / "hub")
+    double.add_repo("acme/seen").commit({"load.py": OLD})
+    double.add_repo("acme/unseen").commit({"other.py": OLD, "new.json": b'{"b": 2}'})
+    with double.running(), Gateway(tmp_path / "home", double.url, cdn=double.cdn_netloc) as gateway:
+        yield gateway
+
+
+def test_5_a_small_file_is_recalled_by_its_sha256(guarded: Gateway) -> None:
+    seen, unseen = "/acme/seen/resolve/main/load.py", "/acme/unseen/resolve/main/other.py"
+    assert ask(guarded.url, seen).body == OLD
+    until(lambda: ask(guarded.url, f"{AUDIT}?kind=file.deliver").json()["lines"])
+    sha256 = hashlib.sha256(OLD).hexdigest()
+
+    made = recall(guarded, sha256, reason="a feed said so")
+    assert [(one["repo"], one["digest"]) for one in made["receivers"]] == [("models/acme/seen", oid_of(OLD))]
+    assert {place["repo"] for place in made["places"]} == {"acme/seen"}
+    assert statuses(guarded, seen) == statuses(guarded, unseen) == {403}
+    assert 403 in statuses(guarded, REFS.format("acme/seen"))
+
+    for digest in (sha256, oid_of(OLD)):
+        told = {line["kind"] for line in ask(guarded.url, f"{AUDIT}?digest={digest}").json()["lines"]}
+        assert {"file.deliver", "recall.create", "file.deny"} <= told, digest
+    undo(guarded, made)
+    until(lambda: statuses(guarded, seen) == {200})
+
+
+def test_6_a_small_file_that_was_recalled_before_anybody_asked_is_given_to_nobody(guarded: Gateway) -> None:
+    target = "/acme/unseen/resolve/main/new.json"
+    made = recall(guarded, hashlib.sha256(b'{"b": 2}').hexdigest())
+    assert (made["receivers"], made["places"]) == ([], [])
+    first = ask(guarded.url, target)
+    assert (first.status, first.headers["x-error-code"]) == (403, "Recalled")
+    assert statuses(guarded, target) == {403}
+    (line,) = {
+        line["path"]: line for line in ask(guarded.url, f"{AUDIT}?kind=file.deny").json()["lines"]
+    }.values()
+    assert (line["path"], line["rule"]) == ("new.json", f"recall {made['recall']['id']}")

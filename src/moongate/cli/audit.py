@@ -42,7 +42,7 @@ Kind = Annotated[str | None, typer.Option(help="Only this kind of event; `moonga
 User = Annotated[str | None, typer.Option(help="Only what this user did or received.")]
 Repo = Annotated[str | None, typer.Option(help="Only about this repository.")]
 Digest = Annotated[str | None, typer.Option(help="Only about this content, by sha256 or git oid.")]
-Since = Annotated[str | None, typer.Option(help="Not older: 2h, 30d, 2026-11-28 or 2026-11-28T14:00.")]
+Since = Annotated[str | None, typer.Option(help="Not older: 2h, 30d, 2026-11-28 or 2026-11-28T14:00 (UTC).")]
 Until = Annotated[str | None, typer.Option(help="Older than: as --since.")]
 Keys = Annotated[
     list[Path] | None,
@@ -105,6 +105,8 @@ def list_lines(  # noqa: PLR0913 - each is an option
     put_table(columns, [_row(line) for line in lines])
     if not lines:
         say("no such lines")
+    elif len(lines) == limit:
+        say(f"the newest {limit} lines; --limit shows more, --until older ones")
 
 
 @group.command("verify")

@@ -57,5 +57,9 @@ def parse_moment(text: str | None, option: str, now: float) -> float | None:
     try:
         when = datetime.fromisoformat(text)
     except ValueError:
+        if _DURATION.fullmatch(text) is None:
+            raise wrong_usage(
+                f"{option} {text!r} is no moment: use 2h or 30d (ago), 2026-11-28 or 2026-11-28T14:00 (UTC)"
+            ) from None
         return now - parse_duration(text, option)
     return (when if when.tzinfo else when.replace(tzinfo=UTC)).timestamp()

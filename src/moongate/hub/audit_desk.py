@@ -7,12 +7,13 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Final, Literal, Protocol
 
 import orjson
 
+from moongate.core.digests import Etag
 from moongate.core.errors import BadRequest, Conflict, StoreError
 from moongate.core.names import parse_repo
 from moongate.hub.audit import KINDS, Actor, AuditEvent
@@ -41,6 +42,8 @@ class AuditIndex(Protocol):
     def audit_after(self, seq: int, count: int) -> list[AuditRow]: ...
     def audit_checkpoints(self) -> list[tuple[int, str]]: ...
     def search_audit(self, wanted: AuditSearch, before: int, count: int) -> list[AuditRow]: ...
+    def etag_of(self, sha256: str) -> Etag | None: ...
+    def digest_of(self, etag: str) -> str | None: ...
     def drop_audit(self, until: int) -> int: ...
 
 
@@ -84,7 +87,7 @@ class AuditDesk:
 
     def search(self, wanted: AuditSearch, count: int, before: int | None = None) -> list[dict[str, Any]]:
         """The newest lines that are looked for, the newest first; `before` pages on."""
-        rows = self._index.search_audit(wanted, _LAST if before is None else before, count)
+        rows = self._page(wanted, _LAST if before is None else before, count)
         return [read_line(row.line) for row in rows]
 
     def delivered_since(self, since: float) -> set[tuple[str, str]]:
@@ -186,6 +189,15 @@ class AuditDesk:
             raise StoreError(f"cannot write {path}: {error.strerror}") from error
         return lines
 
+    def _page(self, wanted: AuditSearch, before: int, count: int) -> list[AuditRow]:
+        """The newest lines before one. Content is found by each of its digests; small files have two."""
+        asked = [wanted]
+        if wanted.digest is not None:
+            others = {self._index.etag_of(wanted.digest), self._index.digest_of(wanted.digest)}
+            asked += [replace(wanted, digest=other) for other in others - {None, wanted.digest}]
+        rows = [row for one in asked for row in self._index.search_audit(one, before, count)]
+        return sorted(rows, key=lambda row: -row.seq)[:count]
+
     def _rows(self, wanted: AuditSearch, after: int) -> Iterator[AuditRow]:
         """In order. The index walks a search backwards, so where its pages begin is gathered first."""
         if wanted == AuditSearch():
@@ -196,11 +208,11 @@ class AuditDesk:
             return
         pages: list[int] = []
         before = _LAST
-        while page := self._index.search_audit(wanted, before, _PAGE):
+        while page := self._page(wanted, before, _PAGE):
             pages.append(before)
             before = page[-1].seq
         for start in reversed(pages):
-            page = self._index.search_audit(wanted, start, _PAGE)
+            page = self._page(wanted, start, _PAGE)
             yield from (row for row in reversed(page) if row.seq > after)
 
 

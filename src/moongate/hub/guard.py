@@ -12,6 +12,7 @@ hash and for the verdict on the whole, which is decided upon again for every rea
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final, Protocol
 
@@ -84,11 +85,21 @@ class Opinions(Protocol):
 class Guard:
     """Lets readers pass, or not. One per process; belongs to an event loop."""
 
-    def __init__(self, gate: Gate, judging: Judging, opinions: Opinions | None = None) -> None:
-        """opinions: has others asked about what is let pass."""
+    def __init__(
+        self,
+        gate: Gate,
+        judging: Judging,
+        opinions: Opinions | None = None,
+        refuse: Callable[[FileAt], None] = lambda file: None,
+    ) -> None:
+        """opinions: has others asked about what is let pass.
+
+        refuse: raises for what was recalled; of a small file that may be known only once it was judged.
+        """
         self.gate = gate
         self.judging = judging
         self._opinions = opinions
+        self._refuse = refuse
 
     @property
     def serial(self) -> int:
@@ -153,6 +164,7 @@ class Guard:
         return await self._decided(file, caller, judged)
 
     async def _decided(self, file: FileAt, caller: Caller, judged: Judged) -> Passage:
+        self._refuse(file)
         passage = await self.gate.decide(file, caller, judged)
         if self._opinions is not None and judged.basis == "whole":
             self._opinions.want(file)

@@ -9,6 +9,9 @@ cut. While nothing is recalled, this costs a read one look at an empty set.
     repo              all of a repository, and its git and manifests
     repo, commit      the files of one commit
 
+A small file is known by git's id. Recalled by its sha256, it is found by what was noted of it when it was
+judged, also when it comes after the recall.
+
 Packs of git hold small files as they are: a repository of which it is known that a small content that was
 recalled stands in it is cloned and fetched by nobody. Large files are LFS objects, and stopped as those.
 """
@@ -47,6 +50,8 @@ class RecallShelf(Protocol):
     def where_is(self, etag: Etag) -> list[FileAt]: ...
     def proven_etag(self, file_id: str) -> Etag | None: ...
     def xet_files_of(self, etag: Etag) -> list[XetFileRow]: ...
+    def etag_of(self, sha256: str) -> Etag | None: ...
+    def digest_of(self, etag: str) -> str | None: ...
 
 
 class Recalls:
@@ -101,7 +106,11 @@ class Recalls:
         if self.is_idle:
             return None
         entry = file.entry
-        row = self._by_digest.get(entry.etag) or self._by_digest.get(entry.xet_hash or "")
+        row = (
+            self._by_digest.get(entry.etag)
+            or self._by_digest.get(entry.xet_hash or "")
+            or self._by_sha256(entry.etag)
+        )
         return row or self._of_place(file.repo, file.commit_hash)
 
     def refuse(self, file: FileAt) -> None:
@@ -225,6 +234,15 @@ class Recalls:
                 return row
         return None
 
+    def _by_sha256(self, etag: Etag) -> RecallRow | None:
+        """The recall of a small file that was named by its sha256 before the file was known here."""
+        if len(etag) != _OID_CHARS or len(self._small) == len(self._by_digest):
+            return None
+        row = self._by_digest.get(self._shelf.digest_of(etag) or "")
+        if row is not None:
+            self._by_digest[etag] = self._small[etag] = row
+        return row
+
     def _of_place(self, repo: RepoId, commit_hash: CommitHash) -> RecallRow | None:
         for row in self._by_repo.get(_spelled(repo), ()):
             if row.commit_hash is None or row.commit_hash == commit_hash:
@@ -233,7 +251,7 @@ class Recalls:
 
     def _names(self, digest: str) -> set[str]:
         """Everything that a content is called: its etag, and its Xet ids."""
-        etag = self._shelf.proven_etag(digest) or Etag(digest)
+        etag = self._shelf.proven_etag(digest) or self._shelf.etag_of(digest) or Etag(digest)
         return {digest, etag, *(row.file_id for row in self._shelf.xet_files_of(etag))}
 
 

@@ -34,3 +34,9 @@ def test_what_is_no_duration_names_its_option(text: str) -> None:
     with pytest.raises(exits.CommandFailed, match="--idle") as caught:
         times.parse_duration(text, "--idle")
     assert caught.value.exit_code == exits.USAGE
+
+
+def test_what_is_no_moment_is_told_every_way_to_write_one() -> None:
+    with pytest.raises(exits.CommandFailed, match=r"2h or 30d.*2026-11-28T14:00") as caught:
+        times.parse_moment("yesterday", "--since", 100.0)
+    assert caught.value.exit_code == exits.USAGE

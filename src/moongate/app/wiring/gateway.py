@@ -185,7 +185,9 @@ def build(settings: Settings) -> Gateway:
     feeds = open_refresher(stock, audit)
     services = HashServices(stock.index, feed_opener(settings), time.time)
     intelligence = FeedIntelligence(stock.index, time.time, services)
-    guarding = make_guarding(stock, metrics, governing, intelligence, hosted, changes, audit)
+    recalls = Recalls(stock.index)
+    recalls.refresh()
+    guarding = make_guarding(stock, metrics, governing, intelligence, hosted, changes, audit, recalls)
     guard_answers(stock, repos, guarding)
     forget = guarding.guard.judging.forget_unproven
     fills = Fills(
@@ -218,8 +220,6 @@ def build(settings: Settings) -> Gateway:
             user_agent=USER_AGENT,
         )
 
-    recalls = Recalls(stock.index)
-    recalls.refresh()
     assembler = Assembler(stock.segments)
     hot = HotFiles(settings.xet_hot_reads, stock.keeping.has_room_for_copy, metrics.xet_became_hot)
     content = Content(

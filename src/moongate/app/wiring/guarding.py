@@ -28,6 +28,7 @@ from moongate.hub.hosted.arrivals import Arrivals
 from moongate.hub.hosted.repos import HostedRepos
 from moongate.hub.intelligence import Subject
 from moongate.hub.judging import Judging, standing
+from moongate.hub.recalls import Recalls
 from moongate.hub.rejudging import Rejudging
 from moongate.hub.repos import Repos
 from moongate.hub.second_opinions import SecondOpinions
@@ -95,6 +96,7 @@ def make_guarding(
     hosted: HostedRepos,
     changes: Serial,
     audit: Audit,
+    recalls: Recalls,
 ) -> Guarding:
     """The guard of a process. Starts no scanner yet."""
 
@@ -117,7 +119,7 @@ def make_guarding(
     gate = PolicyGate(governing.policy, mode, facts, changes, metrics, audit=audit, holds=governing.desk)
     knowledge = _knowledge(stock, hosted, facts)
     opinions = SecondOpinions(intelligence, judging, stock.index, hosted.hosts)
-    return Guarding(Guard(gate, judging, opinions), gate, jails, changes, knowledge, opinions)
+    return Guarding(Guard(gate, judging, opinions, recalls.refuse), gate, jails, changes, knowledge, opinions)
 
 
 def _gate_facts(stock: Stock, hosted: HostedRepos, intelligence: FeedIntelligence) -> GateFacts:

@@ -6,6 +6,7 @@ import json
 
 from sqlalchemy import bindparam, delete, select
 
+from moongate.core.digests import Etag
 from moongate.core.feeds import ServiceAnswer
 from moongate.store.index.database import Database, by
 from moongate.store.schema import blobs, content_digests, service_answers, service_use
@@ -87,6 +88,9 @@ class DigestRows:
         self._db = database
         self._digest_put_digest = database.upsert(content_digests)
         self._digest_digest = prepare(select(content_digests.c.sha256).where(by(content_digests.c.etag)))
+        self._digest_etag = prepare(
+            select(content_digests.c.etag).where(content_digests.c.sha256 == bindparam("sha256")).limit(1)
+        )
         missing = (
             select(blobs.c.etag)
             .outerjoin(content_digests, content_digests.c.etag == blobs.c.etag)
@@ -105,6 +109,11 @@ class DigestRows:
             return etag
         row = self._db.one(self._digest_digest, etag)
         return None if row is None or not row[0] else str(row[0])
+
+    def etag_of(self, sha256: str) -> Etag | None:
+        """The git object id of small content that is known by its sha256; None when none is. A point read."""
+        row = self._db.one(self._digest_etag, sha256)
+        return None if row is None else Etag(row[0])
 
     def undigested(self, most: int) -> list[str]:
         """Kept blobs whose sha256 nobody noted yet."""
