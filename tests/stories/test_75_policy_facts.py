@@ -109,7 +109,13 @@ def test_1_explain_knows_what_the_gateway_knows(
         assert facts["content"]["verdict"] == "clean"
         assert facts["content"]["formats"] == ["safetensors"]
         assert facts["content"]["size_bytes"] == len(safetensors({"a": ("U8", [4])}))
-    code, out, _ = run("policy", "explain", "acme/closed", "model.safetensors")
+    assert (
+        "no model.safetensor that is known here"
+        in run("policy", "explain", "acme/open", "model.safetensor")[2]
+    )
+    assert "nothing is known of acme/opn here" in run("policy", "explain", "acme/opn")[2]
+    code, out, err = run("policy", "explain", "acme/closed", "model.safetensors")
+    assert "note:" not in err
     assert code == 3
     assert "licence is cc-by-nc-4.0" in out
 

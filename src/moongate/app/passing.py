@@ -157,7 +157,7 @@ class Passing:
             where = exchange.repo or "This"
             raise NotAllowed(
                 f"{where} is on the Hub, not hosted here. Writing there needs your own Hub token, for this "
-                "gateway's tokens only read."
+                "gateway's tokens only read"
             )
         return caller.credential
 

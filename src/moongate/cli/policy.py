@@ -140,6 +140,8 @@ def explain(
         asked = _known_here(told, home)
         explained = load_policy(source, home).rules.explain(asked)
         answer = {**explained.as_json(), "facts": asked.as_json()}
+    if what is not None:
+        _say_unknown(what, path, answer["facts"])
     if as_json:
         put_json(answer)
     else:
@@ -309,6 +311,15 @@ def _facts_in(name: str) -> dict[str, Any]:
     if not isinstance(value, dict):
         raise CommandFailed(f"{name}: expected facts such as `repo: acme/tiny`", exit_code=exits.USAGE)
     return value
+
+
+def _say_unknown(what: str, path: str | None, facts: Mapping[str, Any]) -> None:
+    """Tell who mistyped a name that the answer is about nothing that is known here."""
+    repo, content = facts.get("repo") or {}, facts.get("content") or {}
+    if not repo.get("commit_hash"):
+        say(f"note: nothing is known of {what} here; `moongate pull {what}` fetches it")
+    elif path is not None and not content.get("etag"):
+        say(f"note: {what} has no {path} that is known here; `moongate show {what}` lists what it has")
 
 
 def _print_explained(answer: Mapping[str, Any]) -> None:

@@ -270,7 +270,7 @@ def _report(pulled: list[Pulled], *, seconds: float, dry_run: bool, as_json: boo
         put_json(document)
     else:
         _print(pulled, dry_run=dry_run)
-        if not quiet:
+        if not quiet and any(item.error is None for item in pulled):
             fetched_bytes = sum(item.fetched_bytes for item in pulled)
             verb = "would fetch" if dry_run else "fetched"
             took = "" if dry_run else f" in {duration(seconds)}"

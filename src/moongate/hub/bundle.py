@@ -114,7 +114,9 @@ def export_bundle(
         write_bundle(part, manifest, records, index, blobs, segments, progress)
         part.replace(out)
     except OSError as error:
-        raise StoreFull(f"cannot write {part.name}: {error.strerror}") from error
+        raise StoreFull(
+            f"cannot write {part}: {error.strerror}; what was written stays there for the next try"
+        ) from error
     missing = tuple(
         (record.repo, entry)
         for record in records

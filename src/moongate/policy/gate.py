@@ -36,6 +36,8 @@ REMEMBERED_SECONDS: Final = 5.0
 _CHANGES: Final[dict[Action, str]] = {"commit": "changes to", "admin": "administration of"}
 _KEPT = 50_000
 _MOST_FINDINGS = 3
+_FOUND = " Found: "
+"""What the engine puts between a reason of a rule and what it was decided by."""
 
 
 class Changes(Protocol):
@@ -195,7 +197,7 @@ class PolicyGate:
 def _refusal(name: str, decision: Decision, found: Sequence[Finding], request: str) -> NotAllowed:
     why = _words(decision)
     if found:
-        why = f"{why.removesuffix('.')} ({found[0].what[:80]})"
+        why = f"{why.removesuffix('.') if _FOUND in why else why} ({found[0].what[:80]})"
     if decision.effect == "deny":
         return RefusedByPolicy(f"This gateway refuses {name}: {why}")
     then = f", request {request}" if request else ""

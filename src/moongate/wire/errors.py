@@ -87,8 +87,8 @@ _TABLE: tuple[tuple[type[MoongateError], int, str], ...] = (
     (MoongateError, 500, "Error"),
 )
 
-DISABLED = "Access to this resource is disabled."
-"""What the Hub says of a repository that it disabled; clients look for exactly this."""
+_OUR_REFUSALS = (QuotaExceeded, ScopeMissing, Recalled)
+"""Refusals in words of ours; those of rules and of upstream are told as they were written."""
 
 _CODE = re.compile(r"[A-Za-z]{1,40}")
 _RATE_LIMIT = re.compile(r"\bt=([0-9]{1,9})")
@@ -116,7 +116,7 @@ def error_answer(error: MoongateError) -> ErrorAnswer:
     """The answer that tells a client about this error."""
     status, code = next((status, code) for kind, status, code in _TABLE if isinstance(error, kind))
     message = _clean(error.message)
-    if status == 403 and message != DISABLED:
+    if isinstance(error, _OUR_REFUSALS):
         message = message.removesuffix(".")  # clients put one behind it
     said = message
     more: list[tuple[str, str]] = []

@@ -74,6 +74,7 @@ def test_an_address_that_is_not_ours_is_a_failure() -> None:
         (True, False, False, "ok"),
         (False, False, True, "ok"),
         (False, True, False, "warning"),
+        (False, True, True, "warning"),
         (False, False, False, "failed"),
     ],
 )
@@ -82,6 +83,15 @@ def test_the_door(loopback: bool, allow_anonymous: bool, has_token: bool, level:
         loopback=loopback, allow_anonymous=allow_anonymous, has_token=has_token, host="0.0.0.0"
     )
     assert found.level == level
+
+
+def test_a_proxy_in_front_of_loopback_lets_everybody_in() -> None:
+    address = "https://models.acme.example"
+    found = check_door(
+        loopback=True, allow_anonymous=False, has_token=True, host="127.0.0.1", public_url=address
+    )
+    assert found.level == "warning"
+    assert address in found.words
 
 
 def test_git_is_missed_where_it_is_not(tmp_path: Path) -> None:

@@ -119,7 +119,7 @@ def test_room_is_made_or_refused_in_words(house: House) -> None:
     assert keeping.make_room(100) == Evicted()
     assert keeping.make_room(200).freed_bytes == 100
     assert house.here() == {last}
-    with pytest.raises(StoreFull, match=r"no room for 400 bytes: 100 too many.*unpin"):
+    with pytest.raises(StoreFull, match=r"no room for 400 B: 100 B too many.*unpin"):
         keeping.make_room(400)
 
 

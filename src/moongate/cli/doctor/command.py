@@ -92,6 +92,7 @@ def _look_here(settings: Settings) -> list[Finding]:
             allow_anonymous=settings.allow_anonymous,
             has_token=has_token,
             host=settings.host,
+            public_url=settings.public_url,
         )
     )
     if settings.offline:

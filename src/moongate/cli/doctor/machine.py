@@ -127,11 +127,20 @@ def answers_like_us(body: bytes) -> bool:
     return isinstance(answer, dict) and ("moongate" in answer or answer.get("name") == "moongate")
 
 
-def check_door(*, loopback: bool, allow_anonymous: bool, has_token: bool, host: str) -> Finding:
+def check_door(
+    *, loopback: bool, allow_anonymous: bool, has_token: bool, host: str, public_url: str | None = None
+) -> Finding:
     """Who may come in, and whether the gateway will start like this."""
+    if loopback and public_url is not None and not allow_anonymous:
+        return Finding(
+            "door",
+            "warning",
+            f"on {host} everybody may read without a token, and so may who comes by {public_url}",
+            "listen on another address of this machine (--host), which wants tokens; or set allow_anonymous",
+        )
     if loopback:
         return Finding("door", "ok", f"open to this machine only ({host})")
-    if has_token:
+    if has_token and not allow_anonymous:
         return Finding("door", "ok", f"{host} can be reached from outside; callers need a token")
     if allow_anonymous:
         return Finding(

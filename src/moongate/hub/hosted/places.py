@@ -274,7 +274,7 @@ class Places:
         if not self.hosts_namespace(namespace):
             raise NotAllowed(
                 f"The namespace {shown(namespace)} is not hosted here; an administrator can add it with "
-                f"`moongate namespace add`."
+                f"`moongate namespace add`"
             )
         if caller.is_operator:
             return

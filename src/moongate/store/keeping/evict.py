@@ -22,6 +22,7 @@ from typing import TypeAlias
 
 from moongate.core.digests import Etag
 from moongate.core.errors import StoreFull
+from moongate.core.sizes import shown_size
 from moongate.store.blobs import Blobs
 from moongate.store.claims import Claims
 from moongate.store.index import BlobRow, Eviction, Index, XetFileRow
@@ -77,9 +78,14 @@ def make_room(
     """
     evicted = evict(layout, blobs, segments, index, limits, incoming_bytes)
     if evicted.over_bytes:
+        wanted, over = shown_size(incoming_bytes), shown_size(evicted.over_bytes)
+        quota = "raise quota_bytes, " if limits.quota_bytes else ""
+        free = (
+            f" or lower min_free_bytes ({shown_size(limits.min_free_bytes)})" if limits.min_free_bytes else ""
+        )
         raise StoreFull(
-            f"no room for {incoming_bytes} bytes: {evicted.over_bytes} too many, and what is left is pinned "
-            "or in use; raise the quota, free disk space, or unpin something"
+            f"no room for {wanted}: {over} too many, and what is left is pinned or in use; {quota}unpin "
+            f"something, free disk space{free}"
         )
     return evicted
 
