@@ -9,16 +9,13 @@ import re
 import zlib
 from collections import Counter
 from collections.abc import Sequence
-from typing import Final
 
 from moongate.core.spans import ByteSpan
-from moongate.scan.inspection import Inspection, Place, Scanner
+from moongate.scan.inspection import BOMB_BYTES, BOMB_RATIO, Inspection, Place, Scanner
 from moongate.weights import tar_members, unpacking, zip_directory
 from moongate.weights.ranged import Held, Part, Ranged
 from moongate.weights.zip_directory import BadZip, Directory, Header, Member
 
-BOMB_RATIO: Final = 200
-BOMB_BYTES: Final = 64 << 20
 _STORAGE = re.compile(r"(?:^|.*/)(?:data|tensors|constants|storages|weights)/(?:weight_|tensor_)?\d+\Z")
 _TORCH = re.compile(
     r"(?:^|/)(?:(?:data|constants|attributes)\.pkl|archive_format|serialized_exported_program\.json)\Z"

@@ -20,6 +20,8 @@ from moongate.weights.ranged import Ranged
 MAX_DEPTH: Final = 6
 MAX_UNPACKED_BYTES: Final = 512 << 20
 MAX_LOOKS: Final = 20_000
+BOMB_RATIO: Final = 200
+BOMB_BYTES: Final = 64 << 20
 _PACKED = re.compile(r"(?<=.)\.(?:gz|bz2|xz|lzma|lz4|zst|zstd|zlib|z)\Z", re.IGNORECASE)
 
 
@@ -58,9 +60,11 @@ class Inspection:
         self._always = always
         self._left_bytes = MAX_UNPACKED_BYTES
         self._left_looks = MAX_LOOKS
+        self._size_bytes = 0
 
     def look(self, content: Ranged, place: Place) -> None:
         """Judges one content, and what is inside it."""
+        self._size_bytes = self._size_bytes or content.size_bytes
         if place.depth > MAX_DEPTH:
             self.ledger.add(
                 "too-deep", f"more than {MAX_DEPTH} containers in one another", member=place.member
@@ -100,4 +104,8 @@ class Inspection:
         return max(0, min(size_bytes, self._left_bytes))
 
     def unpacked(self, size_bytes: int) -> None:
+        """So much came out; more than anything ordinary grows to, all archives together, is told."""
         self._left_bytes -= size_bytes
+        whole = MAX_UNPACKED_BYTES - self._left_bytes
+        if whole > BOMB_BYTES and whole > BOMB_RATIO * max(self._size_bytes, 1):
+            self.ledger.add("archive-bomb", f"{self._size_bytes} bytes unpack to {BOMB_BYTES} and more")

@@ -66,10 +66,14 @@ class Names:
             return ""
         match node:
             case ast.Name(id=shown):
-                return self._names.get(shown) or self._starred(unicodedata.normalize("NFKC", shown))
+                if shown in self._names:
+                    return _borrowed(self._names[shown])
+                return self._starred(unicodedata.normalize("NFKC", shown))
             case ast.Attribute(value=inner, attr=attribute):
                 base = self.name(inner, depth - 1)
-                return f"{base}.{unicodedata.normalize('NFKC', attribute)}" if base else ""
+                if base and attribute == "__call__":
+                    return base
+                return _borrowed(f"{base}.{unicodedata.normalize('NFKC', attribute)}") if base else ""
             case ast.Subscript(value=inner, slice=index):
                 return self._looked_up(inner, self.constant(index), depth)
             case ast.NamedExpr(value=inner):
@@ -154,6 +158,16 @@ class Names:
         return None
 
 
+def _borrowed(name: str) -> str:
+    """A module that another one has imported (`shutil.os.system`) by its own name."""
+    parts = name.split(".")
+    for place, part in enumerate(parts[1:], 1):
+        if part in _BORROWED:
+            return ".".join([part.lstrip("_"), *parts[place + 1 :]])
+    return name
+
+
+_BORROWED = frozenset(("os", "_os", "subprocess", "_subprocess"))
 _WELL_KNOWN: Final = {
     module: frozenset(names.split())
     for module, names in {

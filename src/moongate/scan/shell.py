@@ -77,10 +77,10 @@ _INSTALLERS: Final = frozenset(
     "bun.sh deno.land get.pnpm.io repo.anaconda.com repo.continuum.io micro.mamba.pm".split()
 )
 # A variable that holds a token of whoever runs it, and whose it is.
-_TOKEN = re.compile(r"\$\{?(?:hf|hugging\w{0,20}|aws|github|gh|npm|pypi)_\w{0,20}(?:token|key|secret|pat)\b")
+_TOKEN = re.compile(r"\$\{?(?:hf|hugging\w{0,20}|aws|github|gh)_\w{0,20}(?:token|key|secret|pat)\b")
 _HOMES = (
     "huggingface.co", "hf.co", "hf.space", "huggingface.cloud", "github.com", "githubusercontent.com",
-    "amazonaws.com", "npmjs.org", "pypi.org", "localhost", "127.0.0.1",
+    "amazonaws.com", "localhost", "127.0.0.1",
 )  # fmt: skip
 _ADDRESS = re.compile(r"(https?)://([^\s/'\"|)]+)(/\S*)?")
 _FETCHED_TO = re.compile(

