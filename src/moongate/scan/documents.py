@@ -7,6 +7,7 @@ dependency, are each one line, wherever it stands.
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 from typing import Final
 from urllib.parse import unquote
 
@@ -73,7 +74,7 @@ _HEAVY = 1_000_000
 _STARTS_NODE = re.compile(
     r"""require\(\s*["'](?:node:)?child_process["']\s*\)|from\s+["'](?:node:)?child_process["']"""
 )
-_DEPENDENCIES = re.compile(r"^\s*(?:dependencies|requires|[\w-]+)\s*=\s*\[([^\]]*)\]", re.MULTILINE)
+_LIST_BEGINS = re.compile(r"^[^\S\n]*+[\w-]++[^\S\n]*+=[^\S\n]*+\[", re.MULTILINE)
 _NAME = re.compile(r"""["']([A-Za-z0-9][\w.-]*)\s*(?:\[[^\]"']*\])?\s*(?:[=<>!~;@(][^"']*)?["']""")
 _CALLERS = frozenset(
     f"hydra.utils.{name}" for name in ("get_method", "get_class", "get_object", "call", "instantiate")
@@ -185,6 +186,14 @@ def judge_project(text: str, ledger: Ledger, member: str) -> None:
     if not re.search(r"^\[(?:project|build-system|tool\.poetry)", text, re.MULTILINE):
         return
     ledger.saw("pyproject")
-    for block in _DEPENDENCIES.findall(text):
+    for block in _lists(text):
         for name in _NAME.findall(block):
             judge_package(folded(name), ledger, member)
+
+
+def _lists(text: str) -> Iterator[str]:
+    """What stands in the lists that keys of a TOML text are given, up to the first bracket that closes."""
+    at = 0
+    while (begun := _LIST_BEGINS.search(text, at)) and (end := text.find("]", begun.end())) >= 0:
+        yield text[begun.end() : end]
+        at = end + 1

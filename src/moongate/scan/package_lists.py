@@ -19,7 +19,7 @@ _SINGLE = re.compile(
     r"""@[\w-]+:registry)["']?[ \t]*[:=][ \t]*["']?([a-z]+://[^\s"',}]+)""",
     re.MULTILINE,
 )
-_ADDRESSES = re.compile(r"[a-z]+://[^\s\"',\]]+")
+_ADDRESSES = re.compile(r"(?<![a-z])[a-z]++://[^\s\"',\]]+")
 _CHANNELS = re.compile(r"^channels[ \t]*:[ \t]*\n((?:[ \t]*-[^\n]*\n?)+)", re.MULTILINE)
 _CHANNEL_HOSTS = ("anaconda.org", "anaconda.com", "continuum.io", "prefix.dev", "nvidia.com", "intel.com")
 _APT_OPTION = re.compile(

@@ -185,7 +185,7 @@ def test_secrets_of_many_kinds(secret: str) -> None:
     assert verdict(f"{secret}\n", "settings.txt") == "suspicious"
 
 
-@pytest.mark.timeout(20)
+@pytest.mark.timeout(60)
 @pytest.mark.parametrize(
     "piece",
     ["curl|", "pip install ", "{{ ", "\t", "{% raw %}", "def f(:\n", "| bash ", "env | ", "!", "!!python/",
@@ -195,11 +195,18 @@ def test_long_texts_take_no_long_time(piece: str) -> None:
     assert verdict(piece * (300_000 // len(piece)), "x.dat")
 
 
-@pytest.mark.timeout(30)
+@pytest.mark.timeout(90)
 @pytest.mark.parametrize("piece", ["secret", "javascript:", "}}", "}0"])
 def test_long_texts_that_read_as_operations_take_no_long_time(piece: str) -> None:
     """Letters are operations of pickles, too: names without an end, and nothing at all, millions of times."""
     assert verdict(piece * (3_000_000 // len(piece)), "x.txt") in {"clean", "unscanned"}
+
+
+@pytest.mark.timeout(60)
+@pytest.mark.parametrize("piece", ["\n", "a = [\n", " \t", "a" * 90 + "\n", "a ="])
+def test_long_projects_take_no_long_time(piece: str) -> None:
+    listed = "dependencies = ['colourama']\n"
+    assert verdict(f"[project]\n{listed}{piece * (1_000_000 // len(piece))}", "pyproject.toml") == "dangerous"
 
 
 def test_sources_that_are_too_long_are_looked_at_in_part_and_never_clean() -> None:

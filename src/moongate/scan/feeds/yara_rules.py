@@ -9,8 +9,8 @@ from typing import Any, Final
 from moongate.core.errors import UpstreamBroken
 
 MOST_RULE_BYTES: Final = 16 << 20
-_RULE: Final = re.compile(r"^\s*(?:(?:private|global)\s+)*rule\s+\w+", re.MULTILINE)
-_INCLUDE: Final = re.compile(r'^\s*include\s+"', re.MULTILINE)
+_RULE: Final = re.compile(r"^[^\S\n]*+(?:(?:private|global)\s+){0,2}rule\s+\w+", re.MULTILINE)
+_INCLUDE: Final = re.compile(r'^[^\S\n]*+include\s+"', re.MULTILINE)
 
 
 def read_rules(body: bytes) -> str:
