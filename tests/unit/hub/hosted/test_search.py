@@ -188,7 +188,7 @@ class TestQuotas:
         index.land(row.number, Landing((), blobs=[held]), 1.0)
         quotas = Quotas(index)
         quotas.admit("acme", {held.etag: 60, Etag("b" * 64): 40})
-        with pytest.raises(QuotaExceeded, match=r"holds 60 of the 100 bytes.*41 more"):
+        with pytest.raises(QuotaExceeded, match=r"holds 60 B of the 100 B .*41 B more"):
             quotas.admit("Acme", {held.etag: 60, Etag("b" * 64): 41})
         quotas.admit("else", {Etag("b" * 64): 1 << 50})
         quotas.admit_lengths("acme", [60, 40, 0])  # the 60 may be what is there already
