@@ -440,6 +440,19 @@ class TestFailures:
         assert newest[0].repo == MODEL
         assert len(index.failures(limit=5000)) == 1000
 
+    def test_wrong_bytes_that_were_sent_count_for_a_week(self, index: Index) -> None:
+        day = 86_400.0
+        assert not index.is_tainted(etag(1), now=0.0)
+        index.taint(etag(1), now=0.0)
+        index.taint(etag(2), now=0.0)
+        index.taint(etag(2), now=day)
+        assert index.is_tainted(etag(1), now=6.9 * day)
+        assert not index.is_tainted(etag(1), now=7.1 * day)
+        assert index.is_tainted(etag(2), now=7.1 * day)
+        index.taint(etag(3), now=9 * day)
+        assert not index.is_tainted(etag(1), now=0.0), "what is over is forgotten"
+        assert index.is_tainted(etag(3), now=9 * day)
+
 
 class TestLeases:
     def test_one_owner_until_it_runs_out_or_is_given_back(self, index: Index) -> None:

@@ -7,11 +7,12 @@ import json
 import signal
 import threading
 from collections.abc import Iterator
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
 
-from moongate.double import Cut, FlipByte, HubDouble, Match, MoveRef, Throttle, big_file
+from moongate.double import Cut, FlipByte, HubDouble, Match, MoveRef, Stall, Throttle, big_file
 from support.front import until
 from support.gateway import Gateway
 from support.raw import ask
@@ -79,11 +80,18 @@ def test_1_twenty_readers_of_a_file_that_is_wrong(tmp_path: Path, hub: HubDouble
     sent = bytearray(right)
     sent[7 * MIB + 5] ^= 0xFF
     wanted = every_road(repo.id, oid)
-    with gateway(tmp_path, hub) as running:
+    with gateway(tmp_path, hub, upstream_timeout_seconds=30) as running:
         assert ask(running.url, f"/v2/{repo.id}/manifests/latest").status == 200
         assert ask(running.url, f"/{repo.id}/resolve/main/model.gguf", "HEAD").status == 200
-        with hub.failing(FAST, FlipByte(7 * MIB + 5, match=CDN)):
-            readings = read_all(running.port, wanted)
+        with hub.failing(SLOW, FlipByte(7 * MIB + 5, match=CDN)), ExitStack() as stalled:
+            # Nothing comes before all have asked: who asks later reads another fill, which holds other bytes.
+            stalled.enter_context(hub.failing(Stall(match=CDN)))
+
+            def all_asked() -> None:
+                assert ask(running.url, "/api/moongate/v1/usage").status == 200
+                stalled.close()
+
+            readings = read_all(running.port, wanted, all_asked)
         for (target, headers), reading in zip(wanted, readings, strict=True):
             is_range = bool(headers)
             completed = reading.whole and reading.status < 400
@@ -223,3 +231,37 @@ def test_6_interrupted_twice_it_stops_at_once_and_keeps_its_progress(tmp_path: P
     with running:
         assert read(running.port, target).body == (tmp_path / "big").read_bytes()
     assert hub.meters.bytes_sent(origin="cdn") <= SIZE + connections * MIB
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_7_who_has_wrong_bytes_cannot_come_for_the_rest(tmp_path: Path, hub: HubDouble, workers: int) -> None:
+    """The right end of a file after a wrong beginning would be a wrong file that looks whole."""
+    repo = hub.add_repo("acme/big-GGUF")
+    big = big_file(tmp_path / "big", SIZE, seed=1)
+    repo.commit({"model.gguf": big, "other.gguf": big_file(tmp_path / "other", SIZE, seed=2)})
+    right = (tmp_path / "big").read_bytes()
+    file = f"/{repo.id}/resolve/main/model.gguf"
+    rest, closed = f"Range: bytes={20 * MIB}-", f"Range: bytes={20 * MIB}-{SIZE - 1}"
+
+    def asked(*headers: str) -> int:
+        reading = read(running.port, file, *headers)
+        assert reading.whole
+        assert all(right[start : start + len(data)] == data for start, data in reading.spans.items())
+        return reading.status
+
+    with gateway(tmp_path, hub, workers=workers) as running:
+        for _ in range(4):
+            other = read(running.port, file.replace("model", "other"), rest)
+            assert (other.status, other.whole) == (206, True), "nobody has wrong bytes"
+        with hub.failing(SLOW, FlipByte(7 * MIB + 5, match=CDN)):
+            wrong = read(running.port, file)
+        assert not wrong.whole
+        assert wrong.body
+        for _ in range(8):  # by each worker, while it comes, and once it is here
+            assert asked(rest) == asked(rest.replace("bytes=", "BYTES = ,")) == 409
+            assert asked(rest, "User-Agent: unknown/None; hf_hub/2.4.0; python/3.11") == 200
+            assert asked(rest, "User-Agent: git-lfs/3.3.0 (GitHub; linux amd64; go 1.19)") == 200
+            assert asked(closed) == asked("Range: bytes=0-") == asked("Range: bytes=-9") == 206
+            assert asked(rest, 'If-Range: "another"') == 200
+        running.restart()
+        assert asked(rest) == 409

@@ -81,6 +81,8 @@ def test_1_a_full_disk_is_a_warning(tmp_path: Path, hub: HubDouble, small_disk: 
             assert not read(running.port, weights("large")).whole, (
                 "passed through, and nobody looked at the hash"
             )
+        rest = read(running.port, weights("large"), f"Range: bytes={29 * MIB}-")
+        assert rest.status == 409, "the end of a wrong file was passed through"
         hub.meters.reset()
         assert read(running.port, weights("kept")).body == kept
         assert not hub.meters.requests(origin="cdn"), "what was kept is lost"

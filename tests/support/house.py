@@ -100,6 +100,7 @@ class FakeHub:
     )
     contents: dict[str, bytes] = field(default_factory=dict)
     lfs: set[str] = field(default_factory=set)
+    tainted: set[str] = field(default_factory=set)
     resolved: Resolved = field(default_factory=Resolved)
     error: MoongateError | None = None
     crash: Exception | None = None
@@ -146,6 +147,9 @@ class FakeHub:
 
     def passes(self, file: FileAt, caller: Caller) -> str:
         return ""
+
+    def is_tainted(self, file: FileAt) -> bool:
+        return file.entry.path in self.tainted
 
     def sealed(self, file: FileAt) -> Handle:
         path = self.folder / file.entry.etag

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import threading
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 
@@ -31,12 +31,23 @@ class Reading:
         return next(iter(self.spans.values()), b"")
 
 
-def read(port: int, target: str, *headers: str, began: threading.Event | None = None) -> Reading:
-    """Read one answer to its end, however it ends. `began` is set when its first byte is here."""
+def read(
+    port: int,
+    target: str,
+    *headers: str,
+    began: threading.Event | None = None,
+    asked: threading.Barrier | None = None,
+) -> Reading:
+    """Read one answer to its end, however it ends.
+
+    asked: waited at when the request is sent. began: set when the first byte is here.
+    """
     lines = [f"GET {target} HTTP/1.1", "Host: localhost", "Connection: close", *headers]
     got = Reading()
     with WireTalk(port, timeout_seconds=60) as talk:
         talk.say(("\r\n".join(lines) + "\r\n\r\n").encode())
+        if asked is not None:
+            asked.wait()
         pieces: list[bytes] = []
         try:
             head = talk.hear_head()
@@ -54,11 +65,14 @@ def read(port: int, target: str, *headers: str, began: threading.Event | None = 
     return got
 
 
-def read_all(port: int, wanted: Iterable[tuple[str, tuple[str, ...]]]) -> list[Reading]:
-    """All of these at the same time: pairs of a target and headers."""
-    asked = list(wanted)
-    with ThreadPoolExecutor(len(asked)) as pool:
-        return list(pool.map(lambda one: read(port, one[0], *one[1]), asked))
+def read_all(
+    port: int, wanted: Iterable[tuple[str, tuple[str, ...]]], when_asked: Callable[[], object] | None = None
+) -> list[Reading]:
+    """All of these pairs of a target and headers at the same time; `when_asked`: called once all are sent."""
+    readers = list(wanted)
+    asked = threading.Barrier(len(readers), when_asked)
+    with ThreadPoolExecutor(len(readers)) as pool:
+        return list(pool.map(lambda one: read(port, one[0], *one[1], asked=asked), readers))
 
 
 def _place(got: Reading, body: bytes) -> None:

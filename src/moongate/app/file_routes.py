@@ -30,7 +30,14 @@ from moongate.hub.recalls import Recalls, cutter
 from moongate.wire import routes
 from moongate.wire.headers import etag_matches, file_headers, header_text
 from moongate.wire.lfs import pointer_text
-from moongate.wire.ranges import Unsatisfiable, if_range, multipart_frame, parse_range
+from moongate.wire.ranges import (
+    Unsatisfiable,
+    asks_for_the_rest,
+    if_range,
+    multipart_frame,
+    parse_range,
+    starts_over,
+)
 from moongate.wire.xet_words import FILE_INFO_TYPE, file_info, wants_file_info
 
 INLINE_BYTES = 64 << 10
@@ -54,6 +61,8 @@ class Files(Protocol):
     ) -> tuple[FileAt, Resolved]: ...
 
     async def open(self, file: FileAt, caller: Caller, span: ByteSpan) -> OpenBody: ...
+
+    def is_tainted(self, file: FileAt) -> bool: ...
 
 
 class FileRoutes:
@@ -138,7 +147,13 @@ class FileRoutes:
         if exchange.method == "HEAD":
             headers.append(_mark(exchange))
             return Reply(200, headers, b"", request_id=exchange.request_id, length_bytes=entry.size_bytes)
-        spans = self._asked_spans(request, file)
+        asked = _range_of(request, file)
+        if asked is not None and self._is_for_a_wrong_part(asked, file):
+            if not starts_over(request.headers.get(hdrs.USER_AGENT, "")):
+                message = "bytes of this file that were sent lately were wrong: remove what you have of it"
+                return error_reply(409, "StartOver", f"{message}, and start over", exchange.request_id)
+            asked = None
+        spans = parse_range(asked, entry.size_bytes)
         if isinstance(spans, Unsatisfiable):
             more = (("Content-Range", spans.content_range), ("X-Repo-Commit", file.commit_hash))
             message = f"the file has {entry.size_bytes} bytes; none of them was asked for"
@@ -151,12 +166,9 @@ class FileRoutes:
             headers.append(("Content-Range", span.content_range(entry.size_bytes)))
         return await self._one(exchange, file, headers, span, status)
 
-    @staticmethod
-    def _asked_spans(request: web.BaseRequest, file: FileAt) -> list[ByteSpan] | Unsatisfiable | None:
-        header = request.headers.get(hdrs.RANGE)
-        if header is None or not if_range(request.headers.get(hdrs.IF_RANGE), file.entry.etag):
-            return None
-        return parse_range(header, file.entry.size_bytes)
+    def _is_for_a_wrong_part(self, asked: str, file: FileAt) -> bool:
+        """Whether this `Range` is that of a client which may have a wrong beginning of this file."""
+        return asks_for_the_rest(asked) and self._files.is_tainted(file)
 
     async def _one(
         self, exchange: Exchange, file: FileAt, headers: list[tuple[str, str]], span: ByteSpan, status: int
@@ -231,6 +243,12 @@ class FileRoutes:
 def plain_headers(file: FileAt) -> list[tuple[str, str]]:
     """A file's headers, but for those that every reply of ours has."""
     return [pair for pair in file_headers(file) if pair[0] != "Access-Control-Expose-Headers"]
+
+
+def _range_of(request: web.BaseRequest, file: FileAt) -> str | None:
+    """The `Range` that counts; None when the whole file is asked for."""
+    counts = if_range(request.headers.get(hdrs.IF_RANGE), file.entry.etag)
+    return request.headers.get(hdrs.RANGE) if counts else None
 
 
 def warned(warning: str) -> list[tuple[str, str]]:

@@ -43,7 +43,7 @@ from moongate.hub.handles import Handle
 from moongate.hub.recalls import Recalls, cutter
 from moongate.wire import routes
 from moongate.wire.cas_paths import Data
-from moongate.wire.ranges import Unsatisfiable, parse_range
+from moongate.wire.ranges import Unsatisfiable, asks_for_the_rest, parse_range
 from moongate.wire.xet_words import file_xet_headers, wants_file_info
 
 _HEADS_KEPT = 512
@@ -439,6 +439,8 @@ class FastLane:
         if isinstance(spans, Unsatisfiable) or (spans and len(spans) > 1) or hdrs.IF_RANGE in headers:
             return None
         if spans:
+            if spans[0].end == ready.file.entry.size_bytes and asks_for_the_rest(ranged or ""):
+                return None
             return self._piece(ready, asked, 206, spans[0].start, spans[0].end)
         return self._piece(ready, asked, 200, 0, ready.file.entry.size_bytes)
 

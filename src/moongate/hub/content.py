@@ -7,6 +7,7 @@ resolve address of a commit for files, the batch route for LFS objects no listin
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, replace
@@ -229,6 +230,10 @@ class Content:
             return ""
         passage = self.guard.gate.at_hand(file, caller)
         return None if passage is None else passage.warning
+
+    def is_tainted(self, file: FileAt) -> bool:
+        """Whether who has a beginning of this file may have a wrong one; a point read."""
+        return self.index.is_tainted(file.entry.etag, time.time())
 
     def sealed(self, file: FileAt) -> Handle | None:
         """The file's bytes when they are here, verified, and not recalled; see `Fills.sealed`."""

@@ -178,7 +178,12 @@ class FileBody:
         if self.guard is not None and not self.guard.may_pass_unjudged:
             raise StoreFull("there is no room to keep this file, so it cannot be judged; it is held back")
         verify_from = self.fd if self._span == ByteSpan(0, self.size_bytes) else None
-        return pass_through(source.make_source(), self.etag, position, end, verify_from)
+        return pass_through(source.make_source(), self.etag, position, end, verify_from, self._found_wrong)
+
+    def _found_wrong(self, error: VerificationFailed) -> None:
+        source = self._fill or self._unkept
+        if source is not None:
+            source.fills.watcher.failed(self.etag, error)
 
     def close(self) -> None:
         """Done reading. May be called twice."""
@@ -199,6 +204,7 @@ def _no_judge(etag: Etag, size_bytes: int, descriptor: int) -> None:
 class Unkept:
     """Content for which the disk has no room even to begin; it is streamed, and no byte of it is here."""
 
+    fills: Fills
     make_source: SourceMaker
     why: StoreFull
     fd: Final = -1
@@ -257,7 +263,7 @@ class Fills:
                 if self.rules.offline:
                     raise
                 self.watcher.failed(etag, error)
-                return FileBody(etag, size_bytes, Unkept(make_source, error), span)
+                return FileBody(etag, size_bytes, Unkept(self, make_source, error), span)
             if fill is not None:
                 fill.local = fill.local or local
                 fill.enter(span)
@@ -548,7 +554,6 @@ class _Watch:
 
     def failed(self, error: MoongateError) -> None:
         self._fill.fills.watcher.failed(self._fill.partial.etag, error)
-        self.progressed()
 
 
 def _nothing() -> None:

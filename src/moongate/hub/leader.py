@@ -71,7 +71,7 @@ class LeaderWatcher(Protocol):
         """The file is whole, verified and among the blobs."""
 
     def failed(self, error: MoongateError) -> None:
-        """The fill ended without the file."""
+        """The fill ended without the file; its readers do not know yet."""
 
 
 Judge = Callable[[Etag, int, int], None]
@@ -511,13 +511,15 @@ class Leader:
             others = [
                 link for thread, link in self._workers.items() if thread is not threading.current_thread()
             ]
+        for connection in others:
+            connection.abort()
+        # Written down first: a reader who is broken off comes back for the rest at once.
+        self._watcher.failed(error)
         not_before = time.time() + error.retry_after_seconds if isinstance(error, UpstreamBusy) else 0.0
         self._partial.report_trouble(trouble_kind(error), error.message, not_before)
         if isinstance(error, VerificationFailed):
             self._partial.discard()
-        for connection in others:
-            connection.abort()
-        self._watcher.failed(error)
+        self._watcher.progressed()
 
 
 class Probe:

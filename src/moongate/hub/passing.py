@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 
 from moongate.core.digests import Etag, Hasher, content_hasher
 from moongate.core.errors import VerificationFailed
@@ -15,12 +15,18 @@ _PIECE_BYTES = 256 << 10
 
 
 async def pass_through(
-    source: ByteSource, etag: Etag, position: int, end: int, verify_from: int | None
+    source: ByteSource,
+    etag: Etag,
+    position: int,
+    end: int,
+    verify_from: int | None,
+    failed: Callable[[VerificationFailed], None],
 ) -> AsyncIterator[bytes]:
     """Pieces of the file from `position` to `end`, each fetched when the last one was taken.
 
     verify_from: a descriptor that holds the bytes before `position`, when the reader got the file from its
         start and goes to its end. Then the last piece comes only if the hash of the whole is right.
+    failed: told, in a thread, when it is not.
 
     Raises:
         VerificationFailed: the bytes are not the file's; the last piece was held back.
@@ -40,7 +46,9 @@ async def pass_through(
             if hasher is not None and piece:
                 hasher.update(piece)
                 if body.position == end and hasher.hexdigest() != etag:
-                    raise VerificationFailed(f"what upstream sent for {etag} is not that content")
+                    error = VerificationFailed(f"what upstream sent for {etag} is not that content")
+                    await asyncio.to_thread(failed, error)
+                    raise error
             if piece:
                 yield piece
     finally:

@@ -33,11 +33,11 @@ from sqlalchemy import (
 
 from moongate.core.names import RepoId, parse_repo_type
 
-SCHEMA_VERSION: Final = "0012"
+SCHEMA_VERSION: Final = "0013"
 """The newest migration's revision. An index that is there needs no look at the migrations."""
 
 KNOWN_VERSIONS: Final = frozenset(
-    {"0001", "0002", "0003", "0004", "0005", "0006", "0007", "0008", "0009", "0010", "0011", "0012"}
+    {"0001", "0002", "0003", "0004", "0005", "0006", "0007", "0008", "0009", "0010", "0011", "0012", "0013"}
 )
 """Every revision this program can bring up to date; another one was written by a newer program."""
 
@@ -211,6 +211,13 @@ failures = Table(
     Column("why", Text, nullable=False),
     Column("failed_at", Double, nullable=False),
     sqlite_autoincrement=True,
+)
+
+tainted = Table(
+    "tainted",
+    metadata,
+    Column("etag", Text, primary_key=True),
+    Column("tainted_at", Double, nullable=False),
 )
 
 access = Table(

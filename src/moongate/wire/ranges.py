@@ -22,6 +22,8 @@ _UNIT = re.compile(r"[ \t]*bytes[ \t]*=(.*)", re.IGNORECASE | re.DOTALL)
 # Longer numbers than this mean nothing, and Python refuses to read the really long ones.
 _SPEC = re.compile(r"([0-9]{0,40})-([0-9]{0,40})")
 _MAX_HEADER_CHARS = 2048
+_STARTS_OVER = re.compile(r"(?:^|[ ;])(?:hf_hub|git-lfs)/")
+_REST = re.compile(r"[ \t]*bytes[ \t]*=[ \t,]*0*[1-9][0-9]*-[ \t,]*", re.IGNORECASE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,6 +64,19 @@ def parse_range(header: str | None, size_bytes: int) -> list[ByteSpan] | Unsatis
         # The last bytes of an empty file are no range, and no mistake either.
         return None if size_bytes == 0 and _asks_for_a_suffix(specs) else Unsatisfiable(size_bytes)
     return spans
+
+
+def asks_for_the_rest(header: str) -> bool:
+    """Whether a `Range` header is that of a client which has the beginning already: `bytes=N-`."""
+    return len(header) <= _MAX_HEADER_CHARS and _REST.fullmatch(header) is not None
+
+
+def starts_over(user_agent: str) -> bool:
+    """Whether a client begins anew when it is given the whole file where it asked for the rest.
+
+    Those that do say so in their source; others append it, or skip as many bytes as they have (wget).
+    """
+    return _STARTS_OVER.search(user_agent) is not None
 
 
 def if_range(header: str | None, etag: Etag) -> bool:

@@ -77,6 +77,17 @@ async def test_a_range_beyond_the_end_is_416(house: House) -> None:
         assert answer.headers["Content-Range"] == "bytes */16"
 
 
+async def test_the_rest_of_a_file_of_which_wrong_bytes_were_sent(house: House) -> None:
+    house.hub.tainted.add("config.json")
+    url, rest = house.url + FILE + "config.json", {"Range": "bytes=5-"}
+    async with house.session.get(url, headers=rest) as answer:
+        assert (answer.status, answer.headers["X-Error-Code"]) == (409, "StartOver")
+    async with house.session.get(url, headers={**rest, "User-Agent": "x; hf_hub/2.4.0"}) as answer:
+        assert (answer.status, await answer.read()) == (200, SMALL)
+    async with house.session.get(url, headers={"Range": "bytes=5-9"}) as answer:
+        assert (answer.status, await answer.read()) == (206, SMALL[5:10])
+
+
 async def test_ranges_nobody_understands_are_ignored(house: House) -> None:
     for asked in ("lines=1-2", "bytes=5-2", "bytes=" + ",".join(f"{n}-{n}" for n in range(0, 200, 2))):
         async with house.session.get(house.url + FILE + "config.json", headers={"Range": asked}) as answer:

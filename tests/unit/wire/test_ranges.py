@@ -4,7 +4,14 @@ import pytest
 
 from moongate.core.digests import Etag
 from moongate.core.spans import ByteSpan
-from moongate.wire.ranges import Unsatisfiable, if_range, multipart_frame, parse_range
+from moongate.wire.ranges import (
+    Unsatisfiable,
+    asks_for_the_rest,
+    if_range,
+    multipart_frame,
+    parse_range,
+    starts_over,
+)
 
 ETAG = Etag("a" * 64)
 
@@ -97,3 +104,37 @@ def test_a_multipart_frame_says_how_long_it_is() -> None:
         + content[90:]
         + b"\r\n--edge--\r\n"
     )
+
+
+@pytest.mark.parametrize(
+    ("header", "is_so"),
+    [
+        ("bytes=1-", True),
+        ("bytes=007-", True),
+        (" BYTES = , 5- ,", True),
+        ("bytes=0-", False),
+        ("bytes=000-", False),
+        ("bytes=-5", False),
+        ("bytes=5-6", False),
+        ("bytes=5-,7-", False),
+        ("lines=5-", False),
+        ("bytes=5-" + "," * 3000, False),
+    ],
+)
+def test_the_rest_of_a_file(header: str, is_so: bool) -> None:
+    assert asks_for_the_rest(header) is is_so
+
+
+@pytest.mark.parametrize(
+    ("user_agent", "does"),
+    [
+        ("unknown/None; hf_hub/2.4.0; python/3.11.7", True),
+        ("git-lfs/3.3.0 (GitHub; linux amd64; go 1.19)", True),
+        ("Wget/1.21.3", False),
+        ("curl/7.88.1", False),
+        ("not-hf_hub/1", False),
+        ("", False),
+    ],
+)
+def test_who_starts_over(user_agent: str, does: bool) -> None:
+    assert starts_over(user_agent) is does

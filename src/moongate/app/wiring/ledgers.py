@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from functools import partial
 
 import structlog
 
@@ -42,7 +43,8 @@ class FillLedger:
     def failed(self, etag: Etag, error: MoongateError) -> None:
         self._metrics.fill_failed(type(error).__name__)
         log.warning("fill failed", etag=etag, kind=type(error).__name__, why=error.message)
-        _forget_wrong(self._forget, etag, error)
+        if isinstance(error, VerificationFailed):
+            _doubt(self._index, self._forget, etag)
         _record_failure(self._index, etag, error)
 
 
@@ -67,7 +69,8 @@ class XetLedger:
     def failed(self, file_id: str, etag: Etag, error: MoongateError) -> None:
         self._metrics.xet_failed(type(error).__name__)
         log.warning("xet fill failed", file=file_id, etag=etag, kind=type(error).__name__, why=error.message)
-        _forget_wrong(self._forget, etag, error)
+        if isinstance(error, VerificationFailed):
+            _doubt(self._index, self._forget, etag)
         _record_failure(self._index, etag, error)
 
     def fell_back(self, etag: Etag, error: MoongateError) -> None:
@@ -75,13 +78,13 @@ class XetLedger:
         log.warning("read on without the CAS", etag=etag, kind=type(error).__name__, why=error.message)
 
 
-def _forget_wrong(forget: Callable[[Etag], None], etag: Etag, error: MoongateError) -> None:
-    """What was said of bytes that were not the content's is worth nothing."""
-    if isinstance(error, VerificationFailed):
+def _doubt(index: Index, forget: Callable[[Etag], None], etag: Etag) -> None:
+    """What was said of bytes that were not the content's is worth nothing; nor is what readers have."""
+    for note in (partial(index.taint, etag, time.time()), partial(forget, etag)):
         try:
-            forget(etag)
+            note()
         except StoreError as trouble:
-            log.warning("a verdict was not forgotten", etag=etag, why=trouble.message)
+            log.warning("that bytes were wrong was not written down", etag=etag, why=trouble.message)
 
 
 def _record_failure(index: Index, etag: Etag, error: MoongateError) -> None:

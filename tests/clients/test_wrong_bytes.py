@@ -1,0 +1,79 @@
+"""Upstream's bytes are wrong once: a client that comes back for the rest starts over, or gives up."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from moongate.double import FlipByte, HubDouble, Match, Throttle, big_file
+from support.clients import run_client
+from support.gateway import Gateway
+
+pytestmark = pytest.mark.clients
+
+MIB = 1 << 20
+SIZE = 24 * MIB + 4321
+CDN = Match(origin="cdn")
+FILE = "acme/big/resolve/main/model.bin"
+
+
+@pytest.fixture
+def hub(tmp_path: Path) -> Iterator[HubDouble]:
+    """Its CDN inverts one byte of the first answer that has it."""
+    double = HubDouble(tmp_path / "hub")
+    with double.running():
+        double.add_repo("acme/big").commit({"model.bin": big_file(tmp_path / "right", SIZE, seed=1)})
+        with double.failing(Throttle(20e6, match=CDN), FlipByte(7 * MIB + 5, match=CDN, times=1)):
+            yield double
+
+
+@pytest.fixture
+def gateway(hub: HubDouble, tmp_path: Path) -> Iterator[Gateway]:
+    with Gateway(tmp_path / "home", hub.url, cdn=hub.cdn_netloc) as running:
+        yield running
+
+
+@pytest.fixture
+def is_right(tmp_path: Path) -> Callable[[Path], bool]:
+    right = (tmp_path / "right").read_bytes()
+    return lambda path: path.read_bytes() == right
+
+
+@pytest.mark.parametrize("version", ["hub-2.4", "hub-1.x", "hub-0.36"])
+def test_huggingface_hub(
+    version: str,
+    client_python: Callable[[str], Path],
+    gateway: Gateway,
+    is_right: Callable[[Path], bool],
+    tmp_path: Path,
+) -> None:
+    script = "import huggingface_hub as h; h.hf_hub_download('acme/big', 'model.bin')"
+    words = [client_python(version), "-c", script]
+    first = run_client(words, home=tmp_path / "client", endpoint=gateway.url, check=False)
+    got = [path for path in (tmp_path / "client").rglob("model.bin") if path.is_file()]
+    assert [is_right(path) for path in got] == ([] if first.returncode else [True])
+    run_client(words, home=tmp_path / "client", endpoint=gateway.url)
+    assert [is_right(path) for path in (tmp_path / "client").rglob("model.bin")] == [True]
+
+
+@pytest.mark.parametrize(
+    "words", [("curl", "-sSfL", "-C", "-", "-o"), ("wget", "-nv", "-c", "-O")], ids=lambda words: words[0]
+)
+def test_transfer_tools(
+    words: tuple[str, ...],
+    program: Callable[[str], Path],
+    gateway: Gateway,
+    is_right: Callable[[Path], bool],
+    tmp_path: Path,
+) -> None:
+    client = tmp_path / "client"
+    command = [program(words[0]), *words[1:], "w", f"{gateway.url}/{FILE}"]
+    for _ in range(3):
+        done = run_client(command, home=client, endpoint=gateway.url, check=False)
+        assert done.returncode, "it says that a wrong file is whole"
+    assert "409" in done.stderr
+    (client / "w").unlink()
+    run_client(command, home=client, endpoint=gateway.url)
+    assert is_right(client / "w")
