@@ -19,6 +19,8 @@ from moongate.policy.fields import preparer
 from moongate.policy.logic import Answer, Asked
 from moongate.policy.sieve import numbers, sieve
 
+FOUND: Final = " Found: "
+"""Between a rule's reason and what it was decided by."""
 _RANK: Final = {effect: rank for rank, effect in enumerate(EFFECTS)}
 _DEFAULT_REASON = "no rule is about it"
 _MOST_FINDINGS = 5
@@ -153,7 +155,7 @@ def _reason(rule: CompiledRule, facts: Facts) -> str:
     if not rule.about_findings or facts.content is None or not facts.content.findings:
         return rule.reason
     found = ", ".join(dict.fromkeys(found.rule for found in facts.content.findings[:_MOST_FINDINGS]))
-    return f"{rule.reason} Found: {found}."
+    return f"{rule.reason}{FOUND}{found}."
 
 
 def digest_of(document: object) -> str:

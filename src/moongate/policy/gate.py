@@ -25,6 +25,7 @@ from moongate.core.verdicts import Finding, Judged
 from moongate.hub.audit import Audit, AuditEvent, NoAudit, actor_of
 from moongate.hub.guard import Passage
 from moongate.policy.asking import Holds, NoHolds, Policy
+from moongate.policy.engine import FOUND
 from moongate.policy.facts import Facts, Signature
 from moongate.policy.gate_facts import GateFacts
 
@@ -36,8 +37,6 @@ REMEMBERED_SECONDS: Final = 5.0
 _CHANGES: Final[dict[Action, str]] = {"commit": "changes to", "admin": "administration of"}
 _KEPT = 50_000
 _MOST_FINDINGS = 3
-_FOUND = " Found: "
-"""What the engine puts between a reason of a rule and what it was decided by."""
 
 
 class Changes(Protocol):
@@ -197,7 +196,7 @@ class PolicyGate:
 def _refusal(name: str, decision: Decision, found: Sequence[Finding], request: str) -> NotAllowed:
     why = _words(decision)
     if found:
-        why = f"{why.removesuffix('.') if _FOUND in why else why} ({found[0].what[:80]})"
+        why = f"{why.removesuffix('.') if FOUND in why else why} ({found[0].what[:80]})"
     if decision.effect == "deny":
         return RefusedByPolicy(f"This gateway refuses {name}: {why}")
     then = f", request {request}" if request else ""

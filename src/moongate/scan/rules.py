@@ -12,7 +12,7 @@ from typing import Final, Literal, TypeAlias
 from moongate.core.verdicts import Severity
 
 ENGINE: Final = "moongate-scan/1"
-RULES: Final = "2026.11.29.3"
+RULES: Final = "2026.11.29.4"
 
 Effect: TypeAlias = Literal["found", "unscanned", "failed"]
 """`unscanned` and `failed` rules say that something was not looked at; never clean."""

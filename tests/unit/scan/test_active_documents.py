@@ -119,5 +119,14 @@ def test_a_pdf_is_searched_within_bounds() -> None:
     bomb = zlib.compress(bytes(200 << 20))
     assert verdict(pdf(bomb) + pdf(zlib.compress(LAUNCH))[9:]) == "dangerous"
     assert verdict(pdf(zlib.compress(LAUNCH)[:-5])) in {"dangerous", "clean"}
+    many = b"".join(pdf(zlib.compress(PAGES * 40_000))[9:] for _ in range(20))
+    assert verdict(b"%PDF-1.7\n" + many + pdf(zlib.compress(LAUNCH))[9:]) == "unscanned"
+    assert verdict(pdf(zlib.compress(PAGES * 80_000))) == "unscanned"
+    assert (
+        verdict(b"%PDF-1.7\n" + b"4 0 obj<</Filter/Fl>>stream\n\nendstream\n" * 6000 + LAUNCH) == "dangerous"
+    )
+    assert verdict(b"%PDF-1.7\n" + b"4 0 obj<</Filter/Fl>>stream\n\nendstream\n" * 6000) == "unscanned"
+    assert verdict(b"%PDF-1.7\n" + b"#41" * 1_100_000) == "unscanned"
+    assert verdict(b"%PDF-1.7\n" + b"#41" * 1_100_000 + b"/S/Launch") == "dangerous"
     locked = b"%PDF-1.7\ntrailer<</Encrypt 9 0 R>>" + pdf(bytes(range(60)))[9:]
     assert verdict(locked) == "unscanned"
