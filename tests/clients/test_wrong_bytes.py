@@ -25,7 +25,7 @@ def hub(tmp_path: Path) -> Iterator[HubDouble]:
     double = HubDouble(tmp_path / "hub")
     with double.running():
         double.add_repo("acme/big").commit({"model.bin": big_file(tmp_path / "right", SIZE, seed=1)})
-        with double.failing(Throttle(20e6, match=CDN), FlipByte(7 * MIB + 5, match=CDN, times=1)):
+        with double.failing(Throttle(8e6, match=CDN), FlipByte(7 * MIB + 5, match=CDN, times=1)):
             yield double
 
 

@@ -253,7 +253,7 @@ def test_7_who_has_wrong_bytes_cannot_come_for_the_rest(tmp_path: Path, hub: Hub
         for _ in range(4):
             other = read(running.port, file.replace("model", "other"), rest)
             assert (other.status, other.whole) == (206, True), "nobody has wrong bytes"
-        with hub.failing(SLOW, FlipByte(7 * MIB + 5, match=CDN)):
+        with hub.failing(Throttle(6e6, match=CDN), FlipByte(7 * MIB + 5, match=CDN)):
             wrong = read(running.port, file)
         assert not wrong.whole
         assert wrong.body
