@@ -35,6 +35,7 @@ class Notes:
     retries: list[UpstreamError] = field(default_factory=list)
     kept: list[Etag] = field(default_factory=list)
     failures: list[MoongateError] = field(default_factory=list)
+    wrong: list[Etag] = field(default_factory=list)
 
     def fetched(self, count: int) -> None:
         self.fetched_bytes += count
@@ -47,6 +48,9 @@ class Notes:
 
     def failed(self, etag: Etag, error: MoongateError) -> None:
         self.failures.append(error)
+
+    def tainted(self, etag: Etag) -> None:
+        self.wrong.append(etag)
 
 
 def no_limit(size_bytes: int) -> None:

@@ -78,6 +78,9 @@ class FillWatcher(Protocol):
     def failed(self, etag: Etag, error: MoongateError) -> None:
         """A fill ended without the file."""
 
+    def tainted(self, etag: Etag) -> None:
+        """Readers got wrong bytes of this content; told before they are broken off."""
+
 
 class FileBody:
     """An open file to send: a descriptor, and how far it may be read now.
@@ -183,6 +186,7 @@ class FileBody:
     def _found_wrong(self, error: VerificationFailed) -> None:
         source = self._fill or self._unkept
         if source is not None:
+            source.fills.watcher.tainted(self.etag)
             source.fills.watcher.failed(self.etag, error)
 
     def close(self) -> None:
@@ -554,6 +558,10 @@ class _Watch:
 
     def failed(self, error: MoongateError) -> None:
         self._fill.fills.watcher.failed(self._fill.partial.etag, error)
+        self.progressed()
+
+    def tainted(self) -> None:
+        self._fill.fills.watcher.tainted(self._fill.partial.etag)
 
 
 def _nothing() -> None:

@@ -71,7 +71,10 @@ class LeaderWatcher(Protocol):
         """The file is whole, verified and among the blobs."""
 
     def failed(self, error: MoongateError) -> None:
-        """The fill ended without the file; its readers do not know yet."""
+        """The fill ended without the file."""
+
+    def tainted(self) -> None:
+        """What readers got are wrong bytes; they do not know yet, and will come back for the rest."""
 
 
 Judge = Callable[[Etag, int, int], None]
@@ -511,15 +514,16 @@ class Leader:
             others = [
                 link for thread, link in self._workers.items() if thread is not threading.current_thread()
             ]
+        not_before = time.time() + error.retry_after_seconds if isinstance(error, UpstreamBusy) else 0.0
+        is_wrong = isinstance(error, VerificationFailed)
+        if is_wrong:
+            self._watcher.tainted()
+        self._partial.report_trouble(trouble_kind(error), error.message, not_before)
+        if is_wrong:
+            self._partial.discard()
         for connection in others:
             connection.abort()
-        # Written down first: a reader who is broken off comes back for the rest at once.
         self._watcher.failed(error)
-        not_before = time.time() + error.retry_after_seconds if isinstance(error, UpstreamBusy) else 0.0
-        self._partial.report_trouble(trouble_kind(error), error.message, not_before)
-        if isinstance(error, VerificationFailed):
-            self._partial.discard()
-        self._watcher.progressed()
 
 
 class Probe:

@@ -168,6 +168,7 @@ async def test_wrong_bytes_break_every_reader_off_and_nothing_is_kept(
     assert not await filling.sealed()
     assert list(filling.layout.partial_dir.iterdir()) == []
     assert [type(error) for error in filling.notes.failures] == [VerificationFailed]
+    assert filling.notes.wrong == [filling.etag], "told before the readers knew"
     assert await filling.read() == content
 
 
@@ -341,6 +342,7 @@ async def test_a_full_disk_streams_from_upstream_and_still_verifies(
     with double.failing(FlipByte(SIZE // 2, match=CDN)), pytest.raises(VerificationFailed):
         await passed()
     assert not await filling.sealed()
+    assert filling.notes.wrong == [filling.etag]
 
 
 async def test_stopping_keeps_progress_and_the_next_process_goes_on(

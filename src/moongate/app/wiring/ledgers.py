@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from functools import partial
 
 import structlog
 
@@ -43,9 +42,14 @@ class FillLedger:
     def failed(self, etag: Etag, error: MoongateError) -> None:
         self._metrics.fill_failed(type(error).__name__)
         log.warning("fill failed", etag=etag, kind=type(error).__name__, why=error.message)
-        if isinstance(error, VerificationFailed):
-            _doubt(self._index, self._forget, etag)
+        _forget_wrong(self._forget, etag, error)
         _record_failure(self._index, etag, error)
+
+    def tainted(self, etag: Etag) -> None:
+        try:
+            self._index.taint(etag, time.time())
+        except StoreError as trouble:
+            log.warning("who got wrong bytes may come for the rest", etag=etag, why=trouble.message)
 
 
 class XetLedger:
@@ -69,8 +73,7 @@ class XetLedger:
     def failed(self, file_id: str, etag: Etag, error: MoongateError) -> None:
         self._metrics.xet_failed(type(error).__name__)
         log.warning("xet fill failed", file=file_id, etag=etag, kind=type(error).__name__, why=error.message)
-        if isinstance(error, VerificationFailed):
-            _doubt(self._index, self._forget, etag)
+        _forget_wrong(self._forget, etag, error)
         _record_failure(self._index, etag, error)
 
     def fell_back(self, etag: Etag, error: MoongateError) -> None:
@@ -78,13 +81,13 @@ class XetLedger:
         log.warning("read on without the CAS", etag=etag, kind=type(error).__name__, why=error.message)
 
 
-def _doubt(index: Index, forget: Callable[[Etag], None], etag: Etag) -> None:
-    """What was said of bytes that were not the content's is worth nothing; nor is what readers have."""
-    for note in (partial(index.taint, etag, time.time()), partial(forget, etag)):
+def _forget_wrong(forget: Callable[[Etag], None], etag: Etag, error: MoongateError) -> None:
+    """What was said of bytes that were not the content's is worth nothing."""
+    if isinstance(error, VerificationFailed):
         try:
-            note()
+            forget(etag)
         except StoreError as trouble:
-            log.warning("that bytes were wrong was not written down", etag=etag, why=trouble.message)
+            log.warning("a verdict was not forgotten", etag=etag, why=trouble.message)
 
 
 def _record_failure(index: Index, etag: Etag, error: MoongateError) -> None:
