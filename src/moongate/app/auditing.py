@@ -381,7 +381,8 @@ def _key(asker: Asker, file: FileAt) -> Hashable:
         entry.etag,
         entry.path,
         file.commit_hash,
-        file.repo,
+        file.repo.repo_type,  # a repository is hashed anew each time, and its words once
+        file.repo.repo_id,
         caller.key,
         caller.token_id,
         asker.peer,
