@@ -144,7 +144,7 @@ class Auditing:
 
     def begins(self, asker: Asker, *files: FileAt, way: str = "plain") -> None:
         """Bytes of these files are about to go out, until `finished` is told of the same request."""
-        keys = tuple(_key(asker, file) for file in files)
+        keys = tuple([_key(asker, file) for file in files])
         for key, file in zip(keys, files, strict=True):
             if key not in self._begun:
                 address = self._address_of(asker.peer, asker.forwarded)
@@ -156,7 +156,8 @@ class Auditing:
 
     def finished(self, record: Record, ended: float | None = None) -> None:
         """An exchange ended, now or at a time a moment ago."""
-        is_cut = bool(self._under_way.pop(record.request_id, ()) and record.error)
+        keys = self._under_way.pop(record.request_id, ())
+        is_cut = bool(keys and record.error)
         if record.caller.kind != "anonymous" and record.caller.method != "session":
             self._note_use(record)
         if record.method == "HEAD" or (record.file is None and not record.reconstructed):
@@ -168,9 +169,10 @@ class Auditing:
         is_plain = not record.route.startswith("Cas")
         is_sent = is_plain and (record.sent_bytes or is_cut) and record.status in (200, 206)
         if record.file is not None and is_sent:
-            self._add(record, record.file, record.sent_bytes, ended)
+            key = keys[0] if len(keys) == 1 else _key(record, record.file)
+            self._add(key, record, record.file, record.sent_bytes, ended)
         for file, size_bytes in record.reconstructed:
-            self._add(record, file, size_bytes, ended)
+            self._add(_key(record, file), record, file, size_bytes, ended)
         if self._timer is None and self._open:
             self._timer = asyncio.get_running_loop().call_later(_LOOK_SECONDS, self._look)
 
@@ -282,8 +284,7 @@ class Auditing:
             self._former.remove(one)
             one[1]()
 
-    def _add(self, record: Record, file: FileAt, size_bytes: int, ended: float) -> None:
-        key = _key(record, file)
+    def _add(self, key: Hashable, record: Record, file: FileAt, size_bytes: int, ended: float) -> None:
         delivery = self._open.get(key)
         if delivery is None:
             if len(self._open) >= _MOST_OPEN:
@@ -381,7 +382,8 @@ def _key(asker: Asker, file: FileAt) -> Hashable:
         entry.etag,
         entry.path,
         file.commit_hash,
-        file.repo,
+        file.repo.repo_type,  # a repository is hashed anew each time, and its words once
+        file.repo.repo_id,
         caller.key,
         caller.token_id,
         asker.peer,

@@ -22,6 +22,7 @@ from typing import NamedTuple, Protocol
 
 from aiohttp import hdrs
 from aiohttp.http_parser import RawRequestMessage
+from multidict import CIMultiDictProxy
 
 from moongate.app.auditing import Auditing
 from moongate.app.data_lane import DataLane
@@ -95,41 +96,19 @@ class _Ready(NamedTuple):
 
 
 class _File(NamedTuple):
-    """A file that this caller may read, too long for one write, or asked for in part; see `_told`."""
+    """A file that this caller may read, too long for one write, or asked for in part; how its heads begin."""
 
     file: FileAt
-    places: tuple[str, str]
-    base_url: str
-    warning: str
-
-
-class _Asked(NamedTuple):
-    """A request that the lane answers, and when it came."""
-
-    message: RawRequestMessage
-    route: routes.Route | Data
-    caller: Caller
-    peer: str | None
-    request_id: str
-    started: float
-    file: FileAt | None = None
-
-    @property
-    def agent(self) -> str:
-        return self.message.headers.get(hdrs.USER_AGENT, "")
-
-    @property
-    def forwarded(self) -> str | None:
-        return self.message.headers.get("X-Forwarded-For")
+    whole: bytes
+    part: bytes
 
 
 class _Repeat(NamedTuple):
-    """A request that will be answered alike until then, when it comes again."""
+    """A request that will be answered alike until then, when it comes again; and what was noted of it."""
 
     until: float
     message: RawRequestMessage
-    route: routes.Route
-    caller: Caller
+    record: Record
     ready: _Ready | _File
 
 
@@ -143,9 +122,8 @@ class LongAnswer(NamedTuple):
     body: Handle
     start: int
     end: int
-    status: int
-    asked: _Asked
     file: FileAt
+    record: Record
 
 
 class PiecedAnswer(NamedTuple):
@@ -154,19 +132,8 @@ class PiecedAnswer(NamedTuple):
     head: bytes
     pieces: Sequence[FilePiece | bytes]
     handles: Sequence[Handle]
-    status: int
-    asked: _Asked
-
-
-class _Past(NamedTuple):
-    """An answer that was given, and is not counted and logged yet. `ended`: as `time.perf_counter` has it."""
-
-    asked: _Asked
-    status: int
-    sent_bytes: int
-    error: str
-    ended: float
-    file: FileAt | None
+    data: Data
+    record: Record
 
 
 class FastLane:
@@ -203,7 +170,8 @@ class FastLane:
         self._metrics = metrics
         self._log = request_log
         self._heads: dict[tuple[int, str], tuple[object, bytes]] = {}
-        self._past: list[_Past] = []
+        self._past: list[tuple[Record, float]] = []
+        """Answers that were given, and when (as `time.perf_counter` has it); not counted and logged yet."""
         self._timer: asyncio.TimerHandle | None = None
         metrics.before_reading(self.settle)
 
@@ -216,20 +184,19 @@ class FastLane:
         if found is None:
             return None
         started = time.perf_counter()
-        (until, message, route, caller, ready), first, last = found
+        (until, message, before, ready), first, last = found
         if until <= started or self._forgot():
             return None
         asks = self._door.caller_at_hand(message.headers)
-        if asks is not caller and asks != caller:
+        if asks is not before.caller and asks != before.caller:
             return None
-        asked = _Asked(message, route, caller, peer, new_request_id(), started, ready.file)
+        record = _again(before, peer, started)
         if isinstance(ready, _Ready):
-            return self._short(ready, asked) if first < 0 else None
+            return self._short(ready, record) if first < 0 else None
+        size_bytes = ready.file.entry.size_bytes
         if first < 0:
-            return self._piece(ready, asked, 200, 0, ready.file.entry.size_bytes)
-        if first <= last < ready.file.entry.size_bytes:
-            return self._piece(ready, asked, 206, first, last + 1)
-        return None
+            return self._piece(ready, record, 200, 0, size_bytes)
+        return self._piece(ready, record, 206, first, last + 1) if first <= last < size_bytes else None
 
     def answer(
         self, message: RawRequestMessage, peer: str | None, head: bytes = b""
@@ -264,22 +231,23 @@ class FastLane:
             if self._memo_seconds and _may_be_kept(method, *found):
                 self._remember(key, memo)
         until, route, ready = memo
+        record = _record(message, route, caller, peer, started, ready.file)
         if head and plain and key in self._memos and _may_be_repeated(message, ready):
-            self._repeats.note(head, headers.get(hdrs.RANGE), _Repeat(until, message, route, caller, ready))
-        asked = _Asked(message, route, caller, peer, new_request_id(), started, ready.file)
-        return self._long(ready, asked) if isinstance(ready, _File) else self._short(ready, asked)
+            self._repeats.note(head, headers.get(hdrs.RANGE), _Repeat(until, message, record, ready))
+        if isinstance(ready, _File):
+            return self._long(ready, record, headers)
+        return self._short(ready, record)
 
     def sent(self, answer: LongAnswer | PiecedAnswer, sent_bytes: int, error: str = "") -> None:
         """A long answer ended: after so many bytes of its body, with an error if it was broken off."""
-        file: FileAt | None = None
         if isinstance(answer, LongAnswer):
-            file = answer.file
             answer.body.release()
         else:
             for handle in answer.handles:
                 handle.release()
             self._metrics.xet_served(sent_bytes)
-        self._ended(answer.asked, answer.status, sent_bytes, file, error)
+        answer.record.error = error
+        self._ended(answer.record, sent_bytes)
 
     def close(self) -> None:
         """Let go of everything."""
@@ -292,9 +260,7 @@ class FastLane:
         if self._recalls is None:
             return None
         if isinstance(answer, PiecedAnswer):
-            route = answer.asked.route
-            file_id = route.file_id if isinstance(route, Data) else ""
-            return self._recalls.begin_content(file_id, cutter(transport))
+            return self._recalls.begin_content(answer.data.file_id, cutter(transport))
         return self._recalls.begin_reading(answer.file, cutter(transport))
 
     def ended(self, reading: object) -> None:
@@ -308,16 +274,14 @@ class FastLane:
             self._timer = None
         past, self._past = self._past, []
         epoch = time.time() - time.perf_counter()
-        for one in past:
-            record, seconds = _record(one), one.ended - one.asked.started
-            self._metrics.count(record, seconds)
-            self._log.write(record, seconds, epoch + one.ended)
-            self._auditing.finished(record, epoch + one.ended)
+        self._metrics.count_all([(record, ended - record.started) for record, ended in past])
+        for record, ended in past:
+            self._log.write(record, ended - record.started, epoch + ended)
+            self._auditing.finished(record, epoch + ended)
 
-    def _ended(
-        self, asked: _Asked, status: int, sent_bytes: int, file: FileAt | None, error: str = ""
-    ) -> None:
-        self._past.append(_Past(asked, status, sent_bytes, error, time.perf_counter(), file))
+    def _ended(self, record: Record, sent_bytes: int) -> None:
+        record.sent_bytes = sent_bytes
+        self._past.append((record, time.perf_counter()))
         if len(self._past) >= _PAST_KEPT:
             self.settle()
         elif self._timer is None:
@@ -386,9 +350,7 @@ class FastLane:
         content = b""
         if wants_body:
             if file.entry.size_bytes > INLINE_BYTES or hdrs.RANGE in headers:
-                place, base_url = face
-                places = (f"200 {place}{warning}", f"206 {place}{warning}")
-                return None if self.sender is None else _File(file, places, base_url, warning)
+                return None if self.sender is None else self._long_file(file, face, warning)
             body = self._files.sealed(file)
             if body is None:
                 return None
@@ -416,24 +378,36 @@ class FastLane:
         base_url = None if wants_file_info(accept) else self._door.plain_base_url(host)
         return None if base_url is None else (host, base_url)
 
+    def _long_file(self, file: FileAt, face: tuple[str, str], warning: str) -> _File:
+        """A file with the heads that its answers begin with, whole and in part."""
+        place, base_url = face
+        heads = []
+        for status in (200, 206):
+            at = f"{status} {place}{warning}"
+            head = self._known_head(file, at)
+            if head is None:
+                head = self._keep_head(file, at, head_start(status, self._told(file, base_url, warning)))
+            heads.append(head)
+        return _File(file, *heads)
+
     @staticmethod
     def _told(file: FileAt, base_url: str, warning: str) -> list[tuple[str, str]]:
         xet_headers = file_xet_headers(file, base_url) if base_url else []
         return [*plain_headers(file), *xet_headers, ("X-Moongate-Cache", "hit"), *warned(warning)]
 
-    def _short(self, ready: _Ready, asked: _Asked) -> bytes:
+    def _short(self, ready: _Ready, record: Record) -> bytes:
         """An answer in one write."""
         head, body, status, file = ready
-        if asked.message.method == "HEAD":
+        record.status = status
+        if record.method == "HEAD":
             body = b""
         elif file is not None:
-            self._auditing.begins(asked, file)
-        self._ended(asked, status, len(body), file)
-        return b"%b%bX-Request-Id: %b\r\n\r\n%b" % (head, date_line(), asked.request_id.encode(), body)
+            self._auditing.begins(record, file)
+        self._ended(record, len(body))
+        return b"%b%bX-Request-Id: %b\r\n\r\n%b" % (head, date_line(), record.request_id.encode(), body)
 
-    def _long(self, ready: _File, asked: _Asked) -> LongAnswer | None:
+    def _long(self, ready: _File, record: Record, headers: CIMultiDictProxy[str]) -> LongAnswer | None:
         """A sealed file, or the range of it that is asked for, to be sent piece by piece."""
-        headers = asked.message.headers
         ranged = headers.get(hdrs.RANGE)
         spans = parse_range(ranged, ready.file.entry.size_bytes) if ranged is not None else None
         if isinstance(spans, Unsatisfiable) or (spans and len(spans) > 1) or hdrs.IF_RANGE in headers:
@@ -441,32 +415,28 @@ class FastLane:
         if spans:
             if spans[0].end == ready.file.entry.size_bytes and asks_for_the_rest(ranged or ""):
                 return None
-            return self._piece(ready, asked, 206, spans[0].start, spans[0].end)
-        return self._piece(ready, asked, 200, 0, ready.file.entry.size_bytes)
+            return self._piece(ready, record, 206, spans[0].start, spans[0].end)
+        return self._piece(ready, record, 200, 0, ready.file.entry.size_bytes)
 
-    def _piece(self, ready: _File, asked: _Asked, status: int, start: int, end: int) -> LongAnswer | None:
+    def _piece(self, ready: _File, record: Record, status: int, start: int, end: int) -> LongAnswer | None:
         """The bytes of a sealed file from `start` up to `end`."""
-        file = ready.file
+        file, whole, part = ready
         body = self._files.sealed(file)
         if body is None:
             return None
-        place = ready.places[status == 206]
-        head = self._known_head(file, place)
-        if head is None:
-            told = self._told(file, ready.base_url, ready.warning)
-            head = self._keep_head(file, place, head_start(status, told))
         where = b""
         if status == 206:
             where = b"Content-Range: bytes %d-%d/%d\r\n" % (start, end - 1, file.entry.size_bytes)
         head = b"%bContent-Length: %d\r\n%b%bX-Request-Id: %b\r\n\r\n" % (
-            head,
+            whole if status == 200 else part,
             end - start,
             where,
             date_line(),
-            asked.request_id.encode(),
+            record.request_id.encode(),
         )
-        self._auditing.begins(asked, file)
-        return LongAnswer(head, body, start, end, status, asked, file)
+        self._auditing.begins(record, file)
+        record.status = status
+        return LongAnswer(head, body, start, end, file, record)
 
     @staticmethod
     def _signed(
@@ -476,9 +446,10 @@ class FastLane:
         data = lane.answer(message.path, message.headers.get(hdrs.RANGE))
         if data is None:
             return None
-        asked = _Asked(message, data.route, ANONYMOUS, peer, new_request_id(), started)
-        head = b"%b%bX-Request-Id: %b\r\n\r\n" % (data.head, date_line(), asked.request_id.encode())
-        return PiecedAnswer(head, data.pieces, data.handles, 206, asked)
+        record = _record(message, data.route, ANONYMOUS, peer, started)
+        record.status = 206
+        head = b"%b%bX-Request-Id: %b\r\n\r\n" % (data.head, date_line(), record.request_id.encode())
+        return PiecedAnswer(head, data.pieces, data.handles, data.route, record)
 
     def _known_head(self, thing: object, host: str) -> bytes | None:
         known = self._heads.get((id(thing), host))
@@ -510,26 +481,50 @@ def _may_be_repeated(message: RawRequestMessage, ready: _Ready | _File) -> bool:
     return hdrs.IF_RANGE not in headers and len(headers.getall(hdrs.RANGE, ())) <= 1
 
 
-def _record(past: _Past) -> Record:
-    asked = past.asked
-    path, _, query = asked.message.path.partition("?")
+def _record(
+    message: RawRequestMessage,
+    route: routes.Route | Data,
+    caller: Caller,
+    peer: str | None,
+    started: float,
+    file: FileAt | None = None,
+) -> Record:
+    """What is noted of a request that the lane answers."""
+    path, _, query = message.path.partition("?")
+    headers = message.headers
     return Record(
-        asked.message.method,
+        message.method,
         path,
         query,
-        asked.request_id,
-        asked.peer,
-        asked.message.headers.get("X-Amzn-Trace-Id"),
-        asked.started,
-        "CasData" if isinstance(asked.route, Data) else type(asked.route).__name__,
-        getattr(asked.route, "repo", None),
-        asked.caller,
+        new_request_id(),
+        peer,
+        headers.get("X-Amzn-Trace-Id"),
+        started,
+        "CasData" if isinstance(route, Data) else type(route).__name__,
+        getattr(route, "repo", None),
+        caller,
         "hit",
-        past.status,
-        past.sent_bytes,
-        past.error,
-        past.file,
-        (),
-        asked.agent,
-        asked.forwarded,
+        file=file,
+        agent=headers.get(hdrs.USER_AGENT, ""),
+        forwarded=headers.get("X-Forwarded-For"),
+    )
+
+
+def _again(before: Record, peer: str | None, started: float) -> Record:
+    """As `_record`, of a request in the same bytes as one before."""
+    return Record(
+        before.method,
+        before.path,
+        before.query,
+        new_request_id(),
+        peer,
+        before.trace,
+        started,
+        before.route,
+        before.repo,
+        before.caller,
+        "hit",
+        file=before.file,
+        agent=before.agent,
+        forwarded=before.forwarded,
     )

@@ -7,7 +7,7 @@ directory must be in the environment before this module is first imported (`prep
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Literal, cast
 
@@ -26,6 +26,9 @@ from moongate.core.errors import MoongateError
 from moongate.hub.events import Outcome, Purpose
 
 Kind = Literal["counter", "gauge", "histogram"]
+
+_Alike = tuple[str, str | None, int]
+"""Route, outcome and status of requests that are counted together."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,7 +103,7 @@ class Metrics:
         self.registry = CollectorRegistry()
         made: dict[str, Counter | Gauge | Histogram] = {row.name: self._make(row) for row in METRICS}
         self._made = made
-        self._request_children: dict[tuple[str, str | None, int], Callable[[], None]] = {}
+        self._request_children: dict[_Alike, Callable[[float], None]] = {}
         self._seconds_children: dict[str, Callable[[float], None]] = {}
         self._served_children: dict[str | None, Callable[[float], None]] = {}
         self._trouble, self._trouble_until = "", 0.0
@@ -115,26 +118,40 @@ class Metrics:
 
     def count(self, exchange: Record, seconds: float) -> None:
         """Counts a finished exchange."""
-        key = (exchange.route, exchange.outcome, exchange.status)
+        self.count_all([(exchange, seconds)])
+
+    def count_all(self, ended: Sequence[tuple[Record, float]]) -> None:
+        """Counts finished exchanges, each with its seconds; what is alike is added up first."""
+        sums: dict[_Alike, tuple[int, int]] = {}
+        for exchange, seconds in ended:
+            route = exchange.route
+            key: _Alike = (route, exchange.outcome, exchange.status)
+            number, sent_bytes = sums.get(key, (0, 0))
+            sums[key] = (number + 1, sent_bytes + exchange.sent_bytes)
+            observe = self._seconds_children.get(route)
+            if observe is None:
+                observe = self._seconds_children[route] = (
+                    self.histogram("request_seconds").labels(route).observe
+                )
+            observe(seconds)
+        for key, (number, sent_bytes) in sums.items():
+            self._add(key, number, sent_bytes)
+
+    def _add(self, key: _Alike, number: int, sent_bytes: int) -> None:
+        """Adds so many requests of a route, outcome and status."""
+        route, outcome, status = key
         increment = self._request_children.get(key)
         if increment is None:
-            increment = self.counter("requests").labels(
-                exchange.route, exchange.outcome or "none", str(exchange.status)
-            ).inc  # fmt: skip
-            self._request_children[key] = increment
-        increment()
-        observe = self._seconds_children.get(exchange.route)
-        if observe is None:
-            observe = self._seconds_children[exchange.route] = (
-                self.histogram("request_seconds").labels(exchange.route).observe
+            increment = self._request_children[key] = (
+                self.counter("requests").labels(route, outcome or "none", str(status)).inc
             )
-        observe(seconds)
-        served = self._served_children.get(exchange.outcome)
+        increment(number)
+        served = self._served_children.get(outcome)
         if served is None:
-            served = self._served_children[exchange.outcome] = (
-                self.counter("served_bytes").labels(exchange.outcome or "none").inc
+            served = self._served_children[outcome] = (
+                self.counter("served_bytes").labels(outcome or "none").inc
             )
-        served(exchange.sent_bytes)
+        served(sent_bytes)
 
     def refused(self, error: MoongateError) -> None:
         """Counts a request that ended in an error."""

@@ -427,7 +427,7 @@ class Outlet:
             ClientGone: the client left.
             StoreError: the file is shorter than it should be.
         """
-        taken = self.send_head(head)
+        taken = self.send_bytes(head, _HEAD_FLAGS)
         if taken < len(head):
             return head[taken:], 0
         return b"", self.sendfile(fd, offset, min(count, _TURN_BYTES))
