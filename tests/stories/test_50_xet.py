@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 
 from moongate.double import Cut, FlipByte, HubDouble, LfsFile, Match, Status
+from support.front import until
 from support.gateway import Gateway
 from support.raw import RawAnswer, ask
 from support.xet_talk import XetTalk, first_address, links
@@ -472,7 +473,9 @@ def test_16_a_file_is_told_of_in_one_way_while_addresses_hold(tmp_path: Path, hu
             made = talk.cas(path).json()
             assert talk.put_together(made) == BASE
         assert talk.cas(path).json()["terms"] == made["terms"]
-        (blob,) = (running.home / "store").glob(f"v*/blobs/*/*/{hub.xet_file('acme/base', NAME).sha256}")
+        store, pattern = running.home / "store", f"v*/blobs/*/*/{hub.xet_file('acme/base', NAME).sha256}"
+        until(lambda: any(store.glob(pattern)))  # it is put in place a moment after its last reader has it all
+        (blob,) = store.glob(pattern)
         blob.unlink()
         running.restart()  # nothing of it is remembered but by the index
         answer = talk.cas(path)
