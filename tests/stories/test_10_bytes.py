@@ -150,7 +150,7 @@ def test_3_killed_in_the_middle_it_goes_on_where_it_was(tmp_path: Path, hub: Hub
         reader.start()
         hub.meters.wait_for(lambda meters: meters.bytes_sent(origin="cdn") > 10 * MIB)
         running.kill()
-        reader.join(20)
+        reader.join(60)
     connections = len(hub.meters.requests(origin="cdn"))
     with running:
         reading = read(running.port, target)
@@ -179,7 +179,8 @@ def test_4_a_branch_that_moves_mixes_no_commits(tmp_path: Path, hub: HubDouble) 
         for reading in readings:
             assert reading.whole
             assert reading.body == contents[reading.headers["x-repo-commit"]]
-        assert readings[0].headers["x-repo-commit"] == first
+        # Which of those that came together were first is theirs.
+        assert first in [reading.headers["x-repo-commit"] for reading in readings[:6]]
         assert readings[-1].headers["x-repo-commit"] == second
         config = ask(running.url, "/acme/moving/resolve/main/config.json")
         assert (json.loads(config.body)["version"], config.headers["x-repo-commit"]) == (2, second)
@@ -200,7 +201,7 @@ def test_5_told_to_stop_it_finishes_what_it_is_at(
     with hub.failing(Throttle(30e6, match=CDN)):
         reader = threading.Thread(target=lambda: got.append(read(port, target, began=began)))
         reader.start()
-        assert began.wait(20)
+        assert began.wait(60)
         assert running.stop(number) == 0
         reader.join()
     assert got[0].whole
@@ -215,10 +216,10 @@ def test_6_interrupted_twice_it_stops_at_once_and_keeps_its_progress(tmp_path: P
     with hub.failing(Throttle(2e6, match=CDN)):
         reader = threading.Thread(target=read, args=(running.port, target), kwargs={"began": began})
         reader.start()
-        assert began.wait(20)
+        assert began.wait(60)
         hub.meters.wait_for(lambda meters: meters.bytes_sent(origin="cdn") > 3 * MIB)
         assert running.stop(signal.SIGINT, times=2) != 0
-        reader.join(20)
+        reader.join(60)
     connections = len(hub.meters.requests(origin="cdn"))
     with running:
         assert read(running.port, target).body == (tmp_path / "big").read_bytes()

@@ -428,15 +428,17 @@ def test_13_wrong_bytes_never_become_a_file(tmp_path: Path, hub: HubDouble) -> N
             except (OSError, http.client.HTTPException):
                 whole = False
             assert not whole, "the last range of a file must not arrive before its proof"
-        again = talk.data(url, f"bytes={spans[-1][0]}-{spans[-1][1]}")
-        for _ in range(100):  # while the wrong bytes are thrown away, clients are told to try again
-            if again.status < 500:
-                break
-            url, spans = first_address(talk.cas(path))
-            again = talk.data(url, f"bytes={spans[-1][0]}-{spans[-1][1]}")
+        # While the wrong bytes are thrown away, clients are told to try again.
+        until(lambda: talk.data(*last_of(talk.cas(path))).status < 500)
         assert talk.read(NAME) == BASE, "it heals when the bytes are right"
         metrics = ask(running.url, "/metrics").body.decode()
         assert "moongate_xet_fills_failed_total{" in metrics
+
+
+def last_of(answer: RawAnswer) -> tuple[str, str]:
+    """Address and range of the last bytes that a reconstruction names."""
+    url, spans = first_address(answer)
+    return url, f"bytes={spans[-1][0]}-{spans[-1][1]}"
 
 
 def test_14_behind_a_public_address(tmp_path: Path, hub: HubDouble) -> None:
@@ -474,7 +476,7 @@ def test_16_a_file_is_told_of_in_one_way_while_addresses_hold(tmp_path: Path, hu
             assert talk.put_together(made) == BASE
         assert talk.cas(path).json()["terms"] == made["terms"]
         store, pattern = running.home / "store", f"v*/blobs/*/*/{hub.xet_file('acme/base', NAME).sha256}"
-        until(lambda: any(store.glob(pattern)))  # it is put in place a moment after its last reader has it all
+        until(lambda: any(store.glob(pattern)))  # put in place a moment after its last reader has it all
         (blob,) = store.glob(pattern)
         blob.unlink()
         running.restart()  # nothing of it is remembered but by the index
@@ -514,9 +516,7 @@ def test_18_plain_reads_of_chunks_need_no_copy_until_they_are_many(tmp_path: Pat
     with gateway(tmp_path, hub, xet_hot_reads=3.5) as running:
         XetTalk(running.url, "acme/base").read(NAME)
         assert XetTalk(running.url, "acme/patched").read(NAME) == PATCHED
-        for _ in range(1000):
-            if "moongate_xet_proof_seconds_count 2" in ask(running.url, "/metrics").body.decode():
-                break
+        until(lambda: "moongate_xet_proof_seconds_count 2" in ask(running.url, "/metrics").body.decode())
         address, blobs = f"/acme/patched/resolve/main/{NAME}", running.home / "store"
         sent = hub.meters.bytes_sent()
         size, chance = len(PATCHED), random.Random(5)
@@ -533,16 +533,17 @@ def test_18_plain_reads_of_chunks_need_no_copy_until_they_are_many(tmp_path: Pat
         several = ask(running.url, address, headers={"Range": "bytes=5-9, 3000000-3000999, 700000-2000000"})
         assert several.status == 206
         assert PATCHED[700_000:2_000_001] in several.body
-        assert not list(blobs.glob(f"v*/blobs/*/*/{sha256}"))
+        copies = f"v*/blobs/*/*/{sha256}"
+        assert not list(blobs.glob(copies))
         assert "moongate_xet_hot_files_total 0" in ask(running.url, "/metrics").body.decode()
         assert ask(running.url, address).body == PATCHED
         with hub.away():
-            for _ in range(200):
-                if list(blobs.glob(f"v*/blobs/*/*/{sha256}")):
-                    break
+
+            def is_copied() -> bool:
                 assert ask(running.url, address).body == PATCHED
-            else:
-                raise AssertionError("no copy was made of a hot file")
+                return any(blobs.glob(copies))
+
+            until(is_copied)
             assert "moongate_xet_hot_files_total 1" in ask(running.url, "/metrics").body.decode()
             assert ask(running.url, address).body == PATCHED
         assert hub.meters.bytes_sent() - sent < MIB, "what is here was fetched again"
@@ -579,8 +580,7 @@ def test_20_five_fine_tunes_take_little_more_than_their_base(tmp_path: Path, hub
     with gateway(tmp_path, hub) as running:
         for repo, content in family.items():
             assert XetTalk(running.url, repo).read(NAME) == content
-        while "moongate_xet_proof_seconds_count 6" not in ask(running.url, "/metrics").body.decode():
-            assert ask(running.url, "/healthz").status == 200, "the last one is being proven"
+        until(lambda: "moongate_xet_proof_seconds_count 6" in ask(running.url, "/metrics").body.decode())
         kept = sum(
             path.stat().st_size for path in (running.home / "store").glob("v*/xorbs/*/*/*") if path.is_file()
         )

@@ -19,8 +19,8 @@ from pathlib import Path
 from types import TracebackType
 from urllib.parse import urlsplit
 
-_START_SECONDS = 30.0
-_STOP_SECONDS = 40.0
+_START_SECONDS = 60.0
+_STOP_SECONDS = 60.0
 _LINE = "export HF_ENDPOINT="
 _LOG_TAIL_CHARACTERS = 6000
 
