@@ -65,7 +65,7 @@ class Filling:
     size_bytes: int
     rules: FillRules = field(default_factory=FillRules)
     make_room: Callable[[int], None] = no_limit
-    timeout_seconds: float = 5.0
+    timeout_seconds: float = 30.0
     lfs_oid: str | None = None
 
     def __post_init__(self) -> None:
