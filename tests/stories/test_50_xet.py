@@ -397,7 +397,7 @@ def test_11_offline_only_what_is_proven_is_offered(tmp_path: Path, hub: HubDoubl
 
 def test_12_when_the_cas_is_down_files_are_offered_plainly(tmp_path: Path, hub: HubDouble) -> None:
     """Who came for chunks nevertheless gets chunks made of the file, in every version."""
-    with gateway(tmp_path, hub, upstream_timeout_seconds=1) as running:
+    with gateway(tmp_path, hub) as running:
         talk = XetTalk(running.url, "acme/base").log_in()
         file_id = talk.file_id(NAME)
         tree = "/api/models/acme/base/tree/main?recursive=true"
@@ -468,7 +468,7 @@ def test_15_a_namespace_called_cas_is_still_a_namespace(tmp_path: Path, hub: Hub
 
 def test_16_a_file_is_told_of_in_one_way_while_addresses_hold(tmp_path: Path, hub: HubDouble) -> None:
     """A client that renews its addresses would put terms of one telling and chunks of another together."""
-    with gateway(tmp_path, hub, upstream_timeout_seconds=1) as running:
+    with gateway(tmp_path, hub) as running:
         talk = XetTalk(running.url, "acme/base").log_in()
         path = f"/v2/reconstructions/{talk.file_id(NAME)}"
         with hub.away("cas"):
@@ -497,7 +497,7 @@ def test_17_wrong_bytes_before_the_loss_of_the_cas_complete_nothing(
         Cut(3 * MIB, match=xorbs, times=1),
         Status(500, match=xorbs, skip=1),
     )
-    with gateway(tmp_path, hub, upstream_timeout_seconds=1) as running:
+    with gateway(tmp_path, hub) as running:
         talk = XetTalk(running.url, "acme/base").log_in()
         path = f"/v2/reconstructions/{talk.file_id(NAME)}"
         with hub.failing(*faults):

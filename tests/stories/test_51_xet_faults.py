@@ -45,7 +45,7 @@ def hub(tmp_path: Path) -> Iterator[HubDouble]:
 
 
 def gateway(tmp_path: Path, hub: HubDouble) -> Gateway:
-    env = {"MOONGATE_XET": "true", "MOONGATE_UPSTREAM_TIMEOUT_SECONDS": "1"}
+    env = {"MOONGATE_XET": "true"}
     return Gateway(tmp_path / "home", hub.url, cdn=f"{hub.cdn_netloc},{hub.cas_netloc}", env=env)
 
 

@@ -431,11 +431,11 @@ async def test_a_long_wait_is_told_to_the_reader(
     double: HubDouble, house: HouseMaker, file: FileAt, base: bytes
 ) -> None:
     one = house()
-    with double.failing(TooMany(retry_after_seconds=77, match=CDN)):
+    with double.failing(TooMany(retry_after_seconds=777, match=CDN)):
         for _ in range(2):
             with pytest.raises(UpstreamBusy) as busy:
                 await one.read_xet(file)
-            assert 70 < busy.value.retry_after_seconds <= 77
+            assert 700 < busy.value.retry_after_seconds <= 777
             await one.xets.finished(file_id(file))
     assert len(double.meters.requests(path="/xorbs/*", origin="cdn")) <= 8
 
