@@ -207,6 +207,12 @@ def test_down_and_up_on_the_same_port(double: HubDouble) -> None:
     assert call(f"{url}/api/models/acme/tiny").status == 200
 
 
+def test_a_port_is_given_to_nobody_else_while_it_is_down(double: HubDouble) -> None:
+    host, port = double.url.removeprefix("http://").split(":")
+    with double.away("hub"), socket.socket() as other, pytest.raises(OSError):
+        other.bind((host, int(port)))
+
+
 def test_latency_comes_before_the_first_byte(double: HubDouble) -> None:
     with double.failing(Latency(0.05, match=HUB)):
         call(f"{double.url}/api/models/acme/tiny")
