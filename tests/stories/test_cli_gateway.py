@@ -65,7 +65,7 @@ def _fetch_all(gateway: Gateway) -> None:
     assert _fetch(gateway, "/acme/tiny/resolve/main/config.json") == b"{}"
     assert _fetch(gateway, "/datasets/acme/squad/resolve/main/train.jsonl") == b'{"a": 1}\n'
     # A blob is put in its place, and in the index, a moment after its last reader has it all.
-    until(lambda: json.loads(_fetch(gateway, "/api/moongate/v1/usage"))["blobs"] == 3)
+    until(lambda: json.loads(_fetch(gateway, "/api/moongate/v1/usage"))["blobs"] >= 3)
 
 
 @pytest.mark.usefixtures("remote")
