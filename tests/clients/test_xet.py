@@ -332,7 +332,7 @@ def test_a_lost_cas_is_not_noticed(
     """What cannot be had through upstream's CAS comes by plain HTTP, and is still read through Xet."""
     client = client_python(version)
     with (
-        started(hub, tmp_path, MOONGATE_UPSTREAM_TIMEOUT_SECONDS="1") as running,
+        started(hub, tmp_path) as running,
         hub.failing(*LOST[lost]),
     ):
         assert get(client, running.url, tmp_path / "a", "acme/base") == whole("acme/base")
@@ -353,7 +353,7 @@ def test_a_file_of_many_pieces_survives_the_loss_of_its_cas(
     for name, env in (("one", {}), ("many", {"HF_XET_CLIENT_ENABLE_MULTIRANGE_FETCHING": "true"})):
         folder = tmp_path / name
         folder.mkdir()
-        with started(hub, folder, MOONGATE_UPSTREAM_TIMEOUT_SECONDS="1") as running:
+        with started(hub, folder) as running:
             assert get(client, running.url, folder / "a", "acme/base", **env) == whole("acme/base")
             with hub.failing(Status(500, match=XORBS, skip=1)):
                 told = get(client, running.url, folder / "b", "acme/pieces", "acme/tuned", **env)

@@ -241,7 +241,7 @@ async def test_a_client_that_leaves_in_the_middle(house: GitHouse) -> None:
     )
     await writer.drain()
     incoming = house.folders.folder(house.row).incoming_dir
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(60):
         while not incoming.exists() or not list(incoming.iterdir()):  # noqa: ASYNC110 - a thing on disk
             await asyncio.sleep(0.01)
         writer.close()
@@ -267,7 +267,7 @@ async def test_questions_of_a_fetch_that_make_no_sense(house: GitHouse) -> None:
         for question in questions:
             for more in ({}, {"Git-Protocol": "version=2"}):
                 async with (
-                    asyncio.timeout(20),
+                    asyncio.timeout(60),
                     session.post(address, data=question, headers=headers | more) as answer,
                 ):
                     assert answer.status == 200

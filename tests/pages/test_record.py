@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 from playwright.sync_api import Browser, Page
 
+from support.front import until
 from support.pages import Stage, entered, overflow, serious, watched
 from support.raw import ask
 
@@ -17,12 +18,12 @@ def read(stage: Stage, user: str) -> int:
 
 def shown(page: Page, url: str, words: str) -> None:
     """Wait until a page says something: deliveries are written down a moment after they end."""
-    for _ in range(40):
+
+    def is_said() -> bool:
         page.goto(url)
-        if words in page.locator("main").inner_text():
-            return
-        page.wait_for_timeout(250)
-    raise AssertionError(f"{url} never said {words!r}")
+        return words in page.locator("main").inner_text()
+
+    until(is_said)
 
 
 @pytest.mark.parametrize("script", [True, False], ids=["script", "no-script"])
@@ -42,8 +43,7 @@ def test_a_recall_is_made_after_a_look_at_who_received_it(
     assert "Recalled by root" in page.locator("main").inner_text()
     assert read(closed, "bob") in (403, 410, 451)
     page.get_by_role("button", name="Serve it again").click()
-    page.wait_for_timeout(1000)
-    assert read(closed, "bob") == 200
+    until(lambda: read(closed, "bob") == 200)
     page.goto(closed.url + "/-/audit?kind=recall.create")
     assert "It names a customer." in page.locator("main").inner_text()
     page.context.close()

@@ -12,7 +12,10 @@ from pathlib import Path
 
 import pytest
 
+from moongate.core.digests import Etag
 from moongate.double import Cut, FlipByte, HubDouble, Match, MoveRef, Stall, Throttle, big_file
+from moongate.store.layout import Layout
+from support.filling import kept_bytes
 from support.front import until
 from support.gateway import Gateway
 from support.raw import ask
@@ -60,6 +63,11 @@ def every_road(repo: str, oid: str) -> list[tuple[str, tuple[str, ...]]]:
         (f"/v2/{repo}/blobs/sha256:{oid}", tail),
         (f"/{repo}.git/info/lfs/objects/{oid}", (f"Range: bytes={SIZE - 10}-",)),
     ]
+
+
+def here(running: Gateway, right: bytes) -> int:
+    """How much of a file of these bytes is kept, also of one that is still on its way."""
+    return kept_bytes(Layout(running.home), Etag(hashlib.sha256(right).hexdigest()), len(right))
 
 
 def given_out(readings: list[Reading]) -> int:
@@ -156,15 +164,16 @@ def test_3_killed_in_the_middle_it_goes_on_where_it_was(tmp_path: Path, hub: Hub
     with hub.failing(SLOW):
         reader = threading.Thread(target=read, args=(running.port, target), daemon=True)
         reader.start()
-        hub.meters.wait_for(lambda meters: meters.bytes_sent(origin="cdn") > 10 * MIB)
+        until(lambda: here(running, right) > 10 * MIB)
         running.kill()
-        reader.join(20)
-    connections = len(hub.meters.requests(origin="cdn"))
+        reader.join(60)
+    kept, before = here(running, right), hub.meters.bytes_sent(origin="cdn")
+    assert 10 * MIB < kept < SIZE
     with running:
         reading = read(running.port, target)
         assert reading.whole
         assert reading.body == right
-    assert hub.meters.bytes_sent(origin="cdn") <= SIZE + connections * MIB
+    assert hub.meters.bytes_sent(origin="cdn") - before == SIZE - kept
 
 
 def test_4_a_branch_that_moves_mixes_no_commits(tmp_path: Path, hub: HubDouble) -> None:
@@ -187,7 +196,8 @@ def test_4_a_branch_that_moves_mixes_no_commits(tmp_path: Path, hub: HubDouble) 
         for reading in readings:
             assert reading.whole
             assert reading.body == contents[reading.headers["x-repo-commit"]]
-        assert readings[0].headers["x-repo-commit"] == first
+        # Which of those that came together were first is theirs.
+        assert first in [reading.headers["x-repo-commit"] for reading in readings[:6]]
         assert readings[-1].headers["x-repo-commit"] == second
         config = ask(running.url, "/acme/moving/resolve/main/config.json")
         assert (json.loads(config.body)["version"], config.headers["x-repo-commit"]) == (2, second)
@@ -208,7 +218,7 @@ def test_5_told_to_stop_it_finishes_what_it_is_at(
     with hub.failing(Throttle(30e6, match=CDN)):
         reader = threading.Thread(target=lambda: got.append(read(port, target, began=began)))
         reader.start()
-        assert began.wait(20)
+        assert began.wait(60)
         assert running.stop(number) == 0
         reader.join()
     assert got[0].whole
@@ -217,20 +227,22 @@ def test_5_told_to_stop_it_finishes_what_it_is_at(
 
 def test_6_interrupted_twice_it_stops_at_once_and_keeps_its_progress(tmp_path: Path, hub: HubDouble) -> None:
     hub.add_repo("acme/big").commit({"w.bin": big_file(tmp_path / "big", SIZE, seed=7)})
+    right = (tmp_path / "big").read_bytes()
     target, began = "/acme/big/resolve/main/w.bin", threading.Event()
     running = gateway(tmp_path, hub, drain_seconds=600)
     running.start()
     with hub.failing(Throttle(2e6, match=CDN)):
         reader = threading.Thread(target=read, args=(running.port, target), kwargs={"began": began})
         reader.start()
-        assert began.wait(20)
-        hub.meters.wait_for(lambda meters: meters.bytes_sent(origin="cdn") > 3 * MIB)
+        assert began.wait(60)
+        until(lambda: here(running, right) > 3 * MIB)
         assert running.stop(signal.SIGINT, times=2) != 0
-        reader.join(20)
-    connections = len(hub.meters.requests(origin="cdn"))
+        reader.join(60)
+    kept, before = here(running, right), hub.meters.bytes_sent(origin="cdn")
+    assert 3 * MIB < kept < SIZE
     with running:
-        assert read(running.port, target).body == (tmp_path / "big").read_bytes()
-    assert hub.meters.bytes_sent(origin="cdn") <= SIZE + connections * MIB
+        assert read(running.port, target).body == right
+    assert hub.meters.bytes_sent(origin="cdn") - before == SIZE - kept
 
 
 @pytest.mark.parametrize("workers", [1, 2])

@@ -127,7 +127,7 @@ def test_2_a_bare_hash_opens_nothing(tmp_path: Path, hub: HubDouble) -> None:
 
 def test_3_access_that_upstream_cannot_confirm_lasts_its_grace(tmp_path: Path, hub: HubDouble) -> None:
     target, private = "/acme/gated/resolve/main/config.json", "/acme/private/resolve/main/config.json"
-    fast = {"access_ttl_seconds": 0, "ref_ttl_seconds": 0, "upstream_timeout_seconds": 1}
+    fast = {"access_ttl_seconds": 0, "ref_ttl_seconds": 0}
     running = gateway(tmp_path, hub, **fast)
     with running:
         for one in (target, private):
@@ -239,7 +239,7 @@ def test_6_no_secret_is_left_anywhere(tmp_path: Path, hub: HubDouble) -> None:
     ours = minted(tmp_path, "admin")
     secrets = [ALICE, BOB, SERVICE, ours, UNKNOWN, "signed-secret-in-query"]
     said: list[RawAnswer] = []
-    settings = {"upstream_token": SERVICE, "log_level": "debug", "upstream_timeout_seconds": 1}
+    settings = {"upstream_token": SERVICE, "log_level": "debug"}
     with gateway(tmp_path, hub, **settings) as running:
         for road in (*ROADS, *OURS, "/api/whoami-v2", "/api/models", "/nothing/at/all", "/%2e%2e/x"):
             for name in ("open", "gated", "private", "absent"):

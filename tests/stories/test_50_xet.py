@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 
 from moongate.double import Cut, FlipByte, HubDouble, LfsFile, Match, Status
+from support.front import until
 from support.gateway import Gateway
 from support.raw import RawAnswer, ask
 from support.xet_talk import XetTalk, first_address, links
@@ -396,7 +397,7 @@ def test_11_offline_only_what_is_proven_is_offered(tmp_path: Path, hub: HubDoubl
 
 def test_12_when_the_cas_is_down_files_are_offered_plainly(tmp_path: Path, hub: HubDouble) -> None:
     """Who came for chunks nevertheless gets chunks made of the file, in every version."""
-    with gateway(tmp_path, hub, upstream_timeout_seconds=1) as running:
+    with gateway(tmp_path, hub) as running:
         talk = XetTalk(running.url, "acme/base").log_in()
         file_id = talk.file_id(NAME)
         tree = "/api/models/acme/base/tree/main?recursive=true"
@@ -427,15 +428,17 @@ def test_13_wrong_bytes_never_become_a_file(tmp_path: Path, hub: HubDouble) -> N
             except (OSError, http.client.HTTPException):
                 whole = False
             assert not whole, "the last range of a file must not arrive before its proof"
-        again = talk.data(url, f"bytes={spans[-1][0]}-{spans[-1][1]}")
-        for _ in range(100):  # while the wrong bytes are thrown away, clients are told to try again
-            if again.status < 500:
-                break
-            url, spans = first_address(talk.cas(path))
-            again = talk.data(url, f"bytes={spans[-1][0]}-{spans[-1][1]}")
+        # While the wrong bytes are thrown away, clients are told to try again.
+        until(lambda: talk.data(*last_of(talk.cas(path))).status < 500)
         assert talk.read(NAME) == BASE, "it heals when the bytes are right"
         metrics = ask(running.url, "/metrics").body.decode()
         assert "moongate_xet_fills_failed_total{" in metrics
+
+
+def last_of(answer: RawAnswer) -> tuple[str, str]:
+    """Address and range of the last bytes that a reconstruction names."""
+    url, spans = first_address(answer)
+    return url, f"bytes={spans[-1][0]}-{spans[-1][1]}"
 
 
 def test_14_behind_a_public_address(tmp_path: Path, hub: HubDouble) -> None:
@@ -465,14 +468,16 @@ def test_15_a_namespace_called_cas_is_still_a_namespace(tmp_path: Path, hub: Hub
 
 def test_16_a_file_is_told_of_in_one_way_while_addresses_hold(tmp_path: Path, hub: HubDouble) -> None:
     """A client that renews its addresses would put terms of one telling and chunks of another together."""
-    with gateway(tmp_path, hub, upstream_timeout_seconds=1) as running:
+    with gateway(tmp_path, hub) as running:
         talk = XetTalk(running.url, "acme/base").log_in()
         path = f"/v2/reconstructions/{talk.file_id(NAME)}"
         with hub.away("cas"):
             made = talk.cas(path).json()
             assert talk.put_together(made) == BASE
         assert talk.cas(path).json()["terms"] == made["terms"]
-        (blob,) = (running.home / "store").glob(f"v*/blobs/*/*/{hub.xet_file('acme/base', NAME).sha256}")
+        store, pattern = running.home / "store", f"v*/blobs/*/*/{hub.xet_file('acme/base', NAME).sha256}"
+        until(lambda: any(store.glob(pattern)))  # put in place a moment after its last reader has it all
+        (blob,) = store.glob(pattern)
         blob.unlink()
         running.restart()  # nothing of it is remembered but by the index
         answer = talk.cas(path)
@@ -492,7 +497,7 @@ def test_17_wrong_bytes_before_the_loss_of_the_cas_complete_nothing(
         Cut(3 * MIB, match=xorbs, times=1),
         Status(500, match=xorbs, skip=1),
     )
-    with gateway(tmp_path, hub, upstream_timeout_seconds=1) as running:
+    with gateway(tmp_path, hub) as running:
         talk = XetTalk(running.url, "acme/base").log_in()
         path = f"/v2/reconstructions/{talk.file_id(NAME)}"
         with hub.failing(*faults):
@@ -511,9 +516,7 @@ def test_18_plain_reads_of_chunks_need_no_copy_until_they_are_many(tmp_path: Pat
     with gateway(tmp_path, hub, xet_hot_reads=3.5) as running:
         XetTalk(running.url, "acme/base").read(NAME)
         assert XetTalk(running.url, "acme/patched").read(NAME) == PATCHED
-        for _ in range(1000):
-            if "moongate_xet_proof_seconds_count 2" in ask(running.url, "/metrics").body.decode():
-                break
+        until(lambda: "moongate_xet_proof_seconds_count 2" in ask(running.url, "/metrics").body.decode())
         address, blobs = f"/acme/patched/resolve/main/{NAME}", running.home / "store"
         sent = hub.meters.bytes_sent()
         size, chance = len(PATCHED), random.Random(5)
@@ -530,16 +533,17 @@ def test_18_plain_reads_of_chunks_need_no_copy_until_they_are_many(tmp_path: Pat
         several = ask(running.url, address, headers={"Range": "bytes=5-9, 3000000-3000999, 700000-2000000"})
         assert several.status == 206
         assert PATCHED[700_000:2_000_001] in several.body
-        assert not list(blobs.glob(f"v*/blobs/*/*/{sha256}"))
+        copies = f"v*/blobs/*/*/{sha256}"
+        assert not list(blobs.glob(copies))
         assert "moongate_xet_hot_files_total 0" in ask(running.url, "/metrics").body.decode()
         assert ask(running.url, address).body == PATCHED
         with hub.away():
-            for _ in range(200):
-                if list(blobs.glob(f"v*/blobs/*/*/{sha256}")):
-                    break
+
+            def is_copied() -> bool:
                 assert ask(running.url, address).body == PATCHED
-            else:
-                raise AssertionError("no copy was made of a hot file")
+                return any(blobs.glob(copies))
+
+            until(is_copied)
             assert "moongate_xet_hot_files_total 1" in ask(running.url, "/metrics").body.decode()
             assert ask(running.url, address).body == PATCHED
         assert hub.meters.bytes_sent() - sent < MIB, "what is here was fetched again"
@@ -576,8 +580,7 @@ def test_20_five_fine_tunes_take_little_more_than_their_base(tmp_path: Path, hub
     with gateway(tmp_path, hub) as running:
         for repo, content in family.items():
             assert XetTalk(running.url, repo).read(NAME) == content
-        while "moongate_xet_proof_seconds_count 6" not in ask(running.url, "/metrics").body.decode():
-            assert ask(running.url, "/healthz").status == 200, "the last one is being proven"
+        until(lambda: "moongate_xet_proof_seconds_count 6" in ask(running.url, "/metrics").body.decode())
         kept = sum(
             path.stat().st_size for path in (running.home / "store").glob("v*/xorbs/*/*/*") if path.is_file()
         )

@@ -162,7 +162,7 @@ def test_requirements_are_held_against_advisories(double: HubDouble, run: Run, t
 
 def until(look: Callable[[], T], is_so: Callable[[T], bool]) -> T:
     """What is seen once it is so; what is done in the background takes some seconds."""
-    deadline = time.monotonic() + 30
+    deadline = time.monotonic() + 60
     while not is_so(seen := look()) and time.monotonic() < deadline:
         time.sleep(0.1)
     assert is_so(seen), seen

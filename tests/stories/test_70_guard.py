@@ -11,6 +11,7 @@ import pytest
 
 from moongate.double import HubDouble, LfsFile, Match, Throttle
 from support.clients import run_client
+from support.front import until
 from support.gateway import Gateway
 from support.pickled import EVIL, calls, zipped
 from support.raw import ask
@@ -87,6 +88,8 @@ def test_2_what_runs_code_is_refused_before_its_first_byte(
         why = refused(running, "/acme/evil/resolve/main/pytorch_model.bin")
         assert "pytorch_model.bin of acme/evil" in why
         assert "system" in why
+        # A fill goes on when its reader was refused, and what came whole is judged whole, once.
+        until(lambda: not ask(running.url, "/api/moongate/v1/status").json()["filling"])
         judged = metric(running, "moongate_verdicts_total")
         refused(running, "/other/copy/resolve/main/weights.pt")
         assert ask(running.url, "/other/copy/resolve/main/weights.pt", "HEAD").status == 200

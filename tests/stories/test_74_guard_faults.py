@@ -5,14 +5,14 @@ from __future__ import annotations
 import os
 import signal
 import threading
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 
 from moongate.double import HubDouble, LfsFile
+from support.front import until
 from support.gateway import Gateway
 from support.pickled import EVIL, calls, zipped
 from support.raw import ask
@@ -59,13 +59,6 @@ def ready_scanner(gateway: Gateway) -> int:
 def _waits(pid: int) -> bool:
     told = (Path("/proc") / str(pid) / "status").read_text()
     return "Seccomp:\t2" in told and "State:\tS" in told
-
-
-def until(is_so: Callable[[], bool], seconds: float = 20) -> None:
-    deadline = time.monotonic() + seconds
-    while not is_so():
-        assert time.monotonic() < deadline
-        time.sleep(0.02)
 
 
 def is_alive(pid: int) -> bool:

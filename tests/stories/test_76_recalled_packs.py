@@ -13,9 +13,8 @@ import random
 import re
 import socket
 import subprocess
-import time
 from base64 import b64encode
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -24,6 +23,7 @@ import pytest
 
 from moongate.cli import main
 from moongate.double import HubDouble, LfsFile
+from support.front import until
 from support.gateway import Gateway
 from support.raw import ask
 from support.xet_talk import XetTalk, first_address
@@ -68,15 +68,6 @@ def recall(gateway: Gateway, target: str, **more: object) -> Any:
 
 def undo(gateway: Gateway, made: Any) -> None:
     assert ask(gateway.url, f"{RECALLS}/{made['recall']['id']}", "DELETE").json()["undone_by"]
-
-
-def until(check: Callable[[], object]) -> None:
-    """Waits for what is written soon, not at once."""
-    for _ in range(200):
-        if check():
-            return
-        time.sleep(0.1)
-    raise AssertionError("it never came")
 
 
 def statuses(gateway: Gateway, target: str) -> set[int]:

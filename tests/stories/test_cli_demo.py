@@ -96,7 +96,7 @@ def test_03_kept_running_until_told_to_stop(environment: dict[str, str], tmp_pat
             break
     import urllib.request
 
-    with urllib.request.urlopen(f"{url}/healthz", timeout=10) as answer:
+    with urllib.request.urlopen(f"{url}/healthz", timeout=60) as answer:
         assert answer.status == 200
     process.send_signal(signal.SIGTERM)
     _, err = process.communicate(timeout=60)

@@ -12,6 +12,7 @@ import pytest
 
 from moongate.cli import exits, main
 from moongate.double import HubDouble, LfsFile
+from support.front import until
 from support.gateway import Gateway
 
 Run = Callable[..., tuple[int, str, str]]
@@ -55,7 +56,7 @@ def _fetch(gateway: Gateway, path: str, token: str | None = None) -> bytes:
     request = urllib.request.Request(gateway.url + path)
     if token:
         request.add_header("Authorization", f"Bearer {token}")
-    with urllib.request.urlopen(request, timeout=30) as answer:
+    with urllib.request.urlopen(request, timeout=60) as answer:
         return bytes(answer.read())
 
 
@@ -63,6 +64,8 @@ def _fetch_all(gateway: Gateway) -> None:
     assert _fetch(gateway, "/acme/tiny/resolve/main/model.safetensors") == WEIGHTS
     assert _fetch(gateway, "/acme/tiny/resolve/main/config.json") == b"{}"
     assert _fetch(gateway, "/datasets/acme/squad/resolve/main/train.jsonl") == b'{"a": 1}\n'
+    # A blob is put in its place, and in the index, a moment after its last reader has it all.
+    until(lambda: json.loads(_fetch(gateway, "/api/moongate/v1/usage"))["blobs"] >= 3)
 
 
 @pytest.mark.usefixtures("remote")

@@ -211,9 +211,9 @@ def test_14_ctrl_c_keeps_what_has_come_and_the_next_pull_goes_on(
             stderr=subprocess.PIPE,
             text=True,
         )
-        double.meters.wait_for(lambda meters: meters.bytes_sent(origin="cdn") >= half, 30)
+        double.meters.wait_for(lambda meters: meters.bytes_sent(origin="cdn") >= half)
         process.send_signal(signal.SIGINT)
-        out, err = process.communicate(timeout=30)
+        out, err = process.communicate(timeout=60)
     assert process.returncode == exits.INTERRUPTED
     assert out == ""
     assert err.splitlines()[-1] == "interrupted"

@@ -42,7 +42,7 @@ def gateway(tmp_path: Path, hub: HubDouble, **options: object) -> Gateway:
 def get(url: str, **headers: str) -> tuple[int, bytes]:
     request = urllib.request.Request(url, headers=headers)
     try:
-        with urllib.request.urlopen(request, timeout=30) as answer:
+        with urllib.request.urlopen(request, timeout=60) as answer:
             return answer.status, answer.read()
     except urllib.error.HTTPError as error:
         return error.code, error.read()
@@ -57,7 +57,7 @@ def admin(
         f"{gate.url}/api/moongate/v1{path}", data=body, headers=headers, method=method
     )
     try:
-        with urllib.request.urlopen(request, timeout=30) as answer:
+        with urllib.request.urlopen(request, timeout=60) as answer:
             return answer.status, json.loads(answer.read())
     except urllib.error.HTTPError as error:
         return error.code, json.loads(error.read())
@@ -106,7 +106,7 @@ def test_4_elsewhere_than_loopback_it_wants_a_token(tmp_path: Path, hub: HubDoub
 def test_5_a_running_response_finishes_before_it_stops(tmp_path: Path, hub: HubDouble) -> None:
     hub.fault(Throttle(bytes_per_second=12 << 20))
     with gateway(tmp_path, hub) as gate:
-        connection = http.client.HTTPConnection("127.0.0.1", gate.port, timeout=30)
+        connection = http.client.HTTPConnection("127.0.0.1", gate.port, timeout=60)
         connection.request("GET", f"/{MODEL}/resolve/main/{WEIGHTS}")
         answer = connection.getresponse()
         first = answer.read(1000)
@@ -214,7 +214,7 @@ def _serve(tmp_path: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
         *arguments,
     ]
     environ = {name: value for name, value in os.environ.items() if not name.startswith("MOONGATE_")}
-    return subprocess.run(command, capture_output=True, text=True, timeout=30, env=environ, check=False)
+    return subprocess.run(command, capture_output=True, text=True, timeout=60, env=environ, check=False)
 
 
 def _workers(parent: int) -> list[int]:
@@ -238,7 +238,7 @@ def _counted(gate: Gateway) -> float:
     )
 
 
-def _wait_for(condition, seconds: float = 30.0):  # type: ignore[no-untyped-def]
+def _wait_for(condition, seconds: float = 60.0):  # type: ignore[no-untyped-def]
     """What the condition gives once it is true; polled, since processes send no events."""
     deadline = time.monotonic() + seconds
     while not (found := condition()):

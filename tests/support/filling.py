@@ -11,7 +11,7 @@ import json
 import os
 import sys
 from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, closing
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -21,6 +21,7 @@ from moongate.core.spans import ByteSpan
 from moongate.hub.fill import FileBody, FillRules, Fills
 from moongate.store.blobs import Blobs
 from moongate.store.layout import Layout
+from moongate.store.partial import Partial
 from moongate.upstream.guard import AddressGuard
 from moongate.upstream.ranged import FileSource, Road
 
@@ -69,7 +70,7 @@ class Filling:
     size_bytes: int
     rules: FillRules = field(default_factory=FillRules)
     make_room: Callable[[int], None] = no_limit
-    timeout_seconds: float = 5.0
+    timeout_seconds: float = 30.0
     lfs_oid: str | None = None
 
     def __post_init__(self) -> None:
@@ -113,6 +114,17 @@ class Filling:
 
     async def sealed(self) -> bool:
         return await self.fills.finished(self.etag)
+
+
+def kept_bytes(layout: Layout, etag: Etag, size_bytes: int) -> int:
+    """How much of a file that is on its way in is here, whoever fetches it; 0 while there is no such file."""
+    if not layout.partial_map(etag).exists():
+        return 0
+    partial = Partial.open(layout, etag, size_bytes)
+    if partial is None:
+        return size_bytes
+    with closing(partial):
+        return partial.present_bytes()
 
 
 async def _main() -> None:

@@ -49,8 +49,8 @@ class Front:
             assert word not in log, log[log.index(word) - 300 :][:3000]
 
 
-def until(fact: Callable[[], bool], timeout_seconds: float = 20.0) -> None:
-    """Return as soon as `fact()` holds.
+def until(fact: Callable[[], object], timeout_seconds: float = 60.0) -> None:
+    """Return as soon as `fact()` holds. The time is that of a machine with much else to do.
 
     Raises:
         AssertionError: it did not within the time.

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import os
 import signal
+import socket
 import subprocess
 import sys
 import threading
@@ -19,8 +20,8 @@ from pathlib import Path
 from types import TracebackType
 from urllib.parse import urlsplit
 
-_START_SECONDS = 30.0
-_STOP_SECONDS = 40.0
+_START_SECONDS = 60.0
+_STOP_SECONDS = 60.0
 _LINE = "export HF_ENDPOINT="
 _LOG_TAIL_CHARACTERS = 6000
 
@@ -56,6 +57,7 @@ class Gateway:
         self.url = ""
         self.log_path = home.parent / f"{home.name}.log"
         self._process: subprocess.Popen[str] | None = None
+        self._place: socket.socket | None = None
 
     def __enter__(self) -> Gateway:
         self.start()
@@ -66,11 +68,19 @@ class Gateway:
     ) -> None:
         if self._process is not None:
             code = self.stop()
+            self._give_up_port()
             if error is None and code:
                 raise GatewayFailed(f"it ended with exit code {code}\n{self.log_tail()}")
             _, broke, trace_text = self.log_path.read_text(errors="replace").partition("Traceback")
             if error is None and broke:
                 raise GatewayFailed(f"something broke inside it\n{broke}{trace_text[:_LOG_TAIL_CHARACTERS]}")
+
+        self._give_up_port()
+
+    def _give_up_port(self) -> None:
+        if self._place is not None:
+            self._place.close()
+            self._place = None
 
     @property
     def port(self) -> int:
@@ -93,7 +103,8 @@ class Gateway:
             GatewayFailed: it ended, or said nothing in time.
         """
         self.home.mkdir(parents=True, exist_ok=True)
-        command = [str(Path(sys.executable).parent / "moongate"), "serve", "--port", str(self.port)]
+        port = str(self._kept_port())
+        command = [str(Path(sys.executable).parent / "moongate"), "serve", "--port", port]
         command += ["--home", str(self.home), "--upstream", self.upstream, "--workers", str(self.workers)]
         with self.log_path.open("a") as log:
             self._process = subprocess.Popen(
@@ -107,6 +118,14 @@ class Gateway:
             )
         self.url = self._announced(self._process)
         return self.url
+
+    def _kept_port(self) -> int:
+        """A port that is given to nobody else while this is stopped: bound, and never listened to."""
+        if self._place is None:
+            self._place = socket.socket()
+            self._place.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            self._place.bind(("127.0.0.1", self.port))
+        return int(self._place.getsockname()[1])
 
     def _environment(self) -> dict[str, str]:
         kept = {

@@ -49,7 +49,7 @@ async def upstream(answer: Answering) -> AsyncIterator[Told]:
 
 @asynccontextmanager
 async def client_of(
-    origin: str, *allowed: str, timeout_seconds: float = 5.0, offline: bool = False, **environment: str
+    origin: str, *allowed: str, timeout_seconds: float = 30.0, offline: bool = False, **environment: str
 ) -> AsyncIterator[UpstreamClient]:
     """A client of that origin in that environment (proxies), closed at the end."""
     guard = AddressGuard(origin, allowed, environment)

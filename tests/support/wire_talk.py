@@ -14,7 +14,7 @@ from types import TracebackType
 
 from support.raw import RawAnswer
 
-_TIMEOUT_SECONDS = 20.0
+_TIMEOUT_SECONDS = 60.0
 _BODILESS = (204, 304)
 
 

@@ -89,7 +89,7 @@ class XetHouse:
         allowed: list[str],
         *,
         rules: XetRules | None = None,
-        timeout_seconds: float = 5.0,
+        timeout_seconds: float = 30.0,
         make_room: Callable[[int], None] = no_limit,
     ) -> None:
         rules = rules or XetRules()

@@ -68,7 +68,7 @@ class Yard:
         index = Index(self.folder / "index.sqlite3")
         guard = AddressGuard(self.double.url, [self.double.cdn_netloc])
         upstream = UpstreamClient(
-            self.double.url, guard, timeout_seconds=5, user_agent="test", offline=settled.offline
+            self.double.url, guard, timeout_seconds=30, user_agent="test", offline=settled.offline
         )
         proxied = ProxiedRepos(index, upstream, settled, clock=self.clock)
         self.gates.append(Gate(self.double, index, upstream, proxied, self.clock))

@@ -51,6 +51,7 @@ class Door:
         self._delivery = delivery
         self._connections: WeakKeyDictionary[asyncio.BaseTransport, int] = WeakKeyDictionary()
         self._listening: asyncio.Server | None = None
+        self._place: socket.socket | None = None
         self._server: web.Server | None = None
 
     async def open(self) -> None:
@@ -62,14 +63,16 @@ class Door:
                 self._answer, access_log=None, max_line_size=1 << 16, max_field_size=1 << 16, max_headers=1000
             )
         loop = asyncio.get_running_loop()
+        self._give_up_place()
         self._listening = await loop.create_server(self._server, self.host, self.port, backlog=1024)
         self.port = self._listening.sockets[0].getsockname()[1]
 
     async def close(self) -> None:
-        """Stop listening and break off every connection. Twice is once."""
+        """Stop listening and break off every connection; the port stays ours. Twice is once."""
         if self._listening is not None:
             self._listening.close()
             self._listening = None
+            self._keep_place()
         for transport in list(self._connections):
             if not transport.is_closing():
                 _shut(transport)
@@ -77,9 +80,22 @@ class Door:
     async def end(self) -> None:
         """Close for good."""
         await self.close()
+        self._give_up_place()
         if self._server is not None:
             await self._server.shutdown(0.2)
             self._server = None
+
+    def _keep_place(self) -> None:
+        """Let nobody who asks for any free port have this one: who calls us must find nobody there."""
+        self._place = socket.socket()
+        self._place.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        with suppress(OSError):  # somebody was faster; opening will tell
+            self._place.bind((self.host, self.port))
+
+    def _give_up_place(self) -> None:
+        if self._place is not None:
+            self._place.close()
+            self._place = None
 
     async def _answer(self, request: web.BaseRequest) -> web.StreamResponse:
         ask = self._ask(request)

@@ -102,7 +102,8 @@ class Meters:
                 self._changed.notify_all()
 
     def reset(self) -> None:
-        """Forget everything counted so far."""
+        """Forget everything counted so far, and what was sent by now and not counted yet."""
+        self._settle()
         with self._changed:
             self._records.clear()
             self._bytes.clear()
@@ -158,7 +159,7 @@ class Meters:
             and (status is None or record.status == status)
         ]
 
-    def wait_for(self, fact: Callable[[Meters], bool], timeout_seconds: float = 10.0) -> None:
+    def wait_for(self, fact: Callable[[Meters], bool], timeout_seconds: float = 60.0) -> None:
         """Return as soon as `fact(meters)` holds.
 
         Raises:

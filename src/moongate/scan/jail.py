@@ -28,7 +28,7 @@ from moongate.scan.ledger import Ledger
 MAX_ANSWER_BYTES: Final = 16 << 20
 NO_MORE: Final = 0xFFFFFFFF
 """In place of a length: there are no bytes, and it was enough."""
-_STARTING_SECONDS = 30.0
+_STARTING_SECONDS = 60.0
 
 
 @dataclass(frozen=True, slots=True)

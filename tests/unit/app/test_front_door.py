@@ -21,7 +21,7 @@ async def raw(house: House, request: bytes) -> bytes:
     """What the server says to these very bytes, until it closes (as they must make it do)."""
     reader, writer = await asyncio.open_connection("127.0.0.1", house.port)
     writer.write(request)
-    answer = await asyncio.wait_for(reader.read(), 10)
+    answer = await asyncio.wait_for(reader.read(), 60)
     writer.close()
     return answer
 

@@ -46,9 +46,9 @@ class Client:
     async def ask(self, *lines: str, path: str = URL, method: str = "GET") -> tuple[int, bytes]:
         head = "\r\n".join((f"{method} {path} HTTP/1.1", "Host: localhost", *lines, "", ""))
         self._writer.write(head.encode())
-        told = (await asyncio.wait_for(self._reader.readuntil(b"\r\n\r\n"), 10)).decode().lower()
+        told = (await asyncio.wait_for(self._reader.readuntil(b"\r\n\r\n"), 60)).decode().lower()
         length = int(told.partition("content-length: ")[2].partition("\r\n")[0])
-        body = b"" if method == "HEAD" else await asyncio.wait_for(self._reader.readexactly(length), 10)
+        body = b"" if method == "HEAD" else await asyncio.wait_for(self._reader.readexactly(length), 60)
         return int(told.split()[1]), body
 
 

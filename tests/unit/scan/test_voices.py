@@ -71,7 +71,7 @@ def test_a_voice_takes_no_suspicion_away(tmp_path: Path) -> None:
 
 def test_a_voice_that_dies_or_hangs_is_a_note(tmp_path: Path) -> None:
     pytest.importorskip("yara_x")
-    with Choir([Asked("yara", str(tmp_path / "no-such-rules"))], Limits(seconds=5)) as choir:
+    with Choir([Asked("yara", str(tmp_path / "no-such-rules"))], Limits(seconds=30)) as choir:
         told = judged(choir, b"hello\n", tmp_path, "notes.txt")
     assert told.verdict == "clean"
     assert [finding.rule for finding in told.findings] == ["voice-failed"]

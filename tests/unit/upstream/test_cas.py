@@ -64,10 +64,12 @@ async def cas(double: HubDouble) -> AsyncIterator[CasClient]:
         yield client
 
 
-async def client_of(double: HubDouble, allowed: list[str]) -> AsyncIterator[CasClient]:
+async def client_of(
+    double: HubDouble, allowed: list[str], timeout_seconds: float = 30.0
+) -> AsyncIterator[CasClient]:
     guard = AddressGuard(double.url, allowed, {})
-    upstream = UpstreamClient(double.url, guard, timeout_seconds=0.5, user_agent="tests")
-    client = CasClient(upstream, guard, timeout_seconds=0.5, user_agent="tests")
+    upstream = UpstreamClient(double.url, guard, timeout_seconds=30.0, user_agent="tests")
+    client = CasClient(upstream, guard, timeout_seconds=timeout_seconds, user_agent="tests")
     yield client
     await client.close()
     await upstream.close()
@@ -141,7 +143,6 @@ async def test_passing_trouble_is_waited_out(double: HubDouble, cas: CasClient) 
         (LieAboutTerms("drop", match=CAS), UpstreamBroken),
         (LieAboutTerms("length", match=CAS), UpstreamBroken),
         (RedirectTo("http://169.254.169.254/", match=CAS), UpstreamBroken),
-        (Stall(match=CAS), UpstreamTimeout),
         (MalformedJson(match=Match(path=TOKENS)), UpstreamBroken),
     ],
 )
@@ -151,6 +152,12 @@ async def test_what_the_cas_gets_wrong_is_upstreams_trouble(
     with double.failing(fault), pytest.raises(error):  # type: ignore[arg-type]
         await cas.reconstruction(road(double), file_id(double), len(CONTENT))
     assert (await cas.reconstruction(road(double), file_id(double), len(CONTENT))).terms
+
+
+async def test_a_silent_cas_is_upstreams_trouble(double: HubDouble) -> None:
+    async for client in client_of(double, [double.cdn_netloc, double.cas_netloc], timeout_seconds=0.5):
+        with double.failing(Stall(match=CAS)), pytest.raises(UpstreamTimeout):
+            await client.reconstruction(road(double), file_id(double), len(CONTENT))
 
 
 async def test_another_size_is_not_believed(double: HubDouble, cas: CasClient) -> None:
