@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from subprocess import CompletedProcess
 
 import pytest
 
@@ -77,3 +78,22 @@ def test_transfer_tools(
     (client / "w").unlink()
     run_client(command, home=client, endpoint=gateway.url)
     assert is_right(client / "w")
+
+
+def test_git_lfs(
+    program: Callable[[str], Path], gateway: Gateway, is_right: Callable[[Path], bool], tmp_path: Path
+) -> None:
+    """It asks for ranges with an end, compares the sha256 itself, and begins anew when told again."""
+    program("git-lfs")
+    client, env = tmp_path / "client", {"GIT_TERMINAL_PROMPT": "0", "GIT_LFS_SKIP_SMUDGE": "1"}
+
+    def git(*words: str, check: bool = True) -> CompletedProcess[str]:
+        command = [program("git"), *words]
+        return run_client(command, home=client, endpoint=gateway.url, env=env, check=check)
+
+    git("lfs", "install", "--skip-repo")
+    git("clone", "-q", f"{gateway.url}/acme/big", "clone")
+    first = git("-C", "clone", "lfs", "pull", check=False)
+    assert first.returncode or is_right(client / "clone" / "model.bin")
+    git("-C", "clone", "lfs", "pull")
+    assert is_right(client / "clone" / "model.bin")

@@ -22,7 +22,7 @@ _UNIT = re.compile(r"[ \t]*bytes[ \t]*=(.*)", re.IGNORECASE | re.DOTALL)
 # Longer numbers than this mean nothing, and Python refuses to read the really long ones.
 _SPEC = re.compile(r"([0-9]{0,40})-([0-9]{0,40})")
 _MAX_HEADER_CHARS = 2048
-_STARTS_OVER = re.compile(r"(?:^|[ ;])(?:hf_hub|git-lfs)/")
+_STARTS_OVER = re.compile(r"(?:^|[ ;])hf_hub/")
 _REST = re.compile(r"[ \t]*bytes[ \t]*=[ \t,]*0*[1-9][0-9]*-[ \t,]*", re.IGNORECASE)
 
 
@@ -74,7 +74,7 @@ def asks_for_the_rest(header: str) -> bool:
 def starts_over(user_agent: str) -> bool:
     """Whether a client begins anew when it is given the whole file where it asked for the rest.
 
-    Those that do say so in their source; others append it, or skip as many bytes as they have (wget).
+    huggingface_hub does, or finds that it has too much; others skip as many bytes as they have (wget).
     """
     return _STARTS_OVER.search(user_agent) is not None
 

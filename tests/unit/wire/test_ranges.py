@@ -129,7 +129,7 @@ def test_the_rest_of_a_file(header: str, is_so: bool) -> None:
     ("user_agent", "does"),
     [
         ("unknown/None; hf_hub/2.4.0; python/3.11.7", True),
-        ("git-lfs/3.3.0 (GitHub; linux amd64; go 1.19)", True),
+        ("git-lfs/3.3.0 (GitHub; linux amd64; go 1.19)", False),
         ("Wget/1.21.3", False),
         ("curl/7.88.1", False),
         ("not-hf_hub/1", False),
