@@ -36,10 +36,13 @@ from moongate.wire.ranges import (
     if_range,
     multipart_frame,
     parse_range,
-    starts_over,
 )
 from moongate.wire.xet_words import FILE_INFO_TYPE, file_info, wants_file_info
 
+_START_OVER = (
+    "bytes of this file that were sent lately were wrong: remove what you have of it, and start over "
+    "(huggingface_hub: force_download=True)"
+)
 INLINE_BYTES = 64 << 10
 """Sealed content up to this long is read and written at once: a descriptor of its own would cost more."""
 
@@ -148,11 +151,9 @@ class FileRoutes:
             headers.append(_mark(exchange))
             return Reply(200, headers, b"", request_id=exchange.request_id, length_bytes=entry.size_bytes)
         asked = _range_of(request, file)
-        if asked is not None and self._is_for_a_wrong_part(asked, file):
-            if not starts_over(request.headers.get(hdrs.USER_AGENT, "")):
-                message = "bytes of this file that were sent lately were wrong: remove what you have of it"
-                return error_reply(409, "StartOver", f"{message}, and start over", exchange.request_id)
-            asked = None
+        if asked is not None and asks_for_the_rest(asked) and self._files.is_tainted(file):
+            # The whole file instead would be no mercy: some take it for the rest (wget, HfFileSystem).
+            return error_reply(409, "StartOver", _START_OVER, exchange.request_id)
         spans = parse_range(asked, entry.size_bytes)
         if isinstance(spans, Unsatisfiable):
             more = (("Content-Range", spans.content_range), ("X-Repo-Commit", file.commit_hash))
@@ -165,10 +166,6 @@ class FileRoutes:
         if spans:
             headers.append(("Content-Range", span.content_range(entry.size_bytes)))
         return await self._one(exchange, file, headers, span, status)
-
-    def _is_for_a_wrong_part(self, asked: str, file: FileAt) -> bool:
-        """Whether this `Range` is that of a client which may have a wrong beginning of this file."""
-        return asks_for_the_rest(asked) and self._files.is_tainted(file)
 
     async def _one(
         self, exchange: Exchange, file: FileAt, headers: list[tuple[str, str]], span: ByteSpan, status: int

@@ -22,7 +22,6 @@ _UNIT = re.compile(r"[ \t]*bytes[ \t]*=(.*)", re.IGNORECASE | re.DOTALL)
 # Longer numbers than this mean nothing, and Python refuses to read the really long ones.
 _SPEC = re.compile(r"([0-9]{0,40})-([0-9]{0,40})")
 _MAX_HEADER_CHARS = 2048
-_STARTS_OVER = re.compile(r"(?:^|[ ;])hf_hub/")
 _REST = re.compile(r"[ \t]*bytes[ \t]*=[ \t,]*0*[1-9][0-9]*-[ \t,]*", re.IGNORECASE)
 
 
@@ -69,14 +68,6 @@ def parse_range(header: str | None, size_bytes: int) -> list[ByteSpan] | Unsatis
 def asks_for_the_rest(header: str) -> bool:
     """Whether a `Range` header is that of a client which has the beginning already: `bytes=N-`."""
     return len(header) <= _MAX_HEADER_CHARS and _REST.fullmatch(header) is not None
-
-
-def starts_over(user_agent: str) -> bool:
-    """Whether a client begins anew when it is given the whole file where it asked for the rest.
-
-    huggingface_hub does, or finds that it has too much; others skip as many bytes as they have (wget).
-    """
-    return _STARTS_OVER.search(user_agent) is not None
 
 
 def if_range(header: str | None, etag: Etag) -> bool:

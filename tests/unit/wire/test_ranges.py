@@ -10,7 +10,6 @@ from moongate.wire.ranges import (
     if_range,
     multipart_frame,
     parse_range,
-    starts_over,
 )
 
 ETAG = Etag("a" * 64)
@@ -123,18 +122,3 @@ def test_a_multipart_frame_says_how_long_it_is() -> None:
 )
 def test_the_rest_of_a_file(header: str, is_so: bool) -> None:
     assert asks_for_the_rest(header) is is_so
-
-
-@pytest.mark.parametrize(
-    ("user_agent", "does"),
-    [
-        ("unknown/None; hf_hub/2.4.0; python/3.11.7", True),
-        ("git-lfs/3.3.0 (GitHub; linux amd64; go 1.19)", False),
-        ("Wget/1.21.3", False),
-        ("curl/7.88.1", False),
-        ("not-hf_hub/1", False),
-        ("", False),
-    ],
-)
-def test_who_starts_over(user_agent: str, does: bool) -> None:
-    assert starts_over(user_agent) is does
