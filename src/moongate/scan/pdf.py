@@ -105,6 +105,8 @@ def _streams(data: bytes, left: int) -> Iterator[_Stream]:
         raw = data[found.end() : end if end >= 0 else most]
         packed_left -= max(1, len(raw)) * cost
         if not is_carried and not _OBJECTS.match(_unfiltered(raw[:_HEAD_BYTES], filters, _HEAD_BYTES)):
+            if end < 0 and packed_left <= 0:  # perhaps only because so little of it was looked at
+                yield _Stream(b"", is_carried=False, left_out="the end of a long stream")
             continue
         unpacked = _unfiltered(raw, filters, min(left, _STREAM_BYTES))
         left -= len(unpacked)

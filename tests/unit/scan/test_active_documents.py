@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import base64
 import pickle
+import random
 import struct
 import zlib
 
 import pytest
 
 from moongate.scan.engine import judge
+from moongate.scan.pdf import MOST_BYTES
 from moongate.weights.ranged import Held
 from support.pickled import EVIL, zipped
 
@@ -128,5 +130,9 @@ def test_a_pdf_is_searched_within_bounds() -> None:
     assert verdict(b"%PDF-1.7\n" + b"4 0 obj<</Filter/Fl>>stream\n\nendstream\n" * 6000) == "unscanned"
     assert verdict(b"%PDF-1.7\n" + b"#41" * 1_100_000) == "unscanned"
     assert verdict(b"%PDF-1.7\n" + b"#41" * 1_100_000 + b"/S/Launch") == "dangerous"
+    # What comes before leaves nine packed bytes to the last stream: too few to tell what it is.
+    before = pdf(b"x" * (2 * MOST_BYTES // 32 - 12), b"/A85") + pdf(b"x" * 309, b"/Fl")[9:]
+    last = zlib.compress(LAUNCH + bytes(random.Random(1).choices(b"(moon) <gate>", k=3000)))
+    assert verdict(before + pdf(last)[9:]) == "unscanned"
     locked = b"%PDF-1.7\ntrailer<</Encrypt 9 0 R>>" + pdf(bytes(range(60)))[9:]
     assert verdict(locked) == "unscanned"
