@@ -76,6 +76,8 @@ _SECRETS: Final = {
     ),
 }
 
+# Without the edges of words, which only narrow a pattern, most begin with letters that are found fast.
+_WIDER = {what: re.compile(pattern.pattern.replace(r"\b", "")) for what, (_, pattern) in _SECRETS.items()}
 _MOST_TRIED = 100
 _EXAMPLE = re.compile(r"x{12}|X{12}|\*{12}|0{12}")
 
@@ -83,7 +85,7 @@ _EXAMPLE = re.compile(r"x{12}|X{12}|\*{12}|0{12}")
 def find_secrets(text: str) -> Iterator[tuple[str, str, int]]:
     """What it is, how it begins, and where it stands; the first of each kind."""
     for what, (hints, pattern) in _SECRETS.items():
-        if any(hint in text for hint in hints):
+        if any(hint in text for hint in hints) and _WIDER[what].search(text):
             real = (found for found in islice(pattern.finditer(text), _MOST_TRIED) if not _is_example(found))
             if found := next(real, None):
                 yield what, f"{found.group()[:6]}…", found.start()

@@ -131,7 +131,7 @@ def test_a_pdf_is_searched_within_bounds() -> None:
     assert verdict(b"%PDF-1.7\n" + b"#41" * 1_100_000) == "unscanned"
     assert verdict(b"%PDF-1.7\n" + b"#41" * 1_100_000 + b"/S/Launch") == "dangerous"
     # What comes before leaves nine packed bytes to the last stream: too few to tell what it is.
-    before = pdf(b"x" * (2 * MOST_BYTES // 32 - 12), b"/A85") + pdf(b"x" * 309, b"/Fl")[9:]
+    before = pdf(b"x" * (2 * MOST_BYTES // 64 - 12), b"/A85") + pdf(b"x" * 629, b"/Fl")[9:]
     last = zlib.compress(LAUNCH + bytes(random.Random(1).choices(b"(moon) <gate>", k=3000)))
     assert verdict(before + pdf(last)[9:]) == "unscanned"
     locked = b"%PDF-1.7\ntrailer<</Encrypt 9 0 R>>" + pdf(bytes(range(60)))[9:]
