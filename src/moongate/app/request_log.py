@@ -15,6 +15,7 @@ import sys
 import time
 from collections.abc import Callable, MutableMapping
 from contextlib import suppress
+from operator import is_not
 from typing import Literal
 
 import orjson
@@ -39,7 +40,7 @@ class RequestLog:
 
     def __init__(self, shape: LogFormat, *, enabled: bool = True, descriptor: int = _STDERR) -> None:
         self.enabled = enabled
-        self._render = _json_line if shape == "json" else _text_line
+        self._render = _JsonLines() if shape == "json" else _text_line
         self._descriptor = descriptor
         self._pending: list[bytes] = []
         self._timer: asyncio.TimerHandle | None = None
@@ -165,27 +166,47 @@ def _redact(_logger: object, _method: str, event: MutableMapping[str, object]) -
     return event
 
 
-def _json_line(exchange: Record, seconds: float, stamp: str) -> bytes:
-    line = {
-        "time": stamp,
-        "event": "request",
-        "id": exchange.request_id,
-        "who": who(exchange),
-        "peer": exchange.peer,
-        "method": exchange.method,
-        "route": exchange.route,
-        "repo": str(exchange.repo) if exchange.repo is not None else None,
-        "path": _shown_path(exchange.path),
-        "outcome": exchange.outcome,
-        "status": exchange.status,
-        "bytes": exchange.sent_bytes,
-        "seconds": round(seconds, 6),
-    }
-    if exchange.error:
-        line["error"] = redacted(exchange.error)
+class _JsonLines:
+    """Makes lines of JSON. What a line has in common with the one before, a client's last range, is kept."""
+
+    def __init__(self) -> None:
+        self._of: tuple[tuple[object, ...], tuple[object, ...]] | None = None
+        self._common = b""
+
+    def __call__(self, exchange: Record, seconds: float, stamp: str) -> bytes:
+        asked = exchange.path, exchange.repo, exchange.caller, exchange.peer
+        told = exchange.method, exchange.route, exchange.outcome, exchange.status
+        before = self._of
+        # the same objects, not equal ones: those would take longer to compare than to show
+        if before is None or before[1] != told or any(map(is_not, before[0], asked)):
+            self._of, self._common = (asked, told), _common(exchange)
+        line = b'{"time":"%b","event":"request","id":"%b",%b,"bytes":%d,"seconds":%.6f%b}\n'
+        mark, more = exchange.request_id.encode(), b""
+        if exchange.error or exchange.trace:
+            more = _more(exchange)
+        return line % (stamp.encode(), mark, self._common, exchange.sent_bytes, seconds, more)
+
+
+def _common(exchange: Record) -> bytes:
+    return orjson.dumps(
+        {
+            "who": who(exchange),
+            "peer": exchange.peer,
+            "method": exchange.method,
+            "route": exchange.route,
+            "repo": str(exchange.repo) if exchange.repo is not None else None,
+            "path": _shown_path(exchange.path),
+            "outcome": exchange.outcome,
+            "status": exchange.status,
+        }
+    )[1:-1]
+
+
+def _more(exchange: Record) -> bytes:
+    more = {"error": redacted(exchange.error)} if exchange.error else {}
     if exchange.trace:
-        line["trace"] = exchange.trace[:128]
-    return orjson.dumps(line, option=orjson.OPT_APPEND_NEWLINE)
+        more["trace"] = exchange.trace[:128]
+    return b"," + orjson.dumps(more)[1:-1]
 
 
 def _text_line(exchange: Record, seconds: float, stamp: str) -> bytes:

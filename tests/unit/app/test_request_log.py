@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import json
 import logging
 import os
 import sys
@@ -15,7 +16,10 @@ from typing import Any, cast
 import pytest
 import structlog
 
+from moongate.app.exchange import Record
 from moongate.app.request_log import RequestLog, configure_logging
+from moongate.core.callers import ANONYMOUS, Caller
+from moongate.core.names import RepoId
 
 
 @pytest.fixture(autouse=True)
@@ -65,3 +69,55 @@ async def test_lines_of_requests_come_again_when_the_disk_has_room(tmp_path: Pat
     os.close(room)
     os.close(place)
     assert (tmp_path / "log").read_bytes() == b"a line\n"
+
+
+async def test_each_line_tells_of_its_own_request(tmp_path: Path) -> None:
+    """Although what it has in common with the line before is not made again."""
+    repo, ada = RepoId("model", "acme/tiny"), Caller("token", "ada")
+    changes: list[dict[str, Any]] = [
+        {},
+        {"sent_bytes": 7},
+        {"path": '/b"\\ü'},
+        {"caller": ada},
+        {"repo": None},
+        {"peer": "10.0.0.2"},
+        {"status": 404},
+        {"status": 404, "error": "EntryAbsent: no such file"},
+        {"trace": "a" * 200},
+        {"method": "HEAD"},
+        {"outcome": "miss"},
+        {"route": "Tree"},
+        {},
+    ]
+    place = os.open(tmp_path / "log", os.O_WRONLY | os.O_CREAT)
+    log = RequestLog("json", descriptor=place)
+    path, expected = "/acme/tiny/resolve/main/a", []
+    for number, change in enumerate(changes):
+        record = Record(
+            "GET", path, "secret=1", f"id{number}", "10.0.0.1", None, 0.0, "Resolve", repo, ANONYMOUS
+        )
+        record.outcome, record.status = "hit", 206
+        for name, value in change.items():
+            setattr(record, name, value)
+        log.write(record, 0.25, 1_000_000_000.5)
+        told = {
+            "time": "2001-09-09T01:46:40.500Z",
+            "event": "request",
+            "id": f"id{number}",
+            "who": record.caller.user,
+            "peer": record.peer,
+            "method": record.method,
+            "route": record.route,
+            "repo": str(record.repo) if record.repo else None,
+            "path": record.path,
+            "outcome": record.outcome,
+            "status": record.status,
+            "bytes": record.sent_bytes,
+            "seconds": 0.25,
+        }
+        told |= {"error": record.error} if record.error else {}
+        told |= {"trace": "a" * 128} if record.trace else {}
+        expected.append(told)
+    log.close()
+    os.close(place)
+    assert [json.loads(line) for line in (tmp_path / "log").read_bytes().splitlines()] == expected
