@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import AsyncIterator, Iterable, Mapping
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -127,7 +127,8 @@ class FakeHub:
         self.asked.append((route, query, caller.key, post_body))
         return self.answer_value
 
-    generation = 0
+    def when_forgetting(self, told: Callable[[], None]) -> None:
+        self.forget = told
 
     def at_hand(self, route: routes.Route, query: str, caller: Caller) -> Answer | None:
         if self.memory is None:

@@ -142,8 +142,11 @@ class Auditing:
         self._used: dict[tuple[str, str], float] = {}
         self._timer: asyncio.TimerHandle | None = None
 
-    def begins(self, asker: Asker, *files: FileAt, way: str = "plain") -> None:
-        """Bytes of these files are about to go out, until `finished` is told of the same request."""
+    def begins(self, asker: Asker, *files: FileAt, way: str = "plain") -> tuple[Hashable, ...]:
+        """Bytes of these files are about to go out, until `finished` is told of the same request.
+
+        Returns what `begins_again` wants for the same asker's next request for the same files.
+        """
         keys = tuple([_key(asker, file) for file in files])
         for key, file in zip(keys, files, strict=True):
             if key not in self._begun:
@@ -153,6 +156,15 @@ class Auditing:
         self._under_way[asker.request_id] = keys
         if self._timer is None:
             self._timer = asyncio.get_running_loop().call_later(_LOOK_SECONDS, self._look)
+        return keys
+
+    def begins_again(self, request_id: str, keys: tuple[Hashable, ...]) -> bool:
+        """As `begins`, while the journal knows what is about to go out; False: it does not any more."""
+        for key in keys:
+            if key not in self._begun:
+                return False
+        self._under_way[request_id] = keys
+        return True
 
     def finished(self, record: Record, ended: float | None = None) -> None:
         """An exchange ended, now or at a time a moment ago."""

@@ -19,7 +19,8 @@ from aiohttp.streams import EMPTY_PAYLOAD
 from aiohttp.web_protocol import RequestHandler
 
 from moongate.app.exchange import Exchange, begin
-from moongate.app.lane import FastLane, LongAnswer, PiecedAnswer
+from moongate.app.lane import FastLane, LongAnswer, PiecedAnswer, Repeat
+from moongate.app.repeats import LastHead
 from moongate.app.replies import error_reply
 from moongate.app.sendfile import ClientGone, FileSpan, Outlet, Sending
 from moongate.core.errors import MoongateError
@@ -73,7 +74,16 @@ class FrontDoor(web.Server):
 
 
 class _Connection(RequestHandler):
-    __slots__ = ("_close_wanted", "_early", "_lane", "_outlet", "_reading", "_sending", "_taken_out")
+    __slots__ = (
+        "_close_wanted",
+        "_early",
+        "_lane",
+        "_last_head",
+        "_outlet",
+        "_reading",
+        "_sending",
+        "_taken_out",
+    )
 
     def __init__(self, manager: FrontDoor, **options: Any) -> None:
         super().__init__(manager, **options)
@@ -82,6 +92,7 @@ class _Connection(RequestHandler):
         self._outlet: Outlet | None = None
         self._early = b""
         self._close_wanted = False
+        self._last_head: LastHead[Repeat] = LastHead()
         self._taken_out = _LaneParser(self._parser, self)
         if self._lane is not None:
             self._parser = cast(Any, self._taken_out)
@@ -102,12 +113,12 @@ class _Connection(RequestHandler):
     def _answered_again(self, data: bytes) -> bool:
         """Answers a request that was asked before in the same bytes, but for its range."""
         lane, transport = self._lane, self.transport
-        ready = self._taken_out.is_between and transport is not None and self._is_idle(transport)
-        if lane is None or transport is None or not ready:
+        if lane is None or transport is None or self._last_head.known is None:
             return False
-        peer = self.peername
+        if not (self._taken_out.is_between and self._is_idle(transport)):
+            return False
         try:
-            answer = lane.again(data, peer[0] if isinstance(peer, tuple) else None)
+            answer = lane.again(self._last_head, data)
         except Exception as error:
             log.error("the fast lane failed", exc_info=error)
             return False
@@ -141,7 +152,7 @@ class _Connection(RequestHandler):
             return False
         peer = self.peername
         try:
-            answer = lane.answer(message, peer[0] if isinstance(peer, tuple) else None, head)
+            answer = lane.answer(message, peer[0] if isinstance(peer, tuple) else None, head, self._last_head)
         except Exception as error:
             # the ordinary way answers, with a coded error if need be
             log.error("the fast lane failed", path=message.path[:512], exc_info=error)

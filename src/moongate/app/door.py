@@ -183,7 +183,10 @@ class Door:
 
     def caller_at_hand(self, headers: CIMultiDictProxy[str]) -> Caller | None:
         """As `caller_of`, when that needs no waiting and nobody is turned away; otherwise None."""
-        header = headers.get(hdrs.AUTHORIZATION)
+        return self.bearer_at_hand(headers.get(hdrs.AUTHORIZATION))
+
+    def bearer_at_hand(self, header: str | None) -> Caller | None:
+        """As `caller_at_hand`, of the value of `Authorization` alone."""
         if header is None:
             return ANONYMOUS if self.is_open else None
         token = token_of(header)

@@ -77,7 +77,7 @@ class FileRoutes:
         sender: FileSender,
         xet: XetHeaders | None = None,
         recalls: Recalls | None = None,
-        begins: Callable[[Exchange, FileAt], None] = lambda _exchange, _file: None,
+        begins: Callable[[Exchange, FileAt], object] = lambda _exchange, _file: None,
     ) -> None:
         """
         xet: what else is said of files that are offered as Xet; None says nothing of any.

@@ -8,8 +8,11 @@ else goes the ordinary way, which decides all of it again: the lane can be left 
 
 What was found is believed for `memo_seconds`, a small part of the time that a branch is believed for.
 
-Counting and logging wait a moment and are done for many answers at once: right after a body was sent, nothing
-that they need is in the processor's caches. A crash loses those that wait.
+Counting and logging wait, so as to be done for several answers at once: for the end of the loop's turn after
+a long one, since its reader takes a while to read it; else a moment. A crash loses those that wait.
+
+What a client waits for is the time until the first byte. So a range that is asked for again (`again`) is sent
+before anything is made that only its record needs.
 """
 
 from __future__ import annotations
@@ -17,8 +20,8 @@ from __future__ import annotations
 import asyncio
 import os
 import time
-from collections.abc import Callable, Sequence
-from typing import NamedTuple, Protocol
+from collections.abc import Callable, Hashable, Sequence
+from typing import NamedTuple, Protocol, TypeAlias
 
 from aiohttp import hdrs
 from aiohttp.http_parser import RawRequestMessage
@@ -30,7 +33,7 @@ from moongate.app.door import Door
 from moongate.app.exchange import Record, new_request_id
 from moongate.app.file_routes import INLINE_BYTES, Resolved, plain_headers, warned
 from moongate.app.metrics import Metrics
-from moongate.app.repeats import Repeats
+from moongate.app.repeats import NO_RANGE, LastHead
 from moongate.app.replies import date_line, freshness, head_bytes, head_start
 from moongate.app.request_log import RequestLog
 from moongate.app.sendfile import FilePiece, FileSender
@@ -51,6 +54,11 @@ _HEADS_KEPT = 512
 _MEMOS_KEPT = 2048
 _PAST_KEPT = 512
 _SETTLE_SECONDS = 0.1
+_LOGGED_TOGETHER = 4
+_LONG_BYTES = 32 << 10
+"""An answer from so many bytes on keeps its reader busy for longer than it takes to count and log it."""
+_LOOK_SECONDS = 0.05
+"""How late is noticed what nobody raises the number for: the end of a waiver."""
 _MOST_BYTES = 64 << 10
 """Longer answers gain little here; and the heads kept hold on to their answers."""
 TAKEN = (
@@ -68,8 +76,7 @@ TAKEN = (
 class AnswersAtHand(Protocol):
     """What the lane needs of `hub.ProxiedRepos`."""
 
-    @property
-    def generation(self) -> int: ...
+    def when_forgetting(self, told: Callable[[], None]) -> None: ...
     def at_hand(self, route: routes.Route, query: str, caller: Caller) -> Answer | None: ...
 
 
@@ -103,19 +110,15 @@ class _File(NamedTuple):
     part: bytes
 
 
-class _Repeat(NamedTuple):
-    """A request that will be answered alike until then, when it comes again; and what was noted of it."""
-
-    until: float
-    message: RawRequestMessage
-    record: Record
-    ready: _Ready | _File
+_Again: TypeAlias = tuple[Record, str, float, int]
+"""An answer like one before: that one's record, its own id, start and status. Its record is made later."""
 
 
 class LongAnswer(NamedTuple):
     """An answer that is sent piece by piece: its head, an open file, and from where to where of it.
 
-    Whoever gets it sends it and says so with `FastLane.sent`, whatever came of it.
+    Whoever gets it sends it and says so with `FastLane.sent`, whatever came of it. `deliveries`: see
+    `Auditing.begins`.
     """
 
     head: bytes
@@ -123,7 +126,20 @@ class LongAnswer(NamedTuple):
     start: int
     end: int
     file: FileAt
-    record: Record
+    noted: Record | _Again
+    deliveries: tuple[Hashable, ...] = ()
+
+
+class Repeat(NamedTuple):
+    """A request that will be answered alike until then, when it comes again; and what was noted of it."""
+
+    until: float
+    believed: object
+    authorization: str | None
+    before: Record
+    ready: _Ready | _File
+    body: Handle | None
+    deliveries: tuple[Hashable, ...]
 
 
 class PiecedAnswer(NamedTuple):
@@ -153,16 +169,20 @@ class FastLane:
         data: DataLane | None = None,
         auditing: Auditing | None = None,
         recalls: Recalls | None = None,
+        changes: Callable[[], int] = lambda: 0,
     ) -> None:
+        """changes: a number that whoever lets pass less, or more, raises in whatever process."""
         self._recalls = recalls
         self._auditing = auditing or Auditing(NoAudit())
         self._xet = xet
         self._data = data
         self.sender = sender
         self._memo_seconds = memo_seconds
-        self._generation = (0, 0)
+        self._changes = changes
+        self._number, self._serial, self._look_at = -1, 0, 0.0
+        self._believed = object()
+        """Another one once what was found before is not to be believed any more."""
         self._memos: dict[tuple[str, str, str, str], tuple[float, routes.Route, _Ready | _File]] = {}
-        self._repeats: Repeats[_Repeat] = Repeats()
         self._answers = answers
         self._files = files
         self._door = door
@@ -170,40 +190,64 @@ class FastLane:
         self._metrics = metrics
         self._log = request_log
         self._heads: dict[tuple[int, str], tuple[object, bytes]] = {}
-        self._past: list[tuple[Record, float]] = []
-        """Answers that were given, and when (as `time.perf_counter` has it); not counted and logged yet."""
+        self._past: list[tuple[Record | _Again, float, int, str]] = []
+        """Answers not logged yet: when they had ended (`time.perf_counter`), after how many bytes, how."""
+        self._uncounted: list[tuple[Record, float]] = []
         self._timer: asyncio.TimerHandle | None = None
+        self._logs_soon = False
         metrics.before_reading(self.settle)
+        answers.when_forgetting(self.forget)
 
-    def again(self, head: bytes, peer: str | None) -> bytes | LongAnswer | None:
-        """What answers a request that was answered lately and is asked in the same bytes, but for its range.
+    def again(self, last: LastHead[Repeat], head: bytes) -> bytes | LongAnswer | None:
+        """What answers a request that its connection asked last in the same bytes, but for their range.
 
         None: it must be parsed, and goes to `answer` or the ordinary way.
         """
-        found = self._repeats.find(head)
-        if found is None:
+        repeat, asked = last.known, last.asks(head)
+        if repeat is None or asked is None:
             return None
         started = time.perf_counter()
-        (until, message, before, ready), first, last = found
-        if until <= started or self._forgot():
+        until, believed, authorization, before, ready, body, deliveries = repeat
+        if started >= self._look_at or self._changes() != self._number:
+            self._look(started)
+        if until <= started or believed is not self._believed:
             return None
-        asks = self._door.caller_at_hand(message.headers)
-        if asks is not before.caller and asks != before.caller:
-            return None
-        record = _again(before, peer, started)
+        if authorization is not None:
+            asks = self._door.bearer_at_hand(authorization)
+            if asks is not before.caller and asks != before.caller:
+                return None
         if isinstance(ready, _Ready):
-            return self._short(ready, record) if first < 0 else None
-        size_bytes = ready.file.entry.size_bytes
-        if first < 0:
-            return self._piece(ready, record, 200, 0, size_bytes)
-        return self._piece(ready, record, 206, first, last + 1) if first <= last < size_bytes else None
+            return self._short(ready, _again((before, new_request_id(), started, before.status)))
+        file, size_bytes = ready.file, ready.file.entry.size_bytes
+        if asked is NO_RANGE:
+            start, end, status = 0, size_bytes, 200
+        else:
+            start, end, status = asked[0], asked[1] + 1, 206
+        if body is None or not start < end <= size_bytes or self._is_recalled(file):
+            return None
+        request_id = new_request_id()
+        head = _head(ready, status, start, end, request_id)
+        if not body.again():
+            body = self._files.sealed(file)
+            if body is None:
+                return None
+            last.known = repeat._replace(body=body)
+        if not self._auditing.begins_again(request_id, deliveries):
+            body.release()
+            return None
+        return LongAnswer(head, body, start, end, file, (before, request_id, started, status))
 
     def answer(
-        self, message: RawRequestMessage, peer: str | None, head: bytes = b""
+        self,
+        message: RawRequestMessage,
+        peer: str | None,
+        head: bytes = b"",
+        last: LastHead[Repeat] | None = None,
     ) -> bytes | LongAnswer | PiecedAnswer | None:
         """What answers this request; None when it must go the ordinary way.
 
-        `head`: the bytes that it was parsed from, when they are those of this request and no other.
+        `head`: the bytes that it was parsed from, when they are those of this request and no other; `last`
+        will know them then.
         """
         started = time.perf_counter()
         method, headers = message.method, message.headers
@@ -220,7 +264,8 @@ class FastLane:
         if caller is None:
             return None
         key = (method, message.path, host, caller.key)
-        self._forgot()
+        if started >= self._look_at or self._changes() != self._number:
+            self._look(started)
         memo = self._memos.get(key)
         plain = hdrs.IF_NONE_MATCH not in headers and not wants_file_info(headers.get(hdrs.ACCEPT))
         if memo is None or memo[0] <= started or not plain:
@@ -232,22 +277,30 @@ class FastLane:
                 self._remember(key, memo)
         until, route, ready = memo
         record = _record(message, route, caller, peer, started, ready.file)
-        if head and plain and key in self._memos and _may_be_repeated(message, ready):
-            self._repeats.note(head, headers.get(hdrs.RANGE), _Repeat(until, message, record, ready))
-        if isinstance(ready, _File):
-            return self._long(ready, record, headers)
-        return self._short(ready, record)
+        answer = (
+            self._long(ready, record, headers) if isinstance(ready, _File) else self._short(ready, record)
+        )
+        if last is not None and head and plain and key in self._memos and _may_be_repeated(message, ready):
+            body: Handle | None = None
+            deliveries: tuple[Hashable, ...] = ()
+            if isinstance(answer, LongAnswer):
+                body, deliveries = answer.body, answer.deliveries
+            authorization = headers.get(hdrs.AUTHORIZATION)
+            repeat = Repeat(until, self._believed, authorization, record, ready, body, deliveries)
+            last.note(head, headers.get(hdrs.RANGE), repeat)
+        return answer
 
     def sent(self, answer: LongAnswer | PiecedAnswer, sent_bytes: int, error: str = "") -> None:
         """A long answer ended: after so many bytes of its body, with an error if it was broken off."""
         if isinstance(answer, LongAnswer):
             answer.body.release()
+            noted = answer.noted
         else:
             for handle in answer.handles:
                 handle.release()
             self._metrics.xet_served(sent_bytes)
-        answer.record.error = error
-        self._ended(answer.record, sent_bytes)
+            noted = answer.record
+        self._ended(noted, sent_bytes, error)
 
     def close(self) -> None:
         """Let go of everything."""
@@ -269,33 +322,51 @@ class FastLane:
 
     def settle(self) -> None:
         """Counts and logs what ended lately."""
+        self._log_now()
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
+        uncounted, self._uncounted = self._uncounted, []
+        self._metrics.count_all(uncounted)
+
+    def _log_now(self) -> None:
+        self._logs_soon = False
         past, self._past = self._past, []
         epoch = time.time() - time.perf_counter()
-        self._metrics.count_all([(record, ended - record.started) for record, ended in past])
-        for record, ended in past:
-            self._log.write(record, ended - record.started, epoch + ended)
+        for noted, ended, sent_bytes, error in past:
+            record = _again(noted) if isinstance(noted, tuple) else noted
+            record.sent_bytes, record.error = sent_bytes, error
+            seconds = ended - record.started
+            self._uncounted.append((record, seconds))
+            self._log.write(record, seconds, epoch + ended)
             self._auditing.finished(record, epoch + ended)
 
-    def _ended(self, record: Record, sent_bytes: int) -> None:
-        record.sent_bytes = sent_bytes
-        self._past.append((record, time.perf_counter()))
-        if len(self._past) >= _PAST_KEPT:
-            self.settle()
-        elif self._timer is None:
+    def _ended(self, noted: Record | _Again, sent_bytes: int, error: str = "") -> None:
+        self._past.append((noted, time.perf_counter(), sent_bytes, error))
+        if self._timer is None:
             self._timer = asyncio.get_running_loop().call_later(_SETTLE_SECONDS, self.settle)
+        if sent_bytes >= _LONG_BYTES and len(self._past) >= _LOGGED_TOGETHER and not self._logs_soon:
+            self._logs_soon = True
+            asyncio.get_running_loop().call_soon(self._log_now)
+        elif len(self._past) >= _PAST_KEPT:
+            self.settle()
 
-    def _forgot(self) -> bool:
-        """Whether what was found is not to be believed any more; if so, it is forgotten."""
-        generation = (self._answers.generation, self._files.guard_serial)
-        if self._generation == generation:
-            return False
-        self._generation = generation
+    def forget(self) -> None:
+        """What was found before is not to be believed any more."""
+        self._believed = object()
         self._memos.clear()
-        self._repeats.clear()
-        return True
+
+    def _look(self, now: float) -> None:
+        """Forgets if less, or more, may pass than before."""
+        self._number, self._look_at = self._changes(), now + _LOOK_SECONDS
+        serial = self._files.guard_serial
+        if serial != self._serial:
+            self._serial = serial
+            self.forget()
+
+    def _is_recalled(self, file: FileAt) -> bool:
+        recalls = self._recalls
+        return recalls is not None and not recalls.is_idle and recalls.standing(file) is not None
 
     def _find(
         self, message: RawRequestMessage, caller: Caller, host: str
@@ -420,23 +491,14 @@ class FastLane:
 
     def _piece(self, ready: _File, record: Record, status: int, start: int, end: int) -> LongAnswer | None:
         """The bytes of a sealed file from `start` up to `end`."""
-        file, whole, part = ready
+        file = ready.file
         body = self._files.sealed(file)
         if body is None:
             return None
-        where = b""
-        if status == 206:
-            where = b"Content-Range: bytes %d-%d/%d\r\n" % (start, end - 1, file.entry.size_bytes)
-        head = b"%bContent-Length: %d\r\n%b%bX-Request-Id: %b\r\n\r\n" % (
-            whole if status == 200 else part,
-            end - start,
-            where,
-            date_line(),
-            record.request_id.encode(),
-        )
-        self._auditing.begins(record, file)
+        head = _head(ready, status, start, end, record.request_id)
+        deliveries = self._auditing.begins(record, file)
         record.status = status
-        return LongAnswer(head, body, start, end, file, record)
+        return LongAnswer(head, body, start, end, file, record, deliveries)
 
     @staticmethod
     def _signed(
@@ -510,21 +572,39 @@ def _record(
     )
 
 
-def _again(before: Record, peer: str | None, started: float) -> Record:
+def _again(answer: _Again) -> Record:
     """As `_record`, of a request in the same bytes as one before."""
+    before, request_id, started, status = answer
     return Record(
         before.method,
         before.path,
         before.query,
-        new_request_id(),
-        peer,
+        request_id,
+        before.peer,
         before.trace,
         started,
         before.route,
         before.repo,
         before.caller,
         "hit",
+        status,
         file=before.file,
         agent=before.agent,
         forwarded=before.forwarded,
+    )
+
+
+def _head(ready: _File, status: int, start: int, end: int, request_id: str) -> bytes:
+    """The head before the bytes of a file from `start` up to `end`."""
+    date, mark = date_line(), request_id.encode()
+    if status == 200:
+        return b"%bContent-Length: %d\r\n%bX-Request-Id: %b\r\n\r\n" % (ready.whole, end - start, date, mark)
+    return b"%bContent-Length: %d\r\nContent-Range: bytes %d-%d/%d\r\n%bX-Request-Id: %b\r\n\r\n" % (
+        ready.part,
+        end - start,
+        start,
+        end - 1,
+        ready.file.entry.size_bytes,
+        date,
+        mark,
     )

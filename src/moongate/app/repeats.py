@@ -1,4 +1,4 @@
-"""Requests that come again, byte for byte but for their range: known without being parsed.
+"""A request that comes again, byte for byte but for its range: known without being parsed.
 
 A client that reads a file in pieces sends one head over and over, and only the two numbers of its `Range`
 change. Parsing a head anew costs more than all the rest of an answer from the fast lane.
@@ -12,34 +12,39 @@ from __future__ import annotations
 import re
 from typing import Generic, TypeVar
 
-_KEPT = 1024
 _MOST_BYTES = 4 << 10
+_MOST_RANGE_BYTES = 40
 _RANGE = re.compile(rb"\r\n[Rr]ange: bytes=([0-9]{1,19})-([0-9]{1,19})\r\n")
+NO_RANGE = (-1, -1)
 
 Known = TypeVar("Known")
 
 
-class Repeats(Generic[Known]):
-    """What is known of heads that came lately."""
+class LastHead(Generic[Known]):
+    """What is known of the head that came last on a connection."""
+
+    __slots__ = ("_after", "_before", "known")
 
     def __init__(self) -> None:
-        self._known: dict[bytes, Known] = {}
+        self._before = self._after = b""
+        self.known: Known | None = None
+        """None: nothing is, whatever comes."""
 
-    def clear(self) -> None:
-        self._known.clear()
+    def asks(self, head: bytes) -> tuple[int, int] | None:
+        """The first and last byte that it asks for, when it is that head; `NO_RANGE`: for no range.
 
-    def find(self, head: bytes) -> tuple[Known, int, int] | None:
-        """What is known of a head, and the first and last byte that it asks for this time; None: nothing is.
-
-        Both are -1 when it asks for no range.
+        None when it is another head, or none is known.
         """
-        cut = _RANGE.search(head)
-        if cut is None:
-            known = self._known.get(head)
-            return None if known is None else (known, -1, -1)
-        begin, end = cut.span(1)[0], cut.end(2)
-        known = self._known.get(head[:begin] + head[end:])
-        return None if known is None else (known, int(cut[1]), int(cut[2]))
+        before, after = self._before, self._after
+        if not after:
+            return NO_RANGE if head == before and before else None
+        if not (head.startswith(before) and head.endswith(after)):
+            return None
+        asked = head[len(before) : -len(after)]
+        first, _, last = asked.partition(b"-")
+        if len(asked) > _MOST_RANGE_BYTES or not (first.isdigit() and last.isdigit()):
+            return None
+        return int(first), int(last)
 
     def note(self, head: bytes, asked_range: str | None, known: Known) -> None:
         """Know this of a head, whatever range it asks for next time; unless its range is not a plain one.
@@ -50,6 +55,5 @@ class Repeats(Generic[Known]):
         plain = None if cut is None else f"bytes={cut[1].decode()}-{cut[2].decode()}"
         if plain != asked_range or len(head) > _MOST_BYTES:
             return
-        if len(self._known) >= _KEPT:
-            self._known.clear()
-        self._known[head if cut is None else head[: cut.start(1)] + head[cut.end(2) :]] = known
+        self.known = known
+        self._before, self._after = (head, b"") if cut is None else (head[: cut.start(1)], head[cut.end(2) :])

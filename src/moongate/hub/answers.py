@@ -7,7 +7,7 @@ caller's key and is never looked up for another.
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Hashable, Mapping
+from collections.abc import Callable, Hashable, Mapping
 from dataclasses import dataclass, replace
 from typing import Final
 
@@ -68,12 +68,12 @@ class _Kept:
 class AnswerMemory:
     """Answers by (audience, question), least recently used first to go. Not for several threads.
 
-    `generation` changes with every removal that is not by age: who remembers more than this must forget.
+    `forgetting` is called with every removal that is not by age: who remembers more than this must forget.
     """
 
     def __init__(self, max_bytes: int) -> None:
         self._max_bytes = max_bytes
-        self.generation = 0
+        self.forgetting: Callable[[], None] = lambda: None
         self._kept: OrderedDict[tuple[str, Hashable], _Kept] = OrderedDict()
         self._used_bytes = 0
 
@@ -116,19 +116,19 @@ class AnswerMemory:
 
     def clear(self) -> None:
         """Forget everything."""
-        self.generation += 1
+        self.forgetting()
         self._kept.clear()
         self._used_bytes = 0
 
     def drop_repo(self, repo: RepoId) -> None:
         """Forget everything about a repository."""
-        self.generation += 1
+        self.forgetting()
         for key in [key for key, kept in self._kept.items() if kept.repo == repo]:
             self._drop(key)
 
     def drop_audience(self, audience: str) -> None:
         """Forget everything kept for one caller."""
-        self.generation += 1
+        self.forgetting()
         for key in [key for key in self._kept if key[0] == audience]:
             self._drop(key)
 

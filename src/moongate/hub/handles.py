@@ -26,9 +26,17 @@ class Handle:
     users: int = 0
     retired: bool = False
 
+    def again(self) -> bool:
+        """One more user of what is open, as `acquire` would give it; False: ask that one."""
+        if self.retired:
+            return False
+        self.users += 1
+        return True
+
     def release(self) -> None:
         self.users -= 1
-        self.close_if_unused()
+        if self.retired:
+            self.close_if_unused()
 
     def close_if_unused(self) -> None:
         if self.retired and self.users == 0:

@@ -168,10 +168,9 @@ class ProxiedRepos:
         self._listings.forget(file.repo)
         self._memory.drop_repo(file.repo)
 
-    @property
-    def generation(self) -> int:
-        """Changes whenever something that was at hand may no longer be believed."""
-        return self._memory.generation
+    def when_forgetting(self, told: Callable[[], None]) -> None:
+        """Call this whenever something that was at hand may no longer be believed."""
+        self._memory.forgetting = told
 
     def at_hand(self, route: routes.Route, query: str, caller: Caller) -> Answer | None:
         """The fresh answer that memory has for exactly this caller; nothing is awaited."""

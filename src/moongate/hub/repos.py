@@ -7,7 +7,7 @@ all others are `hub.proxied`'s.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from urllib.parse import unquote
 
@@ -175,10 +175,9 @@ class Repos:
 
     # What is at hand
 
-    @property
-    def generation(self) -> int:
-        """Changes whenever something that was at hand may no longer be believed."""
-        return self.proxied.generation
+    def when_forgetting(self, told: Callable[[], None]) -> None:
+        """Call this whenever something that was at hand may no longer be believed."""
+        self.proxied.when_forgetting(told)
 
     def at_hand(self, route: routes.Route, query: str, caller: Caller) -> Answer | None:
         """The fresh answer that memory has for exactly this caller; nothing is awaited.

@@ -332,6 +332,26 @@ async def test_many_ranges_are_one_line_of_the_journal(journalled: Auditing, pag
     assert len(pages.pages[0]) == 1
 
 
+async def test_what_began_begins_again_only_while_the_journal_knows(
+    journalled: Auditing, log: Log, pages: Pages, clock: SimpleNamespace
+) -> None:
+    keys = journalled.begins(read(request=1), file())
+    assert journalled.begins_again("id2", keys)
+    journalled.finished(read(request=1))
+    clock.now += 11
+    journalled._look()
+    assert [event.request_id for event in recovered(pages, log)] == ["id2"], "it is on its way still"
+    journalled.finished(read(request=2))
+    clock.now += 11
+    journalled._look()
+    assert not journalled.begins_again("id3", keys), "all that was known of it is written down"
+    clock.now += 11
+    journalled._look()
+    assert recovered(pages, log) == [], "and nobody waits for the third"
+    journalled.settle()
+    assert [event.details["bytes"] for event in log.of("file.deliver")] == [100, 100]
+
+
 async def test_a_long_download_that_was_noted_meanwhile_is_known_still(
     journalled: Auditing, log: Log, pages: Pages, clock: SimpleNamespace
 ) -> None:

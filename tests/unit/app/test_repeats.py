@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, cast
+from typing import cast
 
 import pytest
 from aiohttp.base_protocol import BaseProtocol
@@ -14,7 +14,7 @@ from aiohttp.http_parser import HttpRequestParser, RawRequestMessage
 
 from moongate.app.connection import _Connection, _LaneParser
 from moongate.app.door import DoorRules
-from moongate.app.repeats import Repeats
+from moongate.app.repeats import NO_RANGE, LastHead
 from moongate.app.tokens import mint
 from support.house import House, open_house
 
@@ -63,7 +63,7 @@ async def test_ranges_of_one_file_are_looked_up_once(house: House, spelled: str)
     assert await client.ask() == (200, LARGE)
     assert await client.ask() == (200, LARGE)
     assert house.hub.lane_hits == hits + 1
-    house.hub.generation += 1
+    house.hub.forget()
     assert await client.ask(f"{spelled}: bytes=3-4") == (206, LARGE[3:5])
     assert house.hub.lane_hits == hits + 2
 
@@ -140,14 +140,23 @@ async def test_a_head_counts_only_when_all_of_it_came_at_once() -> None:
 
 
 def test_only_a_plain_range_is_cut_out() -> None:
-    repeats: Repeats[str] = Repeats()
+    last: LastHead[str] = LastHead()
     head = b"GET /a HTTP/1.1\r\nX-Range: bytes=1-2\r\n%bHost: h\r\n\r\n"
-    repeats.note(head % b"Range: bytes=1-2\r\n", "bytes=1-2", "known")
-    repeats.note(head % b"Range: bytes=1-2,4-5\r\n", "bytes=1-2,4-5", "several")
-    assert repeats.find(head % b"Range: bytes=77-88\r\n") == ("known", 77, 88)
-    for other in (b"", b"Range: bytes=1-\r\n", b"Range: bytes=1-2,4-5\r\n", b"Range: bytes=+1-2\r\n"):
-        assert repeats.find(head % other) is None
-    assert repeats.find(head.replace(b"=1-2", b"=1-3") % b"Range: bytes=1-2\r\n") is None
-    long: dict[str, Any] = {"head": b"GET /a HTTP/1.1\r\nX: " + b"x" * 5000 + b"\r\n\r\n"}
-    repeats.note(long["head"], None, "long")
-    assert repeats.find(long["head"]) is None
+    assert last.asks(b"") is None
+    last.note(head % b"Range: bytes=1-2\r\n", "bytes=1-2", "known")
+    last.note(head % b"Range: bytes=1-2,4-5\r\n", "bytes=1-2,4-5", "several")
+    assert last.known == "known"
+    assert last.asks(head % b"Range: bytes=77-88\r\n") == (77, 88)
+    odd = (b"1-", b"-1", b"1-2,4-5", b"+1-2", b"1_0-20", b"1 -2", b"\xb2-\xb3", b"1" * 30 + b"-" + b"1" * 30)
+    for other in (b"", *(b"Range: bytes=%b\r\n" % one for one in odd)):
+        assert last.asks(head % other) is None
+    assert last.asks(head.replace(b"=1-2", b"=1-3") % b"Range: bytes=1-2\r\n") is None
+    start = head.partition(b"%b")[0] + b"Range: bytes="
+    for cut in (start, start + b"1-2", start[:-1]):
+        assert last.asks(cut) is None
+    last.note(head % b"", None, "whole")
+    assert (last.known, last.asks(head % b"")) == ("whole", NO_RANGE)
+    assert last.asks(head % b"Range: bytes=77-88\r\n") is None
+    long = b"GET /a HTTP/1.1\r\nX: " + b"x" * 5000 + b"\r\n\r\n"
+    last.note(long, None, "long")
+    assert (last.known, last.asks(long)) == ("whole", None)

@@ -110,6 +110,7 @@ def front_door(gateway: Gateway) -> Front:
         data=data_lane_of(gateway),
         auditing=auditing,
         recalls=gateway.recalls,
+        changes=gateway.guarding.changes.look,
     )
     server = FrontDoor(dispatch, lane, settings.client_timeout_seconds, dispatch.note, seen.live.stop)
     return Front(server, sender, request_log, dispatch, admin.operations, auditing)
