@@ -13,6 +13,7 @@ from collections.abc import AsyncIterator, Callable, Iterable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any, cast
 
 import aiohttp
 
@@ -145,6 +146,16 @@ class FakeHub:
         return self._file(repo, path), self.resolved
 
     guard_serial = 0
+    changes = 0
+
+    is_idle = True
+    """Whether nothing is recalled; else everything is."""
+
+    def standing(self, file: FileAt) -> bool | None:
+        return None if self.is_idle else True
+
+    def begin_reading(self, file: FileAt, cut: Callable[[], None]) -> None: ...
+    def end_reading(self, reading: object) -> None: ...
 
     def passes(self, file: FileAt, caller: Caller) -> str:
         return ""
@@ -316,7 +327,18 @@ async def open_house(
         admin=_page,
     )
     dispatch = dispatcher(rooms, door, metrics, request_log)
-    lane = FastLane(hub, hub, door, dispatch.known_route, metrics, request_log, lane_seconds, sender)
+    lane = FastLane(
+        hub,
+        hub,
+        door,
+        dispatch.known_route,
+        metrics,
+        request_log,
+        lane_seconds,
+        sender,
+        recalls=cast(Any, hub),
+        changes=lambda: hub.changes,
+    )
     front = FrontDoor(dispatch, lane, note=dispatch.note)
     listener = listen("127.0.0.1", 0)
     port = listener.getsockname()[1]

@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import cast
+from typing import Any, cast
 
 import pytest
 from aiohttp.base_protocol import BaseProtocol
@@ -14,6 +14,7 @@ from aiohttp.http_parser import HttpRequestParser, RawRequestMessage
 
 from moongate.app.connection import _Connection, _LaneParser
 from moongate.app.door import DoorRules
+from moongate.app.lane import FastLane
 from moongate.app.repeats import NO_RANGE, LastHead
 from moongate.app.tokens import mint
 from support.house import House, open_house
@@ -97,6 +98,37 @@ async def test_metadata_comes_again(house: House) -> None:
     assert told[1] == told[3] == (200, b"")
     assert house.hub.lane_hits == 2, "the first went the ordinary way, then one look for each method"
     assert len(house.log_text().splitlines()) == 5
+
+
+async def test_what_may_pass_no_longer_is_looked_up_anew(house: House) -> None:
+    client = await Client.of(house)
+    for _ in range(3):
+        assert (await client.ask("Range: bytes=1-2"))[1] == LARGE[1:3]
+    hits = house.hub.lane_hits
+    house.hub.guard_serial, house.hub.changes = 1, 1
+    assert (await client.ask("Range: bytes=1-2"))[1] == LARGE[1:3]
+    assert house.hub.lane_hits == hits + 1
+    house.hub.changes = 2
+    assert (await client.ask("Range: bytes=1-2"))[1] == LARGE[1:3]
+    assert house.hub.lane_hits == hits + 1, "somebody changed something that changes nothing here"
+
+
+async def test_what_is_recalled_is_not_sent_again(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
+    client, looked = await Client.of(house), list[bytes]()
+    real = FastLane.again
+
+    def again(self: FastLane, last: LastHead[Any], head: bytes) -> object:
+        answer = real(self, last, head)
+        looked.append(b"again" if answer is not None else b"anew")
+        return answer
+
+    monkeypatch.setattr(FastLane, "again", again)
+    for _ in range(3):
+        await client.ask("Range: bytes=1-2")
+    assert looked[-1] == b"again"
+    house.hub.is_idle = False
+    await client.ask("Range: bytes=1-2")
+    assert looked[-1] == b"anew", "the ordinary way says why"
 
 
 async def test_a_revoked_token_is_noticed(tmp_path: Path) -> None:
