@@ -13,7 +13,7 @@ import os
 import re
 import sys
 import time
-from collections.abc import Callable, MutableMapping
+from collections.abc import Callable, Mapping, MutableMapping
 from contextlib import suppress
 from operator import is_not
 from typing import Literal
@@ -188,7 +188,7 @@ class _JsonLines:
 
 
 def _common(exchange: Record) -> bytes:
-    return orjson.dumps(
+    return _fields(
         {
             "who": who(exchange),
             "peer": exchange.peer,
@@ -199,14 +199,26 @@ def _common(exchange: Record) -> bytes:
             "outcome": exchange.outcome,
             "status": exchange.status,
         }
-    )[1:-1]
+    )
 
 
 def _more(exchange: Record) -> bytes:
-    more = {"error": redacted(exchange.error)} if exchange.error else {}
+    more: dict[str, str | int | None] = {"error": redacted(exchange.error)} if exchange.error else {}
     if exchange.trace:
         more["trace"] = exchange.trace[:128]
-    return b"," + orjson.dumps(more)[1:-1]
+    return b"," + _fields(more)
+
+
+def _fields(values: Mapping[str, str | int | None]) -> bytes:
+    """The inside of a JSON object; bytes of a client's that are no text are shown as escapes."""
+    try:
+        return orjson.dumps(values)[1:-1]
+    except TypeError:
+        shown = {
+            name: value.encode("utf-8", "backslashreplace").decode() if isinstance(value, str) else value
+            for name, value in values.items()
+        }
+        return orjson.dumps(shown)[1:-1]
 
 
 def _text_line(exchange: Record, seconds: float, stamp: str) -> bytes:

@@ -46,7 +46,7 @@ class Client:
 
     async def ask(self, *lines: str, path: str = URL, method: str = "GET") -> tuple[int, bytes]:
         head = "\r\n".join((f"{method} {path} HTTP/1.1", "Host: localhost", *lines, "", ""))
-        self._writer.write(head.encode())
+        self._writer.write(head.encode("utf-8", "surrogateescape"))
         told = (await asyncio.wait_for(self._reader.readuntil(b"\r\n\r\n"), 60)).decode().lower()
         length = int(told.partition("content-length: ")[2].partition("\r\n")[0])
         body = b"" if method == "HEAD" else await asyncio.wait_for(self._reader.readexactly(length), 60)
@@ -196,3 +196,13 @@ def test_only_a_plain_range_is_cut_out() -> None:
     long = b"GET /a HTTP/1.1\r\nX: " + b"x" * 5000 + b"\r\n\r\n"
     last.note(long, None, "long")
     assert (last.known, last.asks(long)) == ("whole", None)
+
+
+async def test_a_trace_that_is_no_text_costs_nobody_a_line(house: House) -> None:
+    odd, plain = await Client.of(house), await Client.of(house)
+    for _ in range(4):
+        assert (await odd.ask("X-Amzn-Trace-Id: \udcff", "Range: bytes=0-99999"))[0] == 206
+        assert (await plain.ask("Range: bytes=0-99999"))[0] == 206
+    lines = house.log_text().splitlines()
+    assert len(lines) == 8
+    assert sum("\\\\udcff" in line for line in lines) == 4

@@ -84,6 +84,7 @@ async def test_each_line_tells_of_its_own_request(tmp_path: Path) -> None:
         {"status": 404},
         {"status": 404, "error": "EntryAbsent: no such file"},
         {"trace": "a" * 200},
+        {"path": "/\udcff", "error": "Odd: \udcfe", "trace": "\udcff"},
         {"method": "HEAD"},
         {"outcome": "miss"},
         {"route": "Tree"},
@@ -109,14 +110,14 @@ async def test_each_line_tells_of_its_own_request(tmp_path: Path) -> None:
             "method": record.method,
             "route": record.route,
             "repo": str(record.repo) if record.repo else None,
-            "path": record.path,
+            "path": record.path.replace("\udcff", "\\udcff"),
             "outcome": record.outcome,
             "status": record.status,
             "bytes": record.sent_bytes,
             "seconds": 0.25,
         }
-        told |= {"error": record.error} if record.error else {}
-        told |= {"trace": "a" * 128} if record.trace else {}
+        told |= {"error": record.error.replace("\udcfe", "\\udcfe")} if record.error else {}
+        told |= {"trace": record.trace[:128].replace("\udcff", "\\udcff")} if record.trace else {}
         expected.append(told)
     log.close()
     os.close(place)
