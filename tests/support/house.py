@@ -285,7 +285,7 @@ class House:
 
     def log_text(self) -> str:
         """The request log so far."""
-        self.lane.settle()
+        self.lane.afterwards.settle()
         self.request_log.flush()
         return self.log.read_text()
 

@@ -8,11 +8,8 @@ else goes the ordinary way, which decides all of it again: the lane can be left 
 
 What was found is believed for `memo_seconds`, a small part of the time that a branch is believed for.
 
-Counting and logging wait, so as to be done for several answers at once: for the end of the loop's turn after
-a long one, since its reader takes a while to read it; else a moment. A crash loses those that wait.
-
 What a client waits for is the time until the first byte. So a range that is asked for again (`again`) is sent
-before anything is made that only its record needs.
+before anything is made that only its record needs; `afterwards` has the rest.
 """
 
 from __future__ import annotations
@@ -21,12 +18,13 @@ import asyncio
 import os
 import time
 from collections.abc import Callable, Hashable, Sequence
-from typing import NamedTuple, Protocol, TypeAlias
+from typing import NamedTuple, Protocol
 
 from aiohttp import hdrs
 from aiohttp.http_parser import RawRequestMessage
 from multidict import CIMultiDictProxy
 
+from moongate.app.afterwards import Afterwards, Again, record_again
 from moongate.app.auditing import Auditing
 from moongate.app.data_lane import DataLane
 from moongate.app.door import Door
@@ -52,11 +50,6 @@ from moongate.wire.xet_words import file_xet_headers, wants_file_info
 
 _HEADS_KEPT = 512
 _MEMOS_KEPT = 2048
-_PAST_KEPT = 512
-_SETTLE_SECONDS = 0.1
-_LOGGED_TOGETHER = 4
-_LONG_BYTES = 32 << 10
-"""An answer from so many bytes on keeps its reader busy for longer than it takes to count and log it."""
 _LOOK_SECONDS = 0.05
 """How late is noticed what nobody raises the number for: the end of a waiver."""
 _MOST_BYTES = 64 << 10
@@ -110,10 +103,6 @@ class _File(NamedTuple):
     part: bytes
 
 
-_Again: TypeAlias = tuple[Record, str, float, int]
-"""An answer like one before: that one's record, its own id, start and status. Its record is made later."""
-
-
 class LongAnswer(NamedTuple):
     """An answer that is sent piece by piece: its head, an open file, and from where to where of it.
 
@@ -126,7 +115,7 @@ class LongAnswer(NamedTuple):
     start: int
     end: int
     file: FileAt
-    noted: Record | _Again
+    noted: Record | Again
     deliveries: tuple[Hashable, ...] = ()
 
 
@@ -188,14 +177,8 @@ class FastLane:
         self._door = door
         self._known_route = known_route
         self._metrics = metrics
-        self._log = request_log
         self._heads: dict[tuple[int, str], tuple[object, bytes]] = {}
-        self._past: list[tuple[Record | _Again, float, int, str]] = []
-        """Answers not logged yet: when they had ended (`time.perf_counter`), after how many bytes, how."""
-        self._uncounted: list[tuple[Record, float]] = []
-        self._timer: asyncio.TimerHandle | None = None
-        self._logs_soon = False
-        metrics.before_reading(self.settle)
+        self.afterwards = Afterwards(metrics, request_log, self._auditing)
         answers.when_forgetting(self.forget)
 
     def again(self, last: LastHead[Repeat], head: bytes) -> bytes | LongAnswer | None:
@@ -217,7 +200,7 @@ class FastLane:
             if asks is not before.caller and asks != before.caller:
                 return None
         if isinstance(ready, _Ready):
-            return self._short(ready, _again((before, new_request_id(), started, before.status)))
+            return self._short(ready, record_again((before, new_request_id(), started, before.status)))
         file, size_bytes = ready.file, ready.file.entry.size_bytes
         if asked is NO_RANGE:
             start, end, status = 0, size_bytes, 200
@@ -300,11 +283,11 @@ class FastLane:
                 handle.release()
             self._metrics.xet_served(sent_bytes)
             noted = answer.record
-        self._ended(noted, sent_bytes, error)
+        self.afterwards.ended(noted, sent_bytes, error)
 
     def close(self) -> None:
         """Let go of everything."""
-        self.settle()
+        self.afterwards.settle()
         if self._data is not None:
             self._data.close()
 
@@ -319,37 +302,6 @@ class FastLane:
     def ended(self, reading: object) -> None:
         if self._recalls is not None:
             self._recalls.end_reading(reading)
-
-    def settle(self) -> None:
-        """Counts and logs what ended lately."""
-        self._log_now()
-        if self._timer is not None:
-            self._timer.cancel()
-            self._timer = None
-        uncounted, self._uncounted = self._uncounted, []
-        self._metrics.count_all(uncounted)
-
-    def _log_now(self) -> None:
-        self._logs_soon = False
-        past, self._past = self._past, []
-        epoch = time.time() - time.perf_counter()
-        for noted, ended, sent_bytes, error in past:
-            record = _again(noted) if isinstance(noted, tuple) else noted
-            record.sent_bytes, record.error = sent_bytes, error
-            seconds = ended - record.started
-            self._uncounted.append((record, seconds))
-            self._log.write(record, seconds, epoch + ended)
-            self._auditing.finished(record, epoch + ended)
-
-    def _ended(self, noted: Record | _Again, sent_bytes: int, error: str = "") -> None:
-        self._past.append((noted, time.perf_counter(), sent_bytes, error))
-        if self._timer is None:
-            self._timer = asyncio.get_running_loop().call_later(_SETTLE_SECONDS, self.settle)
-        if sent_bytes >= _LONG_BYTES and len(self._past) >= _LOGGED_TOGETHER and not self._logs_soon:
-            self._logs_soon = True
-            asyncio.get_running_loop().call_soon(self._log_now)
-        elif len(self._past) >= _PAST_KEPT:
-            self.settle()
 
     def forget(self) -> None:
         """What was found before is not to be believed any more."""
@@ -474,7 +426,7 @@ class FastLane:
             body = b""
         elif file is not None:
             self._auditing.begins(record, file)
-        self._ended(record, len(body))
+        self.afterwards.ended(record, len(body))
         return b"%b%bX-Request-Id: %b\r\n\r\n%b" % (head, date_line(), record.request_id.encode(), body)
 
     def _long(self, ready: _File, record: Record, headers: CIMultiDictProxy[str]) -> LongAnswer | None:
@@ -569,28 +521,6 @@ def _record(
         file=file,
         agent=headers.get(hdrs.USER_AGENT, ""),
         forwarded=headers.get("X-Forwarded-For"),
-    )
-
-
-def _again(answer: _Again) -> Record:
-    """As `_record`, of a request in the same bytes as one before."""
-    before, request_id, started, status = answer
-    return Record(
-        before.method,
-        before.path,
-        before.query,
-        request_id,
-        before.peer,
-        before.trace,
-        started,
-        before.route,
-        before.repo,
-        before.caller,
-        "hit",
-        status,
-        file=before.file,
-        agent=before.agent,
-        forwarded=before.forwarded,
     )
 
 

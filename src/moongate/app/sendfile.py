@@ -41,7 +41,6 @@ _THREADS = 4
 _PATIENCE_MILLISECONDS = 4
 _STALL_SECONDS = 600.0
 _HEAD_FLAGS = int(socket.MSG_MORE | socket.MSG_DONTWAIT)
-_NOT_WAITING = int(socket.MSG_DONTWAIT)
 _MOST_VIEWS = 512
 
 
@@ -403,7 +402,9 @@ class Outlet:
                 await self.writable()
 
     def send_head(self, head: bytes) -> int:
-        """Bytes of the head that the socket took. They leave at once: the reader looks at them meanwhile."""
+        """Bytes of the head that the socket took. They leave at once: it wakes the reader, who looks at them
+        while the file's bytes are on their way.
+        """
         return self.send_bytes(head)
 
     def send_bytes(self, data: bytes, flags: int = int(socket.MSG_DONTWAIT)) -> int:
@@ -428,18 +429,10 @@ class Outlet:
             ClientGone: the client left.
             StoreError: the file is shorter than it should be.
         """
-        # the head at once: it wakes the reader, who looks at it while the file's bytes are on their way
-        taken = 0
-        try:
-            taken = self._socket.send(head, _NOT_WAITING)
-            if taken < len(head):
-                return head[taken:], 0
-            sent = os.sendfile(self._out, fd, offset, min(count, _TURN_BYTES))
-        except BlockingIOError:
-            return (head if taken == 0 else b""), 0
-        except OSError as error:
-            raise ClientGone from error
-        return b"", sent or self.sendfile(fd, offset, count)
+        taken = self.send_head(head)
+        if taken < len(head):
+            return head[taken:], 0
+        return b"", self.sendfile(fd, offset, min(count, _TURN_BYTES))
 
     async def carry(self, sending: Sending) -> None:
         """Have a courier send all that is left.

@@ -169,7 +169,7 @@ class ProxiedRepos:
         self._memory.drop_repo(file.repo)
 
     def when_forgetting(self, told: Callable[[], None]) -> None:
-        """Call this whenever something that was at hand may no longer be believed."""
+        """Call this, and nobody else, whenever something that was at hand may no longer be believed."""
         self._memory.forgetting = told
 
     def at_hand(self, route: routes.Route, query: str, caller: Caller) -> Answer | None:

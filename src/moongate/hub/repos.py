@@ -176,7 +176,7 @@ class Repos:
     # What is at hand
 
     def when_forgetting(self, told: Callable[[], None]) -> None:
-        """Call this whenever something that was at hand may no longer be believed."""
+        """Call this, and nobody else, whenever something that was at hand may no longer be believed."""
         self.proxied.when_forgetting(told)
 
     def at_hand(self, route: routes.Route, query: str, caller: Caller) -> Answer | None:
